@@ -1,0 +1,15 @@
+//! Numbers of the model-specific registers that we have (SDM Vol. 4, "Architectural MSRs").
+#![allow(missing_docs, reason = "the names are the manual's")]
+
+pub const IA32_TIME_STAMP_COUNTER: u32 = 0x10;
+pub const IA32_APIC_BASE: u32 = 0x1b;
+pub const IA32_BIOS_SIGN_ID: u32 = 0x8b;
+pub const IA32_MTRRCAP: u32 = 0xfe;
+pub const IA32_SYSENTER_CS: u32 = 0x174;
+pub const IA32_SYSENTER_ESP: u32 = 0x175;
+pub const IA32_SYSENTER_EIP: u32 = 0x176;
+pub const IA32_MISC_ENABLE: u32 = 0x1a0;
+pub const IA32_PAT: u32 = 0x277;
+pub const IA32_MTRR_DEF_TYPE: u32 = 0x2ff;
+pub const IA32_EFER: u32 = 0xc000_0080;
+pub const IA32_TSC_AUX: u32 = 0xc000_0103;

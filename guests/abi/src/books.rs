@@ -1,0 +1,286 @@
+//! The guest kernel's books: the records that the host reads, field by field, in the
+//! memory of a running or saved machine.
+//!
+//! The kernel embeds each record as the first field of the structure that it describes
+//! (`TaskRecord` in `TaskStruct`, `VmaRecord` in `VmArea` …) and keeps it true at every
+//! instruction boundary outside the lock that guards it. It announces the root,
+//! [`KernelBooks`], in an ELF note of the kernel image: name [`NOTE_NAME`], type
+//! [`NOTE_TYPE`], description a [`KernelNote`].
+#![allow(missing_docs, reason = "fields with Linux's names mean what they mean there")]
+
+use crate::{Ptr32, U64};
+
+/// Name of the ELF note, without the terminating zero.
+pub const NOTE_NAME: &str = "PAGEWALK";
+/// Type of the ELF note.
+pub const NOTE_TYPE: u32 = 1;
+/// Version of all records; the host refuses another.
+pub const VERSION: u32 = 1;
+/// Free lists of a zone: orders 0 to 10.
+pub const NR_ORDERS: usize = 11;
+
+/// Description of the ELF note.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct KernelNote {
+    pub version: u32,
+    /// Linear address of the books (in the kernel's direct map).
+    pub books: Ptr32<KernelBooks>,
+    /// `PAGE_OFFSET`: the linear address of physical address 0.
+    pub page_offset: u32,
+}
+
+/// The root of everything. All zero until the kernel has filled it.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct KernelBooks {
+    /// [`VERSION`] once the books can be read; 0 before.
+    pub version: u32,
+    /// First task in a list by ascending pid.
+    pub tasks: Ptr32<TaskRecord>,
+    /// The task that CPU 0 runs (several CPUs: an array of `nr_cpus`).
+    pub current: Ptr32<TaskRecord>,
+    pub nr_cpus: u32,
+    pub iomem: Ptr32<ResourceRecord>,
+    pub ioports: Ptr32<ResourceRecord>,
+    /// Array of `nr_zones`.
+    pub zones: Ptr32<ZoneRecord>,
+    pub nr_zones: u32,
+    /// First cache in the order of `/proc/slabinfo`.
+    pub caches: Ptr32<KmemCacheRecord>,
+    /// `mem_map[0]`, an array of `max_pfn` descriptors of `page_size` bytes.
+    pub mem_map: Ptr32<PageRecord>,
+    pub max_pfn: u32,
+    /// Physical address of the kernel's own page directory (`swapper_pg_dir`).
+    pub swapper_pg_dir: u32,
+    /// Counts up when a change of the lists above begins and again when it has ended:
+    /// odd means that a walk now may see a half-made change.
+    pub seq: u32,
+    pub reserved: [u32; 8],
+}
+
+/// `task_struct`: a thread.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct TaskRecord {
+    pub next: Ptr32<TaskRecord>,
+    /// The thread's own number; equals `tgid` in the thread-group leader.
+    pub pid: u32,
+    pub tgid: u32,
+    pub ppid: u32,
+    pub pgrp: u32,
+    pub session: u32,
+    /// The letter of `/proc/PID/stat`: R, S, D, T, Z.
+    pub state: u32,
+    pub cpu: u32,
+    /// Null for kernel threads and zombies.
+    pub mm: Ptr32<MmRecord>,
+    pub comm: [u8; 16],
+    /// Device number of the controlling terminal, as in `/proc/PID/stat`; 0 none.
+    pub tty_nr: u32,
+    pub exit_code: u32,
+    pub min_flt: u32,
+    pub maj_flt: u32,
+    /// Nanoseconds.
+    pub utime_ns: U64,
+    pub stime_ns: U64,
+    /// Nanoseconds since boot.
+    pub start_time_ns: U64,
+    pub nr_threads: u32,
+    /// Lowest address of the kernel stack (8 KiB).
+    pub stack: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// `mm_struct`: an address space.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct MmRecord {
+    /// Physical address of the page directory: what CR3 holds while it is in use.
+    pub pgd: u32,
+    /// First area by ascending address.
+    pub mmap: Ptr32<VmaRecord>,
+    pub map_count: u32,
+    pub mm_users: u32,
+    pub start_code: u32,
+    pub end_code: u32,
+    pub start_data: u32,
+    pub end_data: u32,
+    pub start_brk: u32,
+    pub brk: u32,
+    pub start_stack: u32,
+    pub arg_start: u32,
+    pub arg_end: u32,
+    pub env_start: u32,
+    pub env_end: u32,
+    /// In pages.
+    pub total_vm: u32,
+    pub rss_anon: u32,
+    pub rss_file: u32,
+    pub rss_shmem: u32,
+    pub hiwater_rss: u32,
+    pub hiwater_vm: u32,
+    /// Page tables, in bytes.
+    pub pgtables_bytes: u32,
+    pub exe: Ptr32<FileRecord>,
+}
+
+/// `vm_area_struct`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct VmaRecord {
+    pub next: Ptr32<VmaRecord>,
+    /// First address.
+    pub start: u32,
+    /// First address after.
+    pub end: u32,
+    /// `VM_*` bits.
+    pub flags: u32,
+    /// Offset in the file, in pages (anonymous: the virtual offset).
+    pub pgoff: u32,
+    /// Null for anonymous memory.
+    pub file: Ptr32<FileRecord>,
+    pub mm: Ptr32<MmRecord>,
+}
+
+/// `VM_*` bits of [`VmaRecord::flags`], with Linux's values.
+pub mod vm {
+    pub const READ: u32 = 1;
+    pub const WRITE: u32 = 2;
+    pub const EXEC: u32 = 4;
+    pub const SHARED: u32 = 8;
+    pub const MAYREAD: u32 = 0x10;
+    pub const MAYWRITE: u32 = 0x20;
+    pub const MAYEXEC: u32 = 0x40;
+    pub const MAYSHARE: u32 = 0x80;
+    pub const GROWSDOWN: u32 = 0x100;
+    pub const PFNMAP: u32 = 0x400;
+    pub const LOCKED: u32 = 0x2000;
+    pub const IO: u32 = 0x4000;
+    pub const DONTCOPY: u32 = 0x2_0000;
+    pub const DONTEXPAND: u32 = 0x4_0000;
+    pub const ACCOUNT: u32 = 0x10_0000;
+    pub const NORESERVE: u32 = 0x20_0000;
+    pub const HUGETLB: u32 = 0x40_0000;
+}
+
+/// `file`: an open file, as far as a mapping names it.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct FileRecord {
+    pub dentry: Ptr32<DentryRecord>,
+    pub inode: Ptr32<InodeRecord>,
+}
+
+/// `dentry`. The path is the names from here up to the root, whose `parent` is null. The
+/// root of a mounted file system bears the name and parent of its mount point.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct DentryRecord {
+    pub parent: Ptr32<DentryRecord>,
+    pub name: Ptr32<u8>,
+    pub name_len: u32,
+    /// Bit 0: unlinked, which `/proc` shows as ` (deleted)`.
+    /// Bit 1: the name is whole (`/memfd:x`, `pipe:[5]`), with nothing before it.
+    pub flags: u32,
+}
+
+/// `inode`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct InodeRecord {
+    pub ino: u32,
+    /// Major number of the device.
+    pub major: u32,
+    pub minor: u32,
+}
+
+/// `resource`: a range of I/O ports or of physical memory.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct ResourceRecord {
+    pub start: u32,
+    /// Inclusive.
+    pub end: u32,
+    pub name: Ptr32<u8>,
+    pub name_len: u32,
+    pub parent: Ptr32<ResourceRecord>,
+    pub sibling: Ptr32<ResourceRecord>,
+    pub child: Ptr32<ResourceRecord>,
+    /// Bit 0: busy (claimed by a driver).
+    pub flags: u32,
+}
+
+/// `zone`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct ZoneRecord {
+    /// Zero-padded: `DMA`, `Normal`, `HighMem`.
+    pub name: [u8; 8],
+    pub start_pfn: u32,
+    pub spanned_pages: u32,
+    pub present_pages: u32,
+    pub managed_pages: u32,
+    pub watermark_min: u32,
+    pub watermark_low: u32,
+    pub watermark_high: u32,
+    /// Free pages, all orders together.
+    pub free_pages: u32,
+    /// Free blocks of each order.
+    pub nr_free: [u32; NR_ORDERS],
+}
+
+/// `kmem_cache`: the numbers of a row of `/proc/slabinfo`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct KmemCacheRecord {
+    pub next: Ptr32<KmemCacheRecord>,
+    pub name: Ptr32<u8>,
+    pub name_len: u32,
+    pub active_objs: u32,
+    pub num_objs: u32,
+    /// Bytes of an object with its padding.
+    pub objsize: u32,
+    pub objperslab: u32,
+    pub pagesperslab: u32,
+    pub limit: u32,
+    pub batchcount: u32,
+    pub shared: u32,
+    pub active_slabs: u32,
+    pub num_slabs: u32,
+    pub sharedavail: u32,
+}
+
+/// `struct page`: the descriptor of a frame.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct PageRecord {
+    /// `PG_*` bits; bits 31:30 the zone.
+    pub flags: u32,
+    pub refcount: u32,
+    /// Page-table entries that map it, less one, as in Linux: `!0` for none. Buddy: the order.
+    pub mapcount: u32,
+    /// Of a file: its address space; anonymous: tagged with bit 0; slab: its cache.
+    pub mapping: u32,
+    /// Offset in the file or area, in pages.
+    pub index: u32,
+    /// List links, or what the page's owner needs.
+    pub lru: [u32; 2],
+    pub private: u32,
+}
+
+const _: () = {
+    assert!(size_of::<KernelNote>() == 12);
+    assert!(size_of::<KernelBooks>() == 84);
+    assert!(size_of::<TaskRecord>() == 108);
+    assert!(size_of::<MmRecord>() == 92);
+    assert!(size_of::<VmaRecord>() == 28);
+    assert!(size_of::<FileRecord>() == 8);
+    assert!(size_of::<DentryRecord>() == 16);
+    assert!(size_of::<InodeRecord>() == 12);
+    assert!(size_of::<ResourceRecord>() == 32);
+    assert!(size_of::<ZoneRecord>() == 84);
+    assert!(size_of::<KmemCacheRecord>() == 56);
+    assert!(size_of::<PageRecord>() == 32);
+};

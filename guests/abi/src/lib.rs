@@ -1,0 +1,12 @@
+//! What the guest kernel and the host both know: system-call numbers, errnos, the
+//! records that the host reads in the guest's memory, and the formats of `/proc`.
+//!
+//! Records use only `u8`, `u16`, `u32`, [`Ptr32`] and [`U64`], because `u64` aligns
+//! differently on i586 and x86-64; their sizes are asserted on both sides.
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod books;
+mod ptr;
+
+pub use ptr::{Ptr32, U64};

@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 
 pub mod books;
+pub mod errno;
 mod ptr;
 
+pub use errno::{Errno, Result};
 pub use ptr::{Ptr32, U64};

@@ -6,9 +6,12 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
 pub mod books;
 pub mod errno;
 mod ptr;
+pub mod runfile;
 
 pub use errno::{Errno, Result};
 pub use ptr::{Ptr32, U64};

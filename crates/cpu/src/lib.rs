@@ -1,1 +1,35 @@
+//! The processor: an x86-32 CPU whose guest code runs from cached blocks of micro-operations.
 //!
+//! [`CpuState`] is plain data (what a snapshot holds); [`Cpu`] adds what is built at each
+//! entry; the [`Engine`] holds what can be recomputed: blocks, projections of the TLB,
+//! breakpoints. A run is a function of state, memory, bus and budget.
+//!
+//! Where a line of code lives: `decode` → the family's file in `exec` (hot integer
+//! instructions), `system`, `sse`, `fpu` (the rest) → `alu` (pure arithmetic); memory goes
+//! through `mmu::access` → `mmu::tlb` → `mmu::walk`; interrupts and exceptions in `event`.
+
+mod alu;
+mod bus;
+mod cpu;
+mod engine;
+mod event;
+mod exception;
+mod exec;
+mod exit;
+mod fpu;
+pub mod mmu;
+mod operand;
+mod seg;
+mod slow;
+mod sse;
+mod state;
+mod system;
+
+pub use bus::{Bus, IoEffect, IoRead, IoSize};
+pub use cpu::Cpu;
+pub use engine::{Engine, EngineConfig, RunRequest};
+pub use exception::Exception;
+pub use exit::{Exit, WatchKind};
+pub use fpu::{F80, Fpu};
+pub use seg::SegmentRegister;
+pub use state::{Activity, CpuModel, CpuState, Gpr, Msrs, TableRegister};

@@ -1,0 +1,1 @@
+//! Pure integer arithmetic with its flags; knows no CPU and no memory.

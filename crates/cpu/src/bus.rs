@@ -1,0 +1,55 @@
+use x86::PhysAddr;
+
+/// Width of an access to a port or to a device's memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum IoSize {
+    /// 8 bits.
+    Byte = 1,
+    /// 16 bits.
+    Word = 2,
+    /// 32 bits.
+    Dword = 4,
+}
+
+/// Whether an access may have changed what the machine must look at before the next
+/// instruction: interrupt lines, deadlines, the end of the run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum IoEffect {
+    /// Nothing that matters: the block goes on.
+    None,
+    /// The engine returns [`crate::Exit::Bus`] after this instruction.
+    Recompute,
+}
+
+/// A value read, zero-extended, and its effect.
+#[derive(Clone, Copy, Debug)]
+pub struct IoRead {
+    /// The value; bits above the size are 0.
+    pub value: u32,
+    /// See [`IoEffect`].
+    pub effect: IoEffect,
+}
+
+/// What a CPU sees of the machine around it. `now` is the virtual time in nanoseconds,
+/// which is the count of retired instructions plus skipped time, at the instruction.
+pub trait Bus {
+    /// IN. A port without a device reads all ones.
+    fn port_in(&mut self, now: u64, port: u16, size: IoSize) -> IoRead;
+    /// OUT.
+    fn port_out(&mut self, now: u64, port: u16, size: IoSize, value: u32) -> IoEffect;
+    /// A read of a frame of kind [`memory::FrameKind::Bus`]; never crosses a doubleword.
+    fn mmio_read(&mut self, now: u64, addr: PhysAddr, size: IoSize) -> IoRead;
+    /// A write to a frame of kind [`memory::FrameKind::Bus`]; never crosses a doubleword.
+    fn mmio_write(&mut self, now: u64, addr: PhysAddr, size: IoSize, value: u32) -> IoEffect;
+    /// The level of this CPU's INTR line.
+    fn intr(&self) -> bool;
+    /// The interrupt-acknowledge cycle: the vector. Called only when [`Bus::intr`] is high and
+    /// the CPU takes the interrupt.
+    fn acknowledge(&mut self, now: u64) -> u8;
+    /// Address line 20 as the board drives it: `0xffff_ffff`, or `0xffef_ffff` when gated.
+    fn a20_mask(&self) -> u32 {
+        !0
+    }
+}

@@ -1,0 +1,38 @@
+//! The slow way to execute an instruction: a plain function over the decoded instruction.
+//!
+//! Everything that has no hot micro-operation handler runs this way: a generic micro-operation
+//! holds the decoded instruction (never decoded afresh) and one of these functions, found
+//! once, at decode time, by the `lookup` of its family.
+
+use iced_x86::Instruction;
+
+use crate::{Cpu, Exception, Exit};
+
+/// What the engine does after a slow function.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Flow {
+    /// EIP moves behind the instruction; the block goes on.
+    Next,
+    /// EIP moves behind the instruction; the block is left, because the mode, the
+    /// translations, the interrupt state or the code itself may have changed.
+    Leave,
+    /// The function has set EIP (and CS); the block is left.
+    Jump,
+    /// One iteration of a repeated string instruction is done and more remain: it retires as one
+    /// instruction, EIP stays.
+    Again,
+    /// As `Leave`, and the run ends.
+    Exit(Exit),
+}
+
+/// Executes `insn` at `state.eip` (its first byte). On `Err` nothing is committed but what the
+/// manual says (A bits, finished REP iterations).
+pub(crate) type Slow = fn(&mut Cpu, &Instruction) -> Result<Flow, Exception>;
+
+/// The function that executes `insn`, or `None` if nothing here does: then #UD.
+pub(crate) fn lookup(insn: &Instruction) -> Option<Slow> {
+    crate::exec::lookup(insn)
+        .or_else(|| crate::system::lookup(insn))
+        .or_else(|| crate::sse::lookup(insn))
+        .or_else(|| crate::fpu::lookup(insn))
+}

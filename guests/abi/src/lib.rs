@@ -10,8 +10,12 @@ extern crate alloc;
 
 pub mod books;
 pub mod errno;
+pub mod nr;
+pub mod out;
+pub mod proc;
 mod ptr;
 pub mod runfile;
 
 pub use errno::{Errno, Result};
+pub use out::Out;
 pub use ptr::{Ptr32, U64};

@@ -1,0 +1,156 @@
+//! `/proc/meminfo`.
+
+use super::kb;
+use crate::{Out, out};
+
+/// The numbers of `/proc/meminfo` that this kernel can have other than 0, in pages unless
+/// the name says otherwise.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "fields bear the names of the file's rows")]
+pub struct MemInfo {
+    pub total: u32,
+    pub free: u32,
+    pub available: u32,
+    pub buffers: u32,
+    pub cached: u32,
+    pub swap_cached: u32,
+    pub active_anon: u32,
+    pub inactive_anon: u32,
+    pub active_file: u32,
+    pub inactive_file: u32,
+    pub unevictable: u32,
+    pub mlocked: u32,
+    pub high_total: u32,
+    pub high_free: u32,
+    pub swap_total: u32,
+    pub swap_free: u32,
+    pub dirty: u32,
+    pub writeback: u32,
+    pub anon_pages: u32,
+    pub mapped: u32,
+    pub shmem: u32,
+    pub slab_reclaimable: u32,
+    pub slab_unreclaimable: u32,
+    pub kernel_stack_kb: u32,
+    pub page_tables: u32,
+    pub commit_limit: u32,
+    pub committed: u32,
+    pub vmalloc_total_kb: u32,
+    pub vmalloc_used_kb: u32,
+    pub percpu_kb: u32,
+    pub huge_pages_total: u32,
+    pub huge_pages_free: u32,
+    pub direct_map_4k_kb: u32,
+    pub direct_map_4m_kb: u32,
+}
+
+/// Writes the file.
+pub fn write(out: &mut dyn Out, m: &MemInfo) {
+    let huge_kb = u64::from(m.huge_pages_total) * 4096;
+    let head = [
+        ("MemTotal", kb(m.total)),
+        ("MemFree", kb(m.free)),
+        ("MemAvailable", kb(m.available)),
+        ("Buffers", kb(m.buffers)),
+        ("Cached", kb(m.cached)),
+        ("SwapCached", kb(m.swap_cached)),
+        ("Active", kb(m.active_anon + m.active_file)),
+        ("Inactive", kb(m.inactive_anon + m.inactive_file)),
+        ("Active(anon)", kb(m.active_anon)),
+        ("Inactive(anon)", kb(m.inactive_anon)),
+        ("Active(file)", kb(m.active_file)),
+        ("Inactive(file)", kb(m.inactive_file)),
+        ("Unevictable", kb(m.unevictable)),
+        ("Mlocked", kb(m.mlocked)),
+        ("HighTotal", kb(m.high_total)),
+        ("HighFree", kb(m.high_free)),
+        ("LowTotal", kb(m.total.saturating_sub(m.high_total))),
+        ("LowFree", kb(m.free.saturating_sub(m.high_free))),
+        ("SwapTotal", kb(m.swap_total)),
+        ("SwapFree", kb(m.swap_free)),
+        ("Zswap", 0),
+        ("Zswapped", 0),
+        ("Dirty", kb(m.dirty)),
+        ("Writeback", kb(m.writeback)),
+        ("AnonPages", kb(m.anon_pages)),
+        ("Mapped", kb(m.mapped)),
+        ("Shmem", kb(m.shmem)),
+        ("KReclaimable", kb(m.slab_reclaimable)),
+        ("Slab", kb(m.slab_reclaimable + m.slab_unreclaimable)),
+        ("SReclaimable", kb(m.slab_reclaimable)),
+        ("SUnreclaim", kb(m.slab_unreclaimable)),
+        ("KernelStack", m.kernel_stack_kb.into()),
+        ("PageTables", kb(m.page_tables)),
+        ("SecPageTables", 0),
+        ("NFS_Unstable", 0),
+        ("Bounce", 0),
+        ("WritebackTmp", 0),
+        ("CommitLimit", kb(m.commit_limit)),
+        ("Committed_AS", kb(m.committed)),
+        ("VmallocTotal", m.vmalloc_total_kb.into()),
+        ("VmallocUsed", m.vmalloc_used_kb.into()),
+        ("VmallocChunk", 0),
+        ("Percpu", m.percpu_kb.into()),
+        ("HardwareCorrupted", 0),
+        ("AnonHugePages", 0),
+        ("ShmemHugePages", 0),
+        ("ShmemPmdMapped", 0),
+        ("FileHugePages", 0),
+        ("FilePmdMapped", 0),
+    ];
+    for (name, value) in head {
+        row(out, name, value);
+    }
+    let counts = [("Total", m.huge_pages_total), ("Free", m.huge_pages_free), ("Rsvd", 0), ("Surp", 0)];
+    for (name, value) in counts {
+        let width = 12 - name.len();
+        out!(out, "HugePages_{name}:{value:width$}\n", width = width + 1);
+    }
+    let tail = [
+        ("Hugepagesize", 4096),
+        ("Hugetlb", huge_kb),
+        ("DirectMap4k", m.direct_map_4k_kb.into()),
+        ("DirectMap4M", m.direct_map_4m_kb.into()),
+    ];
+    for (name, value) in tail {
+        row(out, name, value);
+    }
+}
+
+/// `Name:` and the number, which ends at column 24 where the name leaves room.
+fn row(out: &mut dyn Out, name: &str, value: u64) {
+    let width = 23usize.saturating_sub(name.len());
+    out!(out, "{name}:{value:width$} kB\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::out::render;
+    use alloc::string::String;
+
+    #[test]
+    fn rows_equal_those_of_a_real_kernel() {
+        let info = MemInfo {
+            total: 515_002,
+            high_total: 300_002,
+            kernel_stack_kb: 528,
+            direct_map_4m_kb: 884_736,
+            ..MemInfo::default()
+        };
+        let text = String::from_utf8(render(|out| write(out, &info))).unwrap();
+        for want in [
+            "MemTotal:        2060008 kB\nMemFree:               0 kB\n",
+            "HighTotal:       1200008 kB\n",
+            "LowTotal:         860000 kB\n",
+            "KernelStack:         528 kB\n",
+            "HardwareCorrupted:     0 kB\n",
+            "HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\n",
+            "Hugepagesize:       4096 kB\nHugetlb:               0 kB\n",
+            "DirectMap4M:      884736 kB\n",
+        ] {
+            assert!(text.contains(want), "{want} in {text}");
+        }
+        assert_eq!(text.lines().count(), 57);
+    }
+}

@@ -1,0 +1,106 @@
+//! The block below each line of `/proc/PID/smaps`, and `/proc/PID/smaps_rollup`.
+
+use crate::books::vm;
+use crate::{Out, out};
+
+/// What the page tables say of an area, in kB.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "fields bear the names of the file's rows")]
+pub struct Usage {
+    pub rss: u32,
+    pub pss: u32,
+    pub pss_dirty: u32,
+    pub shared_clean: u32,
+    pub shared_dirty: u32,
+    pub private_clean: u32,
+    pub private_dirty: u32,
+    pub referenced: u32,
+    pub anonymous: u32,
+    pub swap: u32,
+    pub swap_pss: u32,
+    pub locked: u32,
+}
+
+/// Writes the rows after the `maps` line of an area of `size_kb` with the `VM_*` bits `flags`.
+pub fn block(out: &mut dyn Out, size_kb: u32, flags: u32, usage: &Usage) {
+    for (name, value) in [("Size", size_kb), ("KernelPageSize", 4), ("MMUPageSize", 4)] {
+        row(out, name, value);
+    }
+    for (name, value) in [("Rss", usage.rss), ("Pss", usage.pss), ("Pss_Dirty", usage.pss_dirty)] {
+        row(out, name, value);
+    }
+    tail(out, usage);
+    out!(out, "THPeligible:    0\nVmFlags: ");
+    for (bit, letters) in VM_FLAGS {
+        if flags & bit != 0 {
+            out!(out, "{letters} ");
+        }
+    }
+    out.bytes(b"\n");
+}
+
+/// The rows that `smaps` and `smaps_rollup` share.
+fn tail(out: &mut dyn Out, usage: &Usage) {
+    for (name, value) in [
+        ("Shared_Clean", usage.shared_clean),
+        ("Shared_Dirty", usage.shared_dirty),
+        ("Private_Clean", usage.private_clean),
+        ("Private_Dirty", usage.private_dirty),
+        ("Referenced", usage.referenced),
+        ("Anonymous", usage.anonymous),
+        ("LazyFree", 0),
+        ("AnonHugePages", 0),
+        ("ShmemPmdMapped", 0),
+        ("FilePmdMapped", 0),
+        ("Shared_Hugetlb", 0),
+        ("Private_Hugetlb", 0),
+        ("Swap", usage.swap),
+        ("SwapPss", usage.swap_pss),
+        ("Locked", usage.locked),
+    ] {
+        row(out, name, value);
+    }
+}
+
+/// Letters of `VmFlags`, in Linux's order of bits.
+const VM_FLAGS: [(u32, &str); 17] = [
+    (vm::READ, "rd"),
+    (vm::WRITE, "wr"),
+    (vm::EXEC, "ex"),
+    (vm::SHARED, "sh"),
+    (vm::MAYREAD, "mr"),
+    (vm::MAYWRITE, "mw"),
+    (vm::MAYEXEC, "me"),
+    (vm::MAYSHARE, "ms"),
+    (vm::GROWSDOWN, "gd"),
+    (vm::PFNMAP, "pf"),
+    (vm::LOCKED, "lo"),
+    (vm::IO, "io"),
+    (vm::DONTCOPY, "dc"),
+    (vm::DONTEXPAND, "de"),
+    (vm::ACCOUNT, "ac"),
+    (vm::NORESERVE, "nr"),
+    (vm::HUGETLB, "ht"),
+];
+
+fn row(out: &mut dyn Out, name: &str, value: u32) {
+    let width = 23usize.saturating_sub(name.len());
+    out!(out, "{name}:{value:width$} kB\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::out::render;
+    use alloc::string::String;
+
+    #[test]
+    fn block_equals_that_of_a_real_kernel() {
+        let usage = Usage { rss: 164, pss: 164, pss_dirty: 164, private_dirty: 164, ..Usage::default() };
+        let flags = vm::READ | vm::WRITE | vm::MAYREAD | vm::MAYWRITE | vm::MAYEXEC | vm::ACCOUNT;
+        let text = String::from_utf8(render(|out| block(out, 164, flags, &usage))).unwrap();
+        assert!(text.starts_with("Size:                164 kB\nKernelPageSize:        4 kB\n"), "{text}");
+        assert!(text.ends_with("Locked:                0 kB\nTHPeligible:    0\nVmFlags: rd wr mr mw me ac \n"));
+        assert_eq!(text.lines().count(), 23);
+    }
+}

@@ -1,1 +1,16 @@
 //! The integration tests: one binary, a module a subject.
+//!
+//! A test that needs something that this machine lacks (QEMU, gdb, Debian's i386
+//! programs) says `skipped: needs X` and counts as ignored.
+
+mod layering;
+mod support;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials: Vec<Trial> = Vec::new();
+    trials.extend(layering::trials());
+    libtest_mimic::run(&arguments, trials).exit();
+}

@@ -1,0 +1,77 @@
+//! What several tests share: how a test is made, what it may need, where things are.
+
+use std::{
+    env,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+use libtest_mimic::{Failed, Trial};
+
+/// A thing outside the repository that a test needs.
+#[derive(Clone, Copy, Debug)]
+#[allow(dead_code, reason = "each is used on the hosts that can have it")]
+pub enum Need {
+    /// A program on the PATH.
+    Program(&'static str),
+    /// A Debian i386 package, fetched by `tests/fetch-debian`.
+    Debian(&'static str),
+    /// A host that runs i386 programs natively.
+    NativeI386,
+}
+
+impl Need {
+    /// What is missing, in words; `None` if it is there.
+    fn missing(self) -> Option<String> {
+        match self {
+            Need::Program(name) => find_program(name).is_none().then(|| name.to_owned()),
+            Need::Debian(package) => (!debian_root().join(".fetched").join(package).exists())
+                .then(|| format!("{package}:i386 (tests/fetch-debian {package})")),
+            Need::NativeI386 => (!cfg!(all(target_os = "linux", target_arch = "x86_64")))
+                .then(|| "a host that runs i386 programs".to_owned()),
+        }
+    }
+}
+
+/// A test that runs if all its needs are there, and else counts as ignored and says why.
+pub fn trial(name: &str, needs: &[Need], test: impl FnOnce() + Send + 'static) -> Trial {
+    let missing: Vec<String> = needs.iter().filter_map(|need| need.missing()).collect();
+    let ignored = !missing.is_empty();
+    if ignored {
+        eprintln!("{name}: skipped: needs {}", missing.join(", "));
+    }
+    Trial::test(name, move || {
+        catch_unwind(AssertUnwindSafe(test)).map_err(|payload| {
+            let text = payload
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| payload.downcast_ref::<&str>().map(|&s| s.to_owned()));
+            Failed::from(text.unwrap_or_else(|| "panicked".to_owned()))
+        })
+    })
+    .with_ignored_flag(ignored)
+}
+
+/// The repository's root.
+pub fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// The `pagewalk` command under test.
+#[allow(dead_code, reason = "for the modules that run it")]
+pub fn pagewalk() -> std::process::Command {
+    std::process::Command::new(env!("CARGO_BIN_EXE_pagewalk"))
+}
+
+/// Where a program is, if it is on the PATH.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
+/// The tree into which `tests/fetch-debian` unpacks packages.
+pub fn debian_root() -> PathBuf {
+    let cache = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")));
+    cache.unwrap_or_else(env::temp_dir).join("pagewalk/debian-i386/root")
+}

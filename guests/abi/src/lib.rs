@@ -9,12 +9,16 @@
 extern crate alloc;
 
 pub mod books;
+pub mod cpio;
+pub mod elf;
 pub mod errno;
 pub mod nr;
 pub mod out;
 pub mod proc;
 mod ptr;
 pub mod runfile;
+pub mod stat;
+pub mod wire;
 
 pub use errno::{Errno, Result};
 pub use out::Out;

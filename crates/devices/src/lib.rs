@@ -1,1 +1,42 @@
+//! The chips of the machine, one a file: plain data with `read`, `write`, `wake` and
+//! `reset`, saved and loaded by serde.
 //!
+//! A chip knows no bus, no interrupt controller and no host. Whatever it needs from its
+//! surroundings comes through [`Board`]; what it wants to tell them is either an effect
+//! asked of the board (a reset, a byte for the host) or a level that the board's wiring
+//! derives from the chip's state (`irq`, `deadline_ns`, `a20`). Misuse by the guest is
+//! never an error: it does what the data sheet says.
+#![forbid(unsafe_code)]
+
+mod board;
+mod debug_exit;
+mod debug_port;
+mod fpu_port;
+mod i8042;
+mod keyboard;
+mod latches;
+mod pic8259;
+mod pit8254;
+mod port61;
+mod port92;
+mod reset_control;
+mod rtc;
+mod uart16550;
+
+pub use board::{Board, Outlet, ResetCause};
+pub use debug_exit::DebugExit;
+pub use debug_port::DebugPort;
+pub use fpu_port::FpuPort;
+pub use i8042::I8042;
+pub use keyboard::Keyboard;
+pub use latches::PageLatches;
+pub use pic8259::PicPair;
+pub use pit8254::{PIT_HZ, Pit8254};
+pub use port61::Port61;
+pub use port92::Port92;
+pub use reset_control::ResetControl;
+pub use rtc::{Rtc, RtcConfig};
+pub use uart16550::Uart16550;
+
+#[cfg(test)]
+mod test_board;

@@ -1,9 +1,14 @@
 #![allow(unsafe_code)]
 
 use memory::PhysMem;
-use x86::Eflags;
+use x86::{Eflags, LinearAddr};
 
-use crate::{Bus, CpuState};
+use crate::{
+    Bus, CpuState, Exception, Exit, WatchKind,
+    block::{Op, Target},
+    lazy::LazyFlags,
+    mmu::Projection,
+};
 
 /// A CPU: its state, and the context that is built at each entry of [`crate::Engine::run`].
 ///
@@ -18,24 +23,153 @@ pub struct Cpu {
 /// What a run needs beside the state. Null and zero at rest.
 #[repr(C)]
 pub(crate) struct RunContext {
+    /// Instructions that may still retire, less those that the running block has taken in advance.
+    pub left: i64,
+    /// Projection of the TLB for loads in the current view: 2^20 entries, host page less guest
+    /// page, 0 for the slow path.
+    pub read: *const u64,
+    /// The same for stores.
+    pub write: *const u64,
+    /// The status flags, when they are not in `state.eflags`.
+    pub lazy: LazyFlags,
+    /// How many of the instructions that the block has taken are not complete, the current
+    /// one included; set before a slow function is called, 0 outside blocks.
+    pub ahead: u32,
+    /// What of the mode the running code was translated for.
+    pub mode: u32,
+    /// Where indirect branches look for their target first.
+    pub targets: *const Target,
+    /// The exit through which the last block was left, if it can be linked.
+    pub exit_op: *const Op,
+    /// The next operation, in builds that do not chain handlers by tail calls.
+    pub next: *const Op,
+    /// Set by whoever got [`crate::IoEffect::Recompute`] from a memory access: the run ends after
+    /// this instruction.
+    pub attention: bool,
+    /// The first watched byte that the current instruction touched.
+    pub watch_hit: Option<(LinearAddr, WatchKind)>,
+    /// What the block that was just left asks for.
+    pub leave: Leave,
+    /// `state.retired` when the budget will be used up.
+    pub end: u64,
+    /// Virtual time less `state.retired`, modulo 2^64.
+    pub time_offset: u64,
+    /// The code runs one instruction, or one iteration, at a time.
+    pub single: bool,
     mem: *mut PhysMem,
     bus: Option<*mut dyn Bus>,
-    /// Virtual time at the entry of the run.
-    pub start: u64,
-    /// Set by whoever did what ends the block after this instruction (see [`crate::slow::Flow`]).
-    pub attention: bool,
+    projection: *mut Projection,
+    watches: *const Vec<Watch>,
 }
+
+/// Why a block was left, beside reaching its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Leave {
+    /// The next block follows; nothing that the dispatcher caches has changed.
+    Next,
+    /// Mode, translations, interrupt state or code may have changed.
+    Changed,
+    /// The instruction at EIP raised an exception.
+    Fault(Exception),
+    /// The run ends.
+    Exit(Exit),
+}
+
+/// A debugger's watchpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Watch {
+    pub addr: LinearAddr,
+    pub len: u32,
+    pub kind: WatchKind,
+}
+
+impl Watch {
+    /// The first watched byte among `len` bytes at `addr`.
+    fn hit(self, addr: LinearAddr, len: u32, write: bool) -> Option<LinearAddr> {
+        let wanted = match self.kind {
+            WatchKind::Write => write,
+            WatchKind::Read => !write,
+            WatchKind::Access => true,
+        };
+        let into_access = self.addr.0.wrapping_sub(addr.0);
+        let into_watch = addr.0.wrapping_sub(self.addr.0);
+        match wanted {
+            true if into_watch < self.len => Some(addr),
+            true if into_access < len => Some(self.addr),
+            _ => None,
+        }
+    }
+}
+
+// SAFETY: the pointers are null at rest, and a run neither begins on one thread and ends on
+// another nor lends the `Cpu` out.
+unsafe impl Send for Cpu {}
 
 impl Cpu {
     /// A CPU at rest in `state`.
     pub fn new(state: CpuState) -> Self {
-        Cpu { state, run: RunContext { mem: std::ptr::null_mut(), bus: None, start: 0, attention: false } }
+        use std::ptr::{null, null_mut};
+        let run = RunContext {
+            left: 0,
+            read: null(),
+            write: null(),
+            lazy: LazyFlags::default(),
+            ahead: 0,
+            mode: 0,
+            targets: null(),
+            exit_op: null(),
+            next: null(),
+            attention: false,
+            watch_hit: None,
+            leave: Leave::Next,
+            end: 0,
+            time_offset: 0,
+            single: false,
+            mem: null_mut(),
+            bus: None,
+            projection: null_mut(),
+            watches: null(),
+        };
+        Cpu { state, run }
+    }
+
+    /// Lends memory, bus, projection and watchpoints to the CPU for the time of `body`.
+    pub(crate) fn with_context<R>(
+        &mut self,
+        mem: &mut PhysMem,
+        bus: &mut dyn Bus,
+        projection: &mut Projection,
+        watches: &Vec<Watch>,
+        body: impl FnOnce(&mut Self) -> R,
+    ) -> R {
+        /// Takes the pointers away even when `body` unwinds.
+        struct Lent<'a>(&'a mut Cpu);
+        impl Drop for Lent<'_> {
+            fn drop(&mut self) {
+                let run = &mut self.0.run;
+                run.mem = std::ptr::null_mut();
+                run.bus = None;
+                run.projection = std::ptr::null_mut();
+                run.watches = std::ptr::null();
+                run.read = std::ptr::null();
+                run.write = std::ptr::null();
+            }
+        }
+        // SAFETY: only the lifetime of the trait object is widened; `Lent` takes the pointer away
+        // before the borrow ends.
+        let bus = unsafe { std::mem::transmute::<*mut dyn Bus, *mut (dyn Bus + 'static)>(bus) };
+        self.run.mem = mem;
+        self.run.bus = Some(bus);
+        self.run.projection = projection;
+        self.run.watches = watches;
+        let lent = Lent(self);
+        body(lent.0)
     }
 
     /// Guest-physical memory, during a run.
     pub(crate) fn mem(&mut self) -> &mut PhysMem {
         assert!(!self.run.mem.is_null(), "memory is reached only during a run");
-        // SAFETY: `Engine::run` sets the pointer from a `&mut` that outlives the run and clears it
+        // SAFETY: `with_context` sets the pointer from a `&mut` that outlives the run and clears it
         // at the end; the returned borrow holds `self`, so there is no second one.
         unsafe { &mut *self.run.mem }
     }
@@ -47,13 +181,89 @@ impl Cpu {
         unsafe { &mut *bus }
     }
 
+    /// The projections of the TLB, during a run.
+    pub(crate) fn projection(&mut self) -> &mut Projection {
+        assert!(!self.run.projection.is_null(), "projection are reached only during a run");
+        // SAFETY: as in `mem`.
+        unsafe { &mut *self.run.projection }
+    }
+
+    /// State, memory and projection at once, during a run.
+    pub(crate) fn parts(&mut self) -> (&mut CpuState, &mut PhysMem, &mut Projection) {
+        assert!(!self.run.mem.is_null() && !self.run.projection.is_null(), "memory is reached only during a run");
+        // SAFETY: as in `mem`; the three are different objects.
+        unsafe { (&mut self.state, &mut *self.run.mem, &mut *self.run.projection) }
+    }
+
+    fn watches(&self) -> &[Watch] {
+        if self.run.watches.is_null() {
+            return &[];
+        }
+        // SAFETY: as in `mem`; the list is not changed during a run.
+        unsafe { &*self.run.watches }
+    }
+
+    /// Whether any watchpoint is set.
+    pub(crate) fn watching(&self) -> bool {
+        !self.watches().is_empty()
+    }
+
+    /// Whether a watchpoint lies in the 4 KiB page of `addr`: then neither its loads nor its
+    /// stores may go by a projection.
+    pub(crate) fn page_watched(&self, addr: LinearAddr) -> bool {
+        let page = LinearAddr(addr.0 & !0xfff);
+        self.watches().iter().any(|w| Watch { kind: WatchKind::Access, ..*w }.hit(page, 0x1000, true).is_some())
+    }
+
+    /// Notes a load or store of `len` bytes, for the watchpoints.
+    pub(crate) fn note_access(&mut self, addr: LinearAddr, len: u32, write: bool) {
+        let hit = self.watches().iter().find_map(|w| Some((w.hit(addr, len, write)?, w.kind)));
+        if self.run.watch_hit.is_none() {
+            self.run.watch_hit = hit;
+        }
+    }
+
+    /// Instructions retired by this CPU up to the current one, which does not count yet.
+    pub(crate) fn retired(&self) -> u64 {
+        self.run.end.wrapping_sub(self.run.left as u64).wrapping_sub(u64::from(self.run.ahead))
+    }
+
+    /// Virtual time at the current instruction, in nanoseconds.
+    pub(crate) fn now(&self) -> u64 {
+        self.retired().wrapping_add(self.run.time_offset)
+    }
+
+    /// How many iterations of the current repeated instruction may retire beside the last one.
+    pub(crate) fn budget_left(&self) -> u64 {
+        if self.run.single { 0 } else { self.run.left.max(0) as u64 }
+    }
+
+    /// Counts `iterations` of the current repeated instruction beside the one that counts
+    /// through its [`crate::slow::Flow`]; at most [`Cpu::budget_left`].
+    pub(crate) fn retire_extra(&mut self, iterations: u64) {
+        debug_assert!(iterations <= self.run.left.max(0) as u64, "more iterations than the budget allows");
+        self.run.left -= iterations as i64;
+    }
+
     /// EFLAGS with the status flags materialised.
     pub fn eflags(&self) -> Eflags {
-        self.state.eflags
+        self.run.lazy.eflags(self.state.eflags)
     }
 
     /// Sets all of EFLAGS.
     pub fn set_eflags(&mut self, flags: Eflags) {
+        self.run.lazy = LazyFlags::default();
         self.state.eflags = flags;
+    }
+
+    /// The status flags.
+    pub(crate) fn flags(&self) -> crate::alu::Flags {
+        self.eflags().into()
+    }
+
+    /// Sets the status flags.
+    pub(crate) fn set_flags(&mut self, flags: crate::alu::Flags) {
+        let eflags = self.state.eflags - Eflags::STATUS | Eflags::from(flags);
+        self.set_eflags(eflags);
     }
 }

@@ -9,6 +9,7 @@
 //! through `mmu::access` → `mmu::tlb` → `mmu::walk`; interrupts and exceptions in `event`.
 
 mod alu;
+mod block;
 mod bus;
 mod cpu;
 mod engine;
@@ -17,6 +18,7 @@ mod exception;
 mod exec;
 mod exit;
 mod fpu;
+mod lazy;
 pub mod mmu;
 mod operand;
 mod seg;

@@ -5,3 +5,7 @@ pub(crate) mod access;
 mod tlb;
 
 pub use tlb::Tlb;
+
+/// The projections of one CPU's TLB.
+#[derive(Default)]
+pub(crate) struct Projection {}

@@ -1,1 +1,29 @@
-//!
+//! The guest kernel and the guest's programs, built from source and embedded; and the
+//! initramfs that is made of them in memory.
+#![forbid(unsafe_code)]
+
+mod cpio;
+mod host_tree;
+mod initramfs;
+
+pub use cpio::{Archive, CpioError};
+pub use initramfs::{Initramfs, InitramfsError};
+
+/// The guest kernel: a Multiboot ELF image with symbols.
+pub const KERNEL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernel"));
+
+/// The folder of the guest that holds the embedded programs. Its name begins with a dot, so
+/// that `ls /` shows the user's own tree.
+pub const USERLAND: &str = "/.pagewalk";
+
+/// The programs of the guest by name: static i386 Linux executables.
+pub const fn programs() -> &'static [(&'static str, &'static [u8])] {
+    include!(concat!(env!("OUT_DIR"), "/programs.rs"))
+}
+
+/// The names under which the program `toolbox` runs, each one a command.
+pub const APPLETS: &[&str] = &[
+    "cat", "cp", "date", "dmesg", "echo", "env", "false", "free", "grep", "head", "hexdump", "id", "kill", "ln", "ls",
+    "mkdir", "mv", "pmap", "poweroff", "printf", "ps", "pwd", "rm", "seq", "sleep", "sort", "tail", "touch", "true",
+    "tty", "uname", "wc",
+];

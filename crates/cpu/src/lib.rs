@@ -17,6 +17,8 @@ mod event;
 mod exception;
 mod exec;
 mod exit;
+#[cfg(test)]
+mod fixture;
 mod fpu;
 mod lazy;
 pub mod mmu;

@@ -1,7 +1,11 @@
 use serde::{Deserialize, Serialize};
 use x86::{Cr0, Cr4, Efer, Eflags, SegReg, Selector};
 
-use crate::{fpu::Fpu, mmu::Tlb, seg::SegmentRegister};
+use crate::{
+    fpu::Fpu,
+    mmu::{Paging, Tlb},
+    seg::SegmentRegister,
+};
 
 /// A general-purpose register, numbered as instructions encode it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -199,6 +203,11 @@ impl CpuState {
     /// IA32_EFER.
     pub const fn efer(&self) -> Efer {
         Efer::from_bits_retain(self.msr.efer)
+    }
+
+    /// What decides how linear addresses are translated.
+    pub const fn paging(&self) -> Paging {
+        Paging { cr0: self.cr0(), cr3: self.cr3, cr4: self.cr4(), efer: self.efer() }
     }
 
     /// A segment register.

@@ -2,10 +2,12 @@
 //! access that goes by linear address.
 
 pub(crate) mod access;
+pub(crate) mod fetch;
+pub(crate) mod flush;
+mod project;
 mod tlb;
+mod walk;
 
-pub use tlb::Tlb;
-
-/// The projections of one CPU's TLB.
-#[derive(Default)]
-pub(crate) struct Projection {}
+pub(crate) use project::Projection;
+pub use tlb::{FetchLatch, Tlb, TlbCounts, TlbEntry, TlbGeometry};
+pub use walk::{Access, AccessKind, Mapping, PageFault, PageSize, Paging, Step, Walk, WalkResult, walk};

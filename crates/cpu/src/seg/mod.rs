@@ -1,4 +1,8 @@
-//! Segment registers and their loading.
+//! Segment registers, their checks and their loading.
+
+mod check;
+
+pub(crate) use check::linear;
 
 use serde::{Deserialize, Serialize};
 use x86::{Descriptor, Selector};

@@ -1,0 +1,37 @@
+//! The processor: boot, descriptor tables, traps, paging, context switch.
+
+pub mod boot;
+pub mod cpu;
+mod entry;
+pub mod extable;
+pub mod fpu;
+pub mod gdt;
+mod idt;
+pub mod io;
+pub mod irqflags;
+pub mod multiboot;
+pub mod paging;
+pub mod process;
+pub mod ptregs;
+pub mod tls;
+pub mod traps;
+
+pub use idt::FIRST_EXTERNAL_VECTOR;
+pub use irqflags::{irqs_disabled, local_irq_disable, local_irq_enable, local_irq_restore, local_irq_save};
+pub use process::{ThreadStruct, switch_to, task_pt_regs};
+pub use ptregs::PtRegs;
+
+/// First linear address of the kernel, where physical address 0 is mapped.
+pub const PAGE_OFFSET: u32 = 0xC000_0000;
+/// First address that no user mapping can have.
+pub const TASK_SIZE: u32 = PAGE_OFFSET;
+/// Bytes of a kernel stack, which is aligned to them.
+pub const THREAD_SIZE: u32 = 8192;
+
+/// Descriptor tables, traps and the FPU of this CPU.
+pub fn init() {
+    cpu::identify();
+    gdt::init(traps::double_fault_entry());
+    idt::init();
+    fpu::init();
+}

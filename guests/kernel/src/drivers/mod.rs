@@ -1,0 +1,9 @@
+//! Devices of the PC that the kernel itself needs.
+
+pub mod debug_exit;
+pub mod early_uart;
+pub mod irq;
+pub mod pic;
+pub mod pit;
+pub mod resource;
+pub mod rtc;

@@ -1,0 +1,65 @@
+//! The kernel's own symbols. The build step that makes the image writes the table into a
+//! reserved place; an image without it prints bare addresses.
+#![allow(unsafe_code)]
+
+use core::fmt;
+
+/// Bytes that the image reserves for the table.
+const CAPACITY: usize = 320 << 10;
+
+/// Layout: the magic, the count of rows, then the rows by ascending address (address,
+/// offset of the name from the table's start), then the names, each ended by a zero.
+#[repr(C, align(4))]
+struct Table {
+    magic: [u8; 8],
+    count: u32,
+    rest: [u8; CAPACITY - 12],
+}
+
+const MAGIC: [u8; 8] = *b"KALLSYMS";
+
+#[used]
+#[unsafe(link_section = ".kallsyms")]
+static TABLE: Table = Table { magic: MAGIC, count: 0, rest: [0; CAPACITY - 12] };
+
+fn table() -> &'static [u8; CAPACITY] {
+    // The bytes differ from what the compiler saw: read them through a pointer that it
+    // cannot see through.
+    let at = core::hint::black_box(&raw const TABLE).cast::<[u8; CAPACITY]>();
+    // SAFETY: the same size, no padding, never written.
+    unsafe { &*at }
+}
+
+fn word(at: usize) -> u32 {
+    match table().get(at..at + 4) {
+        Some(bytes) => u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
+        None => 0,
+    }
+}
+
+/// The function that holds `addr` and the offset in it.
+pub fn lookup(addr: u32) -> Option<(&'static str, u32)> {
+    let count = word(8) as usize;
+    let row = |n: usize| word(12 + n * 8);
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = (low + high) / 2;
+        if row(middle) <= addr { low = middle + 1 } else { high = middle }
+    }
+    let n = low.checked_sub(1)?;
+    let name = table().get(word(12 + n * 8 + 4) as usize..)?;
+    let len = name.iter().position(|&b| b == 0)?;
+    Some((core::str::from_utf8(&name[..len]).ok()?, addr - row(n)))
+}
+
+/// An address as oopses print it: `name+0xoff`, or the bare number.
+pub struct Symbol(pub u32);
+
+impl fmt::Display for Symbol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match lookup(self.0) {
+            Some((name, offset)) => write!(f, "{name}+{offset:#x}"),
+            None => write!(f, "{:#010x}", self.0),
+        }
+    }
+}

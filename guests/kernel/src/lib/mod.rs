@@ -1,0 +1,8 @@
+//! What everything else stands on: the log, panics, symbols, the memory functions.
+
+pub mod cmdline;
+pub mod kallsyms;
+mod memory;
+pub mod oops;
+pub mod panic;
+pub mod printk;

@@ -1,0 +1,75 @@
+//! Short-lived mappings of frames that the direct map does not reach.
+#![allow(unsafe_code)]
+
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use x86::Pte;
+
+use super::{PAGE_SIZE, Page};
+use crate::arch::paging::{self, FIXADDR_KMAP};
+
+/// Slots of a CPU; they are used as a stack.
+const KM_MAX_IDX: u32 = 16;
+
+static DEPTH: AtomicU32 = AtomicU32::new(0);
+
+/// A frame that can be addressed until this is dropped. Mappings end in the reverse order
+/// of their beginning, and no thread gives up the CPU while it has one.
+pub struct KmapLocal {
+    addr: u32,
+    slot: Option<u32>,
+}
+
+/// `kmap_local_page`: maps a frame; frames of low memory cost nothing.
+pub fn kmap_local(page: &'static Page) -> KmapLocal {
+    if let Some(addr) = page.address() {
+        return KmapLocal { addr, slot: None };
+    }
+    kmap_local_pfn(page.pfn())
+}
+
+/// The same for a frame that may have no descriptor.
+pub fn kmap_local_pfn(pfn: u32) -> KmapLocal {
+    let slot = DEPTH.fetch_add(1, Relaxed);
+    assert!(slot < KM_MAX_IDX, "more than {KM_MAX_IDX} frames mapped at once");
+    let addr = FIXADDR_KMAP + slot * PAGE_SIZE;
+    // SAFETY: the slot is ours until it is dropped.
+    unsafe { paging::set_kernel_pte(addr, Pte(pfn << 12 | Pte::P | Pte::RW | Pte::A | Pte::D)) };
+    KmapLocal { addr, slot: Some(slot) }
+}
+
+impl KmapLocal {
+    /// The address.
+    pub fn addr(&self) -> u32 {
+        self.addr
+    }
+
+    /// The frame's bytes. A program that maps the frame may change them at any time; what
+    /// is made of them must not rest on their staying.
+    pub fn as_slice(&self) -> &[u8] {
+        // SAFETY: the page is mapped while `self` lives.
+        unsafe { core::slice::from_raw_parts(self.addr as *const u8, PAGE_SIZE as usize) }
+    }
+
+    /// The frame's bytes, for writing.
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        // SAFETY: the page is mapped while `self` lives.
+        unsafe { core::slice::from_raw_parts_mut(self.addr as *mut u8, PAGE_SIZE as usize) }
+    }
+
+    /// Fills the frame.
+    pub fn write_bytes(&mut self, byte: u8) {
+        self.as_mut_slice().fill(byte);
+    }
+}
+
+impl Drop for KmapLocal {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            let top = DEPTH.fetch_sub(1, Relaxed);
+            debug_assert_eq!(top, slot + 1, "kmap_local mappings must end in reverse order");
+            // SAFETY: nobody uses the slot any more.
+            unsafe { paging::set_kernel_pte(self.addr, Pte(0)) };
+        }
+    }
+}

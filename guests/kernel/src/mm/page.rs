@@ -1,0 +1,186 @@
+//! `struct page`: one descriptor a frame.
+#![allow(unsafe_code)]
+
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
+
+use abi::books::PageRecord;
+
+use super::{PAGE_SHIFT, PAGE_SIZE};
+use crate::arch::PAGE_OFFSET;
+
+/// Bits of [`Page::flags`], with Linux's names.
+pub mod pg {
+    #![allow(missing_docs, reason = "Linux's names")]
+    pub const LOCKED: u32 = 1 << 0;
+    pub const REFERENCED: u32 = 1 << 1;
+    pub const UPTODATE: u32 = 1 << 2;
+    pub const DIRTY: u32 = 1 << 3;
+    pub const LRU: u32 = 1 << 4;
+    pub const ACTIVE: u32 = 1 << 5;
+    pub const SLAB: u32 = 1 << 7;
+    pub const RESERVED: u32 = 1 << 10;
+    pub const HEAD: u32 = 1 << 13;
+    pub const SWAPCACHE: u32 = 1 << 14;
+    pub const SWAPBACKED: u32 = 1 << 16;
+    /// The frame begins a free block; `private` is its order.
+    pub const BUDDY: u32 = 1 << 20;
+    /// The frame is a page table.
+    pub const TABLE: u32 = 1 << 21;
+    /// Anonymous memory that one mapping owns alone.
+    pub const ANON_EXCLUSIVE: u32 = 1 << 22;
+    /// The zone's number stands in bits 31:30.
+    pub const ZONE_SHIFT: u32 = 30;
+}
+
+/// A frame's descriptor. Its layout is that of the record that the host reads.
+#[repr(C)]
+pub struct Page {
+    /// `pg` bits and the zone.
+    pub flags: AtomicU32,
+    /// Users of the frame; 0 is free.
+    pub refcount: AtomicU32,
+    /// Page-table entries that map it, less one.
+    pub mapcount: AtomicU32,
+    /// The address space of a file page; the cache of a slab.
+    pub mapping: AtomicU32,
+    /// Offset in the file, in pages; the first free object of a slab.
+    pub index: AtomicU32,
+    /// List links, as frame numbers.
+    pub lru: [AtomicU32; 2],
+    /// Order of a free block or compound page; used objects of a slab.
+    pub private: AtomicU32,
+}
+
+const _: () = assert!(size_of::<Page>() == size_of::<PageRecord>());
+/// mapcount of a frame that no table maps.
+pub const MAPCOUNT_NONE: u32 = !0;
+
+static MEM_MAP: AtomicPtr<Page> = AtomicPtr::new(core::ptr::null_mut());
+static MAX_PFN: AtomicU32 = AtomicU32::new(0);
+
+/// Announces the array of descriptors.
+///
+/// # Safety
+/// `map` holds `max_pfn` initialised descriptors and is never freed.
+pub unsafe fn set_mem_map(map: *mut Page, max_pfn: u32) {
+    MEM_MAP.store(map, Relaxed);
+    MAX_PFN.store(max_pfn, Relaxed);
+}
+
+/// Frames that have a descriptor.
+pub fn max_pfn() -> u32 {
+    MAX_PFN.load(Relaxed)
+}
+
+/// The array of descriptors.
+pub fn mem_map() -> &'static [Page] {
+    // SAFETY: by `set_mem_map`; empty before.
+    unsafe {
+        match MEM_MAP.load(Relaxed) {
+            map if map.is_null() => &[],
+            map => core::slice::from_raw_parts(map, max_pfn() as usize),
+        }
+    }
+}
+
+/// The descriptor of a frame; `None` beyond memory.
+pub fn pfn_to_page_checked(pfn: u32) -> Option<&'static Page> {
+    mem_map().get(pfn as usize)
+}
+
+/// The descriptor of a frame of RAM.
+#[track_caller]
+pub fn pfn_to_page(pfn: u32) -> &'static Page {
+    &mem_map()[pfn as usize]
+}
+
+/// The descriptor of the frame at an address in the direct map.
+pub fn virt_to_page(addr: u32) -> &'static Page {
+    pfn_to_page((addr - PAGE_OFFSET) >> PAGE_SHIFT)
+}
+
+impl Page {
+    /// The frame's number.
+    pub fn pfn(&self) -> u32 {
+        ((&raw const *self) as u32 - MEM_MAP.load(Relaxed) as u32) / size_of::<Page>() as u32
+    }
+
+    /// The frame's physical address.
+    pub fn phys(&self) -> u32 {
+        self.pfn() << PAGE_SHIFT
+    }
+
+    /// The frame's address in the direct map; `None` in high memory.
+    pub fn address(&self) -> Option<u32> {
+        (self.pfn() < super::init::max_low_pfn()).then(|| PAGE_OFFSET + self.phys())
+    }
+
+    /// The number of the frame's zone.
+    pub fn zone(&self) -> usize {
+        (self.flags.load(Relaxed) >> pg::ZONE_SHIFT) as usize
+    }
+
+    /// Whether all of `bits` are set.
+    pub fn is(&self, bits: u32) -> bool {
+        self.flags.load(Relaxed) & bits == bits
+    }
+
+    /// Sets flag bits.
+    pub fn set(&self, bits: u32) {
+        self.flags.fetch_or(bits, Relaxed);
+    }
+
+    /// Clears flag bits.
+    pub fn clear(&self, bits: u32) {
+        self.flags.fetch_and(!bits, Relaxed);
+    }
+
+    /// How many use the frame.
+    pub fn count(&self) -> u32 {
+        self.refcount.load(Relaxed)
+    }
+
+    /// How many page-table entries map it.
+    pub fn mapcount(&self) -> u32 {
+        self.mapcount.load(Relaxed).wrapping_add(1)
+    }
+
+    /// One more page-table entry maps it.
+    pub fn add_rmap(&self) {
+        self.mapcount.fetch_add(1, Relaxed);
+    }
+
+    /// One page-table entry less maps it.
+    pub fn remove_rmap(&self) {
+        self.mapcount.fetch_sub(1, Relaxed);
+    }
+}
+
+/// One more user.
+pub fn get_page(page: &'static Page) -> &'static Page {
+    page.refcount.fetch_add(1, Relaxed);
+    page
+}
+
+/// One user less; the last gives the frame back.
+pub fn put_page(page: &'static Page) {
+    let before = page.refcount.fetch_sub(1, Relaxed);
+    assert!(before != 0, "put_page: frame {:#x} has no user", page.pfn());
+    if before == 1 {
+        let order = if page.is(pg::HEAD) { page.private.load(Relaxed) as u8 } else { 0 };
+        super::page_alloc::free_unused(page, order);
+    }
+}
+
+/// Zeroes a frame, wherever it lies.
+pub fn clear_highpage(page: &'static Page) {
+    super::highmem::kmap_local(page).write_bytes(0);
+}
+
+/// Copies a frame.
+pub fn copy_highpage(to: &'static Page, from: &'static Page) {
+    let (mut to, from) = (super::highmem::kmap_local(to), super::highmem::kmap_local(from));
+    to.as_mut_slice().copy_from_slice(from.as_slice());
+}
+
+const _: () = assert!(PAGE_SIZE == 4096);

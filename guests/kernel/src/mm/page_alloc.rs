@@ -1,0 +1,313 @@
+//! Zones, and the allocation of frames from them.
+#![allow(unsafe_code)]
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use abi::books::{NR_ORDERS, ZoneRecord};
+use mm::buddy::{BadFree, Frames, FreeArea};
+
+use super::{
+    Gfp, PAGE_SIZE, Page,
+    memblock::Region,
+    page::{MAPCOUNT_NONE, clear_highpage, mem_map, pfn_to_page, pg},
+    slab, watermark,
+};
+use crate::sync::SpinLock;
+
+/// DMA, Normal, HighMem.
+pub const MAX_NR_ZONES: usize = 3;
+/// Frames below 16 MiB.
+pub const ZONE_DMA: usize = 0;
+/// The rest of the direct map.
+pub const ZONE_NORMAL: usize = 1;
+/// Frames beyond the direct map.
+pub const ZONE_HIGHMEM: usize = 2;
+const ZONE_NAMES: [&str; MAX_NR_ZONES] = ["DMA", "Normal", "HighMem"];
+
+/// `struct zone`.
+pub struct Zone {
+    /// What the host reads; also the counts of the free lists.
+    pub record: ZoneRecord,
+    area: FreeArea,
+    /// Pages kept back from requests that could use a higher zone, by that zone.
+    pub lowmem_reserve: [u32; MAX_NR_ZONES],
+}
+
+/// The zones, as an array that begins with the first record.
+pub struct Zones {
+    zones: [Zone; MAX_NR_ZONES],
+    min_free_kbytes: u32,
+}
+
+const EMPTY_ZONE: Zone = Zone {
+    record: ZoneRecord {
+        name: [0; 8],
+        start_pfn: 0,
+        spanned_pages: 0,
+        present_pages: 0,
+        managed_pages: 0,
+        watermark_min: 0,
+        watermark_low: 0,
+        watermark_high: 0,
+        free_pages: 0,
+        nr_free: [0; NR_ORDERS],
+    },
+    area: FreeArea::new(0, 0),
+    lowmem_reserve: [0; MAX_NR_ZONES],
+};
+
+static ZONES: SpinLock<Zones> = SpinLock::new(Zones { zones: [EMPTY_ZONE; MAX_NR_ZONES], min_free_kbytes: 0 });
+
+/// The frame descriptors as the buddy system sees them.
+struct MemMap(&'static [Page]);
+
+impl Frames for MemMap {
+    fn free_order(&self, pfn: u32) -> Option<u8> {
+        let page = &self.0[pfn as usize];
+        page.is(pg::BUDDY).then(|| page.private.load(Relaxed) as u8)
+    }
+    fn set_free_order(&mut self, pfn: u32, order: Option<u8>) {
+        let page = &self.0[pfn as usize];
+        match order {
+            Some(order) => {
+                page.private.store(order.into(), Relaxed);
+                page.mapcount.store(order.into(), Relaxed);
+                page.set(pg::BUDDY);
+            }
+            None => {
+                page.clear(pg::BUDDY);
+                page.mapcount.store(MAPCOUNT_NONE, Relaxed);
+            }
+        }
+    }
+    fn links(&self, pfn: u32) -> [u32; 2] {
+        let lru = &self.0[pfn as usize].lru;
+        [lru[0].load(Relaxed), lru[1].load(Relaxed)]
+    }
+    fn set_links(&mut self, pfn: u32, links: [u32; 2]) {
+        let lru = &self.0[pfn as usize].lru;
+        lru[0].store(links[0], Relaxed);
+        lru[1].store(links[1], Relaxed);
+    }
+}
+
+/// Fixes the borders of the zones: frame numbers where Normal, HighMem and nothing begin.
+pub fn init_zones(borders: [u32; MAX_NR_ZONES]) {
+    let mut zones = ZONES.lock_irqsave();
+    let mut start = 0;
+    for (n, end) in borders.into_iter().enumerate() {
+        let end = end.max(start);
+        let zone = &mut zones.zones[n];
+        zone.area = FreeArea::new(start, end);
+        zone.record.name[..ZONE_NAMES[n].len()].copy_from_slice(ZONE_NAMES[n].as_bytes());
+        (zone.record.start_pfn, zone.record.spanned_pages) = (start, end - start);
+        start = end;
+    }
+}
+
+/// RAM that exists, taken or free.
+pub fn add_present(region: Region) {
+    let mut zones = ZONES.lock_irqsave();
+    for zone in &mut zones.zones {
+        let (start, end) = (zone.record.start_pfn, zone.record.start_pfn + zone.record.spanned_pages);
+        zone.record.present_pages += region.end.min(end).saturating_sub(region.start.max(start));
+    }
+}
+
+/// Hands free memory of the boot to the buddy system.
+pub fn free_boot_memory(region: Region) {
+    let mut zones = ZONES.lock_irqsave();
+    for pfn in region.start..region.end {
+        let page = pfn_to_page(pfn);
+        page.clear(pg::RESERVED);
+        let zone = &mut zones.zones[page.zone()];
+        zone.record.managed_pages += 1;
+        zone.free(pfn, 0);
+    }
+}
+
+/// Sets the marks, once all memory is there, or for a new `min_free_kbytes`.
+pub fn setup_watermarks(min_free_kbytes: Option<u32>) {
+    let mut zones = ZONES.lock_irqsave();
+    let lowmem: u32 = zones.zones[..ZONE_HIGHMEM].iter().map(|z| z.record.managed_pages).sum();
+    zones.min_free_kbytes = min_free_kbytes.unwrap_or_else(|| watermark::min_free_kbytes(lowmem));
+    let kbytes = zones.min_free_kbytes;
+    watermark::setup_per_zone_wmarks(&mut zones.zones, kbytes);
+}
+
+impl Zone {
+    fn alloc(&mut self, order: u8) -> Option<u32> {
+        let pfn = self.area.alloc(&mut MemMap(mem_map()), &mut self.record.nr_free, order)?;
+        self.record.free_pages -= 1 << order;
+        Some(pfn)
+    }
+
+    #[track_caller]
+    fn free(&mut self, pfn: u32, order: u8) {
+        match self.area.free(&mut MemMap(mem_map()), &mut self.record.nr_free, pfn, order) {
+            Ok(()) => self.record.free_pages += 1 << order,
+            Err(BadFree::Double) => panic!("Bad page state: frame {pfn:#x} (order {order}) is freed twice"),
+            Err(BadFree::Foreign) => panic!("Bad page state: frame {pfn:#x} (order {order}) is no block of its zone"),
+        }
+    }
+
+    /// Whether a block of `order` can go without touching `mark` and the reserve.
+    fn watermark_ok(&self, order: u8, mark: u32, class: usize) -> bool {
+        let kept = mark + self.lowmem_reserve[class] + (1 << order);
+        self.record.free_pages >= kept || (mark == 0 && self.record.free_pages >= 1 << order)
+    }
+}
+
+/// The highest zone that a request may use.
+fn gfp_zone(gfp: Gfp) -> usize {
+    if gfp.contains(Gfp::DMA) {
+        ZONE_DMA
+    } else if gfp.contains(Gfp::HIGHMEM) {
+        ZONE_HIGHMEM
+    } else {
+        ZONE_NORMAL
+    }
+}
+
+/// How deep a request may dig.
+#[derive(Clone, Copy)]
+enum Depth {
+    Low,
+    Min,
+    /// To the last frame: for the kernel's own structures, which have no one to be killed
+    /// for them.
+    Reserve,
+}
+
+fn get_page_from_freelist(gfp: Gfp, order: u8, depth: Depth) -> Option<u32> {
+    let mut zones = ZONES.lock_irqsave();
+    let class = gfp_zone(gfp);
+    zones.zones[..=class].iter_mut().rev().find_map(|zone| {
+        let mark = match depth {
+            Depth::Low => zone.record.watermark_low,
+            Depth::Min if gfp.contains(Gfp::HIGH) => zone.record.watermark_min / 2,
+            Depth::Min => zone.record.watermark_min,
+            Depth::Reserve => 0,
+        };
+        zone.watermark_ok(order, mark, class).then(|| zone.alloc(order)).flatten()
+    })
+}
+
+/// `alloc_pages`: 2^`order` frames in a row with one user, or `None`.
+///
+/// Requests for user memory (`MOVABLE` or `HIGHMEM`) respect the zones' min marks: when
+/// they fail, the caller ends or kills somebody. Requests of the kernel may take all.
+pub fn alloc_pages(gfp: Gfp, order: u8) -> Option<&'static Page> {
+    let user = gfp.intersects(Gfp::MOVABLE | Gfp::HIGHMEM);
+    let pfn = get_page_from_freelist(gfp, order, Depth::Low)
+        .or_else(|| get_page_from_freelist(gfp, order, Depth::Min))
+        .or_else(|| {
+            slab::shrink_all();
+            get_page_from_freelist(gfp, order, Depth::Min)
+        })
+        .or_else(|| if user { None } else { get_page_from_freelist(gfp, order, Depth::Reserve) })?;
+    let page = prepare(pfn, order, gfp);
+    if gfp.contains(Gfp::ZERO) {
+        (pfn..pfn + (1 << order)).for_each(|p| clear_highpage(pfn_to_page(p)));
+    }
+    Some(page)
+}
+
+fn prepare(pfn: u32, order: u8, gfp: Gfp) -> &'static Page {
+    let page = pfn_to_page(pfn);
+    debug_assert_eq!(page.count(), 0, "frame {pfn:#x} of a free list has users");
+    page.refcount.store(1, Relaxed);
+    page.mapping.store(0, Relaxed);
+    page.index.store(0, Relaxed);
+    page.private.store(0, Relaxed);
+    page.mapcount.store(MAPCOUNT_NONE, Relaxed);
+    if order > 0 && gfp.contains(Gfp::COMP) {
+        page.set(pg::HEAD);
+        page.private.store(order.into(), Relaxed);
+    }
+    page
+}
+
+/// A single frame.
+pub fn alloc_page(gfp: Gfp) -> Option<&'static Page> {
+    alloc_pages(gfp, 0)
+}
+
+/// `__get_free_pages`: frames of the direct map, by address; 0 if there are none.
+pub fn get_free_pages(gfp: Gfp, order: u8) -> u32 {
+    alloc_pages(gfp & !Gfp::HIGHMEM, order).and_then(Page::address).unwrap_or(0)
+}
+
+/// `free_pages`: gives back what `get_free_pages` gave. 0 is ignored.
+pub fn free_pages(addr: u32, order: u8) {
+    if addr != 0 {
+        __free_pages(super::page::virt_to_page(addr), order);
+    }
+}
+
+/// Drops one user of a block; the last gives it back.
+#[track_caller]
+pub fn __free_pages(page: &'static Page, order: u8) {
+    let before = page.refcount.fetch_sub(1, Relaxed);
+    assert!(before != 0, "Bad page state: frame {:#x} is freed twice", page.pfn());
+    if before == 1 {
+        free_unused(page, order);
+    }
+}
+
+/// Gives back a block whose last user has gone.
+#[track_caller]
+pub fn free_unused(page: &'static Page, order: u8) {
+    assert!(page.mapcount() == 0, "Bad page state: frame {:#x} is freed while mapped", page.pfn());
+    let mut zones = ZONES.lock_irqsave();
+    page.mapping.store(0, Relaxed);
+    let keep = 3 << pg::ZONE_SHIFT;
+    page.flags.fetch_and(keep, Relaxed);
+    zones.zones[page.zone()].free(page.pfn(), order);
+}
+
+/// Numbers of all zones together.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Totals {
+    /// Pages that the buddy system ever had.
+    pub managed: u32,
+    /// Free pages.
+    pub free: u32,
+    /// Managed pages of HighMem.
+    pub managed_high: u32,
+    /// Free pages of HighMem.
+    pub free_high: u32,
+    /// Sum of the low marks.
+    pub watermark_low: u32,
+    /// Sum of min marks.
+    pub watermark_min: u32,
+}
+
+/// Sums over the zones.
+pub fn totals() -> Totals {
+    let zones = ZONES.lock_irqsave();
+    let mut t = Totals::default();
+    for (n, zone) in zones.zones.iter().enumerate() {
+        t.managed += zone.record.managed_pages;
+        t.free += zone.record.free_pages;
+        t.watermark_low += zone.record.watermark_low;
+        t.watermark_min += zone.record.watermark_min;
+        if n == ZONE_HIGHMEM {
+            (t.managed_high, t.free_high) = (zone.record.managed_pages, zone.record.free_pages);
+        }
+    }
+    t
+}
+
+/// Calls `visit` with the zones' records, in order, while nothing changes.
+pub fn with_zones<R>(visit: impl FnOnce([&ZoneRecord; MAX_NR_ZONES]) -> R) -> R {
+    let zones = ZONES.lock_irqsave();
+    visit(zones.zones.each_ref().map(|z| &z.record))
+}
+
+/// The zones' lock is held: a walk of the records now may see a half-made change.
+pub fn is_locked() -> bool {
+    ZONES.is_locked()
+}
+
+const _: () = assert!(PAGE_SIZE == 4096);

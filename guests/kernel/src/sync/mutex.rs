@@ -1,0 +1,72 @@
+//! A lock whose waiters give the CPU away.
+#![allow(unsafe_code)]
+
+use core::{
+    cell::UnsafeCell,
+    ops::{Deref, DerefMut},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// Data under a sleeping lock. Never taken in interrupt handlers.
+pub struct Mutex<T: ?Sized> {
+    locked: AtomicBool,
+    data: UnsafeCell<T>,
+}
+
+// SAFETY: the lock gives the data to one holder at a time.
+unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
+// SAFETY: as for the data itself.
+unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
+
+impl<T> Mutex<T> {
+    /// An open lock.
+    pub const fn new(data: T) -> Self {
+        Mutex { locked: AtomicBool::new(false), data: UnsafeCell::new(data) }
+    }
+}
+
+impl<T: ?Sized> Mutex<T> {
+    /// Takes the lock. While another thread has it, this one lets others run.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        while self.locked.swap(true, Ordering::Acquire) {
+            crate::task::sched::schedule();
+        }
+        MutexGuard { lock: self }
+    }
+
+    /// Takes the lock if it is open.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        (!self.locked.swap(true, Ordering::Acquire)).then_some(MutexGuard { lock: self })
+    }
+
+    /// The data, when nobody else can have it.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.data.get_mut()
+    }
+}
+
+/// Access to the data; dropping it opens the lock.
+pub struct MutexGuard<'a, T: ?Sized> {
+    lock: &'a Mutex<T>,
+}
+
+impl<T: ?Sized> Deref for MutexGuard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        // SAFETY: the guard is the only holder.
+        unsafe { &*self.lock.data.get() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the guard is the only holder.
+        unsafe { &mut *self.lock.data.get() }
+    }
+}
+
+impl<T: ?Sized> Drop for MutexGuard<'_, T> {
+    fn drop(&mut self) {
+        self.lock.locked.store(false, Ordering::Release);
+    }
+}

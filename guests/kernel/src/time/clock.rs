@@ -1,0 +1,118 @@
+//! Nanoseconds since boot: the TSC where the CPU has one, else the tick and the PIT's count.
+
+use abi::errno::Result;
+
+use super::{HZ, TICK_NSEC, jiffies, timer_interrupt};
+use crate::{
+    arch::cpu::{self, feature, rdtsc},
+    drivers::{irq, pit, rtc},
+    pr_hw,
+    sync::SpinLock,
+};
+
+/// How long the TSC is compared with the PIT.
+const CALIBRATION_NS: u64 = 10_000_000;
+const SHIFT: u32 = 22;
+
+struct Clock {
+    running: bool,
+    use_tsc: bool,
+    /// ns = cycles * mult >> SHIFT
+    mult: u32,
+    base_tsc: u64,
+    base_ns: u64,
+    /// Never go back, whatever the PIT's count says.
+    last_ns: u64,
+    /// Realtime minus monotonic, in nanoseconds.
+    realtime_offset_ns: u64,
+}
+
+static CLOCK: SpinLock<Clock> = SpinLock::new(Clock {
+    running: false,
+    use_tsc: false,
+    mult: 0,
+    base_tsc: 0,
+    base_ns: 0,
+    last_ns: 0,
+    realtime_offset_ns: 0,
+});
+
+impl Clock {
+    fn now(&mut self) -> u64 {
+        if !self.running {
+            return 0;
+        }
+        let ns = if self.use_tsc {
+            let delta = rdtsc().wrapping_sub(self.base_tsc);
+            let low = (delta & 0xffff_ffff) * u64::from(self.mult) >> SHIFT;
+            let high = (delta >> 32) * u64::from(self.mult) << (32 - SHIFT);
+            self.base_ns + low + high
+        } else {
+            let elapsed = pit::reload(HZ).saturating_sub(pit::read_count());
+            u64::from(jiffies()) * TICK_NSEC + u64::from(elapsed) * 1_000_000_000 / u64::from(pit::PIT_TICK_RATE)
+        };
+        self.last_ns = self.last_ns.max(ns);
+        self.last_ns
+    }
+}
+
+/// Nanoseconds since the clock was started, never going back.
+pub fn ktime_get_ns() -> u64 {
+    CLOCK.lock_irqsave().now()
+}
+
+/// `CLOCK_REALTIME`: nanoseconds since 1970.
+pub fn getnstimeofday() -> u64 {
+    let mut clock = CLOCK.lock_irqsave();
+    clock.now() + clock.realtime_offset_ns
+}
+
+/// Sets `CLOCK_REALTIME`.
+pub fn set_realtime(ns: u64) {
+    let mut clock = CLOCK.lock_irqsave();
+    clock.realtime_offset_ns = ns.saturating_sub(clock.now());
+}
+
+/// Starts the tick, measures the TSC and reads the CMOS clock.
+pub fn init() -> Result<()> {
+    pit::init(HZ);
+    let mult = if cpu::has(feature::TSC) { calibrate() } else { None };
+    {
+        let mut clock = CLOCK.lock_irqsave();
+        if let Some(mult) = mult {
+            (clock.use_tsc, clock.mult, clock.base_tsc) = (true, mult, rdtsc());
+        }
+        clock.running = true;
+        clock.realtime_offset_ns = rtc::read_time() * 1_000_000_000;
+    }
+    match mult {
+        Some(mult) => {
+            let khz = ((1_000_000u64 << SHIFT) / u64::from(mult)) as u32;
+            pr_hw!("tsc: Detected {}.{:03} MHz processor", khz / 1000, khz % 1000);
+        }
+        None => pr_hw!("clocksource: pit, no usable TSC"),
+    }
+    irq::request_irq(0, "timer", timer_interrupt, 0)
+}
+
+/// The multiplier from cycles to nanoseconds, by the PIT's channel 0.
+fn calibrate() -> Option<u32> {
+    let period = pit::reload(HZ);
+    let wanted = (CALIBRATION_NS * u64::from(pit::PIT_TICK_RATE) / 1_000_000_000) as u32;
+    let (mut last, start) = (pit::read_count(), rdtsc());
+    let (mut elapsed, mut end) = (0, start);
+    for _ in 0..10_000_000 {
+        if elapsed >= wanted {
+            break;
+        }
+        let count = pit::read_count();
+        end = rdtsc();
+        elapsed += if count <= last { last - count } else { last + period - count };
+        last = count;
+    }
+    let (ns, cycles) = (u64::from(elapsed) * 1_000_000_000 / u64::from(pit::PIT_TICK_RATE), end.wrapping_sub(start));
+    if elapsed < wanted || cycles < 1000 {
+        return None;
+    }
+    u32::try_from((ns << SHIFT) / cycles).ok()
+}

@@ -1,0 +1,25 @@
+//! Ticks and clocks.
+
+mod clock;
+
+pub use clock::{getnstimeofday, init, ktime_get_ns, set_realtime};
+
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// Ticks a second.
+pub const HZ: u32 = 250;
+/// Nanoseconds of a tick.
+pub const TICK_NSEC: u64 = 1_000_000_000 / HZ as u64;
+
+static JIFFIES: AtomicU32 = AtomicU32::new(0);
+
+/// Ticks since boot.
+pub fn jiffies() -> u32 {
+    JIFFIES.load(Relaxed)
+}
+
+/// IRQ 0.
+fn timer_interrupt(_irq: u8, _data: usize) {
+    JIFFIES.fetch_add(1, Relaxed);
+    crate::task::sched::tick();
+}

@@ -1,1 +1,36 @@
+//! Lenses: read-only views of a machine.
 //!
+//! A [`Target`] is a machine at rest: its CPUs, its memory and, where they are known, its
+//! kernel's image and its programs' symbols. A [`Request`] names a lens; [`look`] answers
+//! with text and JSON. Looking changes nothing: no TLB entry is filled, no accessed or
+//! dirty bit set, no device touched. What a guest may have put into its memory is never
+//! trusted: every loop has a bound, every pointer is checked, every damage is one line.
+//!
+//! What hardware alone tells (`walk`, `pagetable`, `tlb`, `regs` …) works on any guest.
+//! The kernel's books (`ps`, `maps`, `iomem` …) need a kernel that announces them by the
+//! note of `abi::books`; their text comes from the formatters that the kernel itself uses.
+#![forbid(unsafe_code)]
+
+mod address;
+mod books;
+mod error;
+mod kernel;
+mod lens;
+mod paging;
+mod reader;
+mod record;
+mod request;
+mod symbol;
+mod target;
+
+pub use address::{Address, Segmented, parse_address};
+pub use books::{Books, FileName, Resource, comm};
+pub use error::{Error, Result};
+pub use kernel::KernelImage;
+pub use lens::{Answer, look, process_file, process_of_directory};
+pub use paging::{mapping, with_directory};
+pub use reader::{DirectMap, Reader};
+pub use record::Record;
+pub use request::{HELP, Request};
+pub use symbol::{Symbol, Symbols};
+pub use target::{Program, Target, WiredRange, Wiring};

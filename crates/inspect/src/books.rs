@@ -1,0 +1,282 @@
+//! The guest kernel's books, read from its memory with bounds on every loop.
+
+use abi::Ptr32;
+use abi::books::{
+    DentryRecord, FileRecord, InodeRecord, KernelBooks, KmemCacheRecord, MmRecord, PageRecord, ResourceRecord,
+    TaskRecord, VERSION, VmaRecord, ZoneRecord,
+};
+use x86::LinearAddr;
+
+use crate::record::Record;
+use crate::{DirectMap, Error, Reader, Result, Target};
+
+/// Threads that a list may hold before we call it a cycle.
+const MAX_TASKS: usize = 1 << 16;
+/// Areas of one address space; Linux's own limit is 65530.
+const MAX_VMAS: usize = 1 << 17;
+/// Caches.
+const MAX_CACHES: usize = 1 << 12;
+/// Resources of one tree.
+const MAX_RESOURCES: usize = 1 << 14;
+/// Levels of a resource tree.
+const MAX_RESOURCE_DEPTH: usize = 64;
+/// Components of a path.
+const MAX_PATH_DEPTH: usize = 256;
+/// Bytes of one name.
+const MAX_NAME: u32 = 4096;
+/// Zones.
+const MAX_ZONES: u32 = 16;
+/// Bytes of linear space that a kernel maps directly.
+const LOWMEM_BYTES: u32 = 896 << 20;
+
+/// The books of a kernel that keeps some.
+#[derive(Clone, Copy)]
+pub struct Books<'a> {
+    reader: Reader<'a>,
+    root: KernelBooks,
+}
+
+/// An open file as a mapping shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FileName {
+    /// The whole path, or a name in itself (`pipe:[5]`), with ` (deleted)` if it is.
+    pub path: Vec<u8>,
+    /// Inode number.
+    pub ino: u32,
+    /// Device, major number.
+    pub major: u32,
+    /// Device, minor number.
+    pub minor: u32,
+}
+
+/// A resource with its place in the tree.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Resource {
+    /// Levels below the root's children.
+    pub depth: usize,
+    /// First address or port.
+    pub start: u32,
+    /// Last one.
+    pub end: u32,
+    /// Who has it.
+    pub name: Vec<u8>,
+}
+
+impl<'a> Books<'a> {
+    /// The books of the kernel in `target`.
+    ///
+    /// # Errors
+    /// [`Error::NoBooks`] for a kernel without the note or before it has filled them,
+    /// [`Error::BooksVersion`] for those of another version.
+    pub fn of(target: &Target<'a>) -> Result<Self> {
+        let kernel = target.kernel.ok_or(Error::NoBooks("the machine runs no kernel that this program knows"))?;
+        let note =
+            kernel.note().ok_or(Error::NoBooks("the machine's kernel keeps no books that this program can read"))?;
+        if note.version != VERSION {
+            return Err(Error::BooksVersion { found: note.version, known: VERSION });
+        }
+        let direct = DirectMap { start: note.page_offset, len: LOWMEM_BYTES };
+        let reader = target.reader(0)?.with_direct_map(direct);
+        let books = Books { reader, root: KernelBooks::default() };
+        let root: KernelBooks = books.read("books", note.books)?;
+        match root.version {
+            VERSION => Ok(Books { root, ..books }),
+            0 => Err(Error::NoBooks("the guest kernel has not filled its books yet")),
+            found => Err(Error::BooksVersion { found, known: VERSION }),
+        }
+    }
+
+    /// The root record.
+    pub fn root(&self) -> &KernelBooks {
+        &self.root
+    }
+
+    /// Kernel memory.
+    pub fn reader(&self) -> Reader<'a> {
+        self.reader
+    }
+
+    /// Whether a list may be half changed at this very instruction.
+    pub fn in_flux(&self) -> bool {
+        self.root.seq & 1 != 0
+    }
+
+    /// Reads one record.
+    fn read<T: Record>(&self, what: &'static str, at: Ptr32<T>) -> Result<T> {
+        self.reader
+            .bytes(LinearAddr(at.0), T::SIZE)
+            .and_then(|bytes| T::decode(&bytes))
+            .ok_or(Error::Unreadable { what, addr: at.0 })
+    }
+
+    /// Follows a list from `first` to the null pointer.
+    fn list<T: Record>(
+        &self,
+        what: &'static str,
+        limit: usize,
+        first: Ptr32<T>,
+        next: impl Fn(&T) -> Ptr32<T>,
+    ) -> Result<Vec<(Ptr32<T>, T)>> {
+        let mut rows = Vec::new();
+        let mut at = first;
+        while !at.is_null() {
+            if rows.len() == limit {
+                return Err(Error::Endless { what });
+            }
+            let row: T = self.read(what, at)?;
+            let follows = next(&row);
+            rows.push((at, row));
+            at = follows;
+        }
+        Ok(rows)
+    }
+
+    /// All threads, by ascending number.
+    pub fn tasks(&self) -> Result<Vec<TaskRecord>> {
+        Ok(self
+            .list("tasks", MAX_TASKS, self.root.tasks, |task| task.next)?
+            .into_iter()
+            .map(|(_, task)| task)
+            .collect())
+    }
+
+    /// The processes: the leaders of the thread groups.
+    pub fn processes(&self) -> Result<Vec<TaskRecord>> {
+        Ok(self.tasks()?.into_iter().filter(|task| task.pid == task.tgid).collect())
+    }
+
+    /// The thread `pid`.
+    pub fn task(&self, pid: u32) -> Result<TaskRecord> {
+        self.tasks()?.into_iter().find(|task| task.pid == pid).ok_or(Error::NoProcess(pid))
+    }
+
+    /// The thread that CPU 0 runs.
+    pub fn current(&self) -> Result<TaskRecord> {
+        self.read("current task", self.root.current)
+    }
+
+    /// The address space of a thread; `None` for kernel threads and zombies. Counts are
+    /// clamped to what 4 GiB can hold, so that sums of damaged ones stay small.
+    pub fn mm(&self, task: &TaskRecord) -> Result<Option<MmRecord>> {
+        if task.mm.is_null() {
+            return Ok(None);
+        }
+        let mut mm: MmRecord = self.read("mm", task.mm)?;
+        let MmRecord { total_vm, rss_anon, rss_file, rss_shmem, hiwater_rss, hiwater_vm, .. } = &mut mm;
+        for pages in [total_vm, rss_anon, rss_file, rss_shmem, hiwater_rss, hiwater_vm] {
+            *pages = (*pages).min(0xf_ffff);
+        }
+        Ok(Some(mm))
+    }
+
+    /// The areas of an address space, by ascending address.
+    pub fn vmas(&self, mm: &MmRecord) -> Result<Vec<VmaRecord>> {
+        Ok(self.list("areas", MAX_VMAS, mm.mmap, |vma| vma.next)?.into_iter().map(|(_, vma)| vma).collect())
+    }
+
+    /// The path and inode of an open file.
+    pub fn file(&self, file: Ptr32<FileRecord>) -> Result<FileName> {
+        let file: FileRecord = self.read("file", file)?;
+        let inode = if file.inode.is_null() { InodeRecord::default() } else { self.read("inode", file.inode)? };
+        let path = if file.dentry.is_null() { Vec::new() } else { self.path(file.dentry)? };
+        Ok(FileName { path, ino: inode.ino, major: inode.major, minor: inode.minor })
+    }
+
+    /// The path of a dentry: the names from the root down.
+    fn path(&self, leaf: Ptr32<DentryRecord>) -> Result<Vec<u8>> {
+        let mut at = leaf;
+        let mut names = Vec::new();
+        let mut deleted = false;
+        loop {
+            let dentry: DentryRecord = self.read("dentry", at)?;
+            if at == leaf {
+                deleted = dentry.flags & 1 != 0;
+            }
+            if dentry.flags & 2 != 0 {
+                names.push(self.name("dentry's name", dentry.name, dentry.name_len)?);
+                break;
+            }
+            if dentry.parent.is_null() {
+                names.push(Vec::new());
+                break;
+            }
+            if names.len() == MAX_PATH_DEPTH {
+                return Err(Error::Endless { what: "a path's folders" });
+            }
+            names.push(self.name("dentry's name", dentry.name, dentry.name_len)?);
+            at = dentry.parent;
+        }
+        names.reverse();
+        let mut path = names.join(&b'/');
+        if path.is_empty() {
+            path.push(b'/');
+        }
+        if deleted {
+            path.extend_from_slice(b" (deleted)");
+        }
+        Ok(path)
+    }
+
+    fn name(&self, what: &'static str, at: Ptr32<u8>, len: u32) -> Result<Vec<u8>> {
+        let whole = if len <= MAX_NAME { self.reader.bytes(LinearAddr(at.0), len as usize) } else { None };
+        whole.ok_or(Error::Unreadable { what, addr: at.0 })
+    }
+
+    /// A tree of resources, each with its depth, in the order of `/proc/iomem`.
+    pub fn resources(&self, root: Ptr32<ResourceRecord>) -> Result<Vec<Resource>> {
+        let mut rows = Vec::new();
+        if root.is_null() {
+            return Ok(rows);
+        }
+        let root: ResourceRecord = self.read("resource", root)?;
+        // What remains to be shown on each level.
+        let mut levels = vec![root.child];
+        while let Some(at) = levels.last().copied() {
+            if at.is_null() {
+                levels.pop();
+                continue;
+            }
+            if rows.len() == MAX_RESOURCES || levels.len() > MAX_RESOURCE_DEPTH {
+                return Err(Error::Endless { what: "resources" });
+            }
+            let resource: ResourceRecord = self.read("resource", at)?;
+            let depth = levels.len() - 1;
+            levels[depth] = resource.sibling;
+            levels.push(resource.child);
+            let name = self.name("resource's name", resource.name, resource.name_len)?;
+            rows.push(Resource { depth, start: resource.start, end: resource.end, name });
+        }
+        Ok(rows)
+    }
+
+    /// The zones, lowest first.
+    pub fn zones(&self) -> Result<Vec<ZoneRecord>> {
+        if self.root.nr_zones > MAX_ZONES {
+            return Err(Error::Endless { what: "zones" });
+        }
+        (0..self.root.nr_zones)
+            .map(|i| self.read("zone", Ptr32::new(self.root.zones.0.wrapping_add(i * ZoneRecord::SIZE as u32))))
+            .collect()
+    }
+
+    /// The descriptor of a frame, if the books have one.
+    pub fn page(&self, pfn: u32) -> Option<PageRecord> {
+        let inside = pfn < self.root.max_pfn && !self.root.mem_map.is_null();
+        let at = self.root.mem_map.0.wrapping_add(pfn.wrapping_mul(PageRecord::SIZE as u32));
+        inside.then(|| self.read("page descriptor", Ptr32::new(at)).ok()).flatten()
+    }
+
+    /// The slab caches with their names, in the order of `/proc/slabinfo`.
+    pub fn caches(&self) -> Result<Vec<(Vec<u8>, KmemCacheRecord)>> {
+        self.list("caches", MAX_CACHES, self.root.caches, |cache| cache.next)?
+            .into_iter()
+            .map(|(_, cache)| Ok((self.name("cache's name", cache.name, cache.name_len)?, cache)))
+            .collect()
+    }
+}
+
+/// A record's `comm` without its padding.
+pub fn comm(task: &TaskRecord) -> String {
+    let len = task.comm.iter().position(|&b| b == 0).unwrap_or(task.comm.len());
+    String::from_utf8_lossy(&task.comm[..len]).into_owned()
+}

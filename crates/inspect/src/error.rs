@@ -1,0 +1,65 @@
+use x86::LinearAddr;
+
+/// Why a lens has nothing to show. Each is one clear line.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel is not ours, or has not filled its books yet.
+    #[error("{0}")]
+    NoBooks(&'static str),
+    /// The kernel's records have another layout than this program knows.
+    #[error("the guest kernel's books have version {found}, this program reads version {known}")]
+    BooksVersion {
+        /// What the guest says.
+        found: u32,
+        /// What we know.
+        known: u32,
+    },
+    /// A pointer in the guest's books leads nowhere.
+    #[error("the guest kernel's {what} at {addr:#010x} cannot be read: its books are damaged")]
+    Unreadable {
+        /// Which record.
+        what: &'static str,
+        /// Where it should be.
+        addr: u32,
+    },
+    /// A list in the guest's books is longer than any sane one: a cycle.
+    #[error("the guest kernel's list of {what} does not end: its books are damaged")]
+    Endless {
+        /// Which list.
+        what: &'static str,
+    },
+    /// No process has this number.
+    #[error("no process {0} in the guest")]
+    NoProcess(u32),
+    /// The machine has fewer CPUs.
+    #[error("no CPU {asked}: the machine has {have}")]
+    NoCpu {
+        /// The number given.
+        asked: usize,
+        /// How many there are.
+        have: usize,
+    },
+    /// A word that is no address, symbol, register or `segment:offset`.
+    #[error("`{0}` is neither an address, a symbol, a register nor segment:offset")]
+    BadAddress(String),
+    /// The name is in no symbol table that we have.
+    #[error("no symbol `{0}`")]
+    NoSymbol(String),
+    /// Nothing is mapped where something was to be read.
+    #[error("cannot read memory at {0:?}: nothing is mapped there")]
+    Unmapped(LinearAddr),
+    /// A segment selector that names no usable descriptor.
+    #[error("selector {selector:#06x}: {why}")]
+    BadSelector {
+        /// The selector.
+        selector: u16,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The command's words make no request.
+    #[error("{0}")]
+    Usage(String),
+}
+
+/// What a lens gives.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

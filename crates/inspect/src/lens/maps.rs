@@ -1,0 +1,235 @@
+//! A process's areas: `maps`, `smaps`, `pmap`.
+
+use abi::books::{MmRecord, VmaRecord, vm};
+use abi::proc::{maps as proc_maps, smaps as proc_smaps};
+use abi::{Out, out, out::render};
+use cpu::mmu::{PageSize, Paging, WalkResult, walk};
+use serde_json::json;
+use x86::LinearAddr;
+
+use super::{Answer, process};
+use crate::books::FileName;
+use crate::{Books, Result, Target};
+
+/// An area and what its line needs.
+struct Area {
+    vma: VmaRecord,
+    file: Option<FileName>,
+    name: Option<Vec<u8>>,
+}
+
+impl Area {
+    fn row(&self) -> proc_maps::Row {
+        let VmaRecord { start, end, flags, pgoff, .. } = self.vma;
+        let row = proc_maps::Row { start, end, flags, ..Default::default() };
+        match &self.file {
+            Some(file) => proc_maps::Row {
+                offset: u64::from(pgoff) << 12,
+                major: file.major,
+                minor: file.minor,
+                ino: file.ino,
+                ..row
+            },
+            None => row,
+        }
+    }
+
+    fn line(&self, out: &mut dyn Out) {
+        match &self.name {
+            Some(name) => proc_maps::line(out, &self.row(), Some(&|out: &mut dyn Out| proc_maps::escaped(out, name))),
+            None => proc_maps::line(out, &self.row(), None),
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let row = self.row();
+        json!({
+            "start": row.start, "end": row.end, "perms": perms(row.flags), "offset": row.offset,
+            "major": row.major, "minor": row.minor, "inode": row.ino,
+            "name": self.name.as_deref().map(super::lossy), "flags": row.flags,
+        })
+    }
+
+    fn kb(&self) -> u32 {
+        self.vma.end.wrapping_sub(self.vma.start) >> 10
+    }
+}
+
+fn perms(flags: u32) -> String {
+    let letter = |bit, letter| if flags & bit != 0 { letter } else { '-' };
+    let shared = if flags & vm::MAYSHARE != 0 { 's' } else { 'p' };
+    [letter(vm::READ, 'r'), letter(vm::WRITE, 'w'), letter(vm::EXEC, 'x'), shared].iter().collect()
+}
+
+/// The areas with the names that `/proc/PID/maps` gives them.
+fn areas(books: &Books<'_>, mm: &MmRecord) -> Result<Vec<Area>> {
+    let vmas = books.vmas(mm)?;
+    vmas.into_iter()
+        .map(|vma| {
+            let file = if vma.file.is_null() { None } else { Some(books.file(vma.file)?) };
+            let name = match &file {
+                Some(file) => Some(file.path.clone()),
+                None if vma.start <= mm.brk && vma.end >= mm.start_brk => Some(b"[heap]".to_vec()),
+                None if vma.start <= mm.start_stack && vma.end >= mm.start_stack => Some(b"[stack]".to_vec()),
+                None => None,
+            };
+            Ok(Area { vma, file, name })
+        })
+        .collect()
+}
+
+fn areas_of(books: &Books<'_>, pid: u32) -> Result<Vec<Area>> {
+    match process::with_mm(books, pid)? {
+        (_, Some(mm)) => areas(books, &mm),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// `/proc/PID/maps`.
+pub fn maps(target: &Target<'_>, pid: u32) -> Result<Answer> {
+    let areas = areas_of(&Books::of(target)?, pid)?;
+    let text = render(|out| areas.iter().for_each(|area| area.line(out)));
+    Ok(Answer::new(text, areas.iter().map(Area::json).collect::<Vec<_>>()))
+}
+
+/// The area of a process that holds an address, as a line of `maps`.
+pub(super) fn area_line(books: &Books<'_>, mm: &MmRecord, addr: LinearAddr) -> Result<Option<String>> {
+    let holds = |area: &Area| (area.vma.start..area.vma.end).contains(&addr.0);
+    let found = areas(books, mm)?.into_iter().find(holds);
+    Ok(found.map(|area| super::lossy(&render(|out| area.line(out))).trim_end().to_owned()))
+}
+
+/// What the page tables say of an area.
+fn usage(target: &Target<'_>, books: &Books<'_>, paging: Paging, area: &Area) -> proc_smaps::Usage {
+    let mut usage = proc_smaps::Usage::default();
+    let mut at = area.vma.start & !0xfff;
+    while at < area.vma.end {
+        let found = walk(target.mem, paging, LinearAddr(at));
+        let WalkResult::Mapped(mapping) = found.result else {
+            // A missing table is 4 MiB of nothing: to the next one at once.
+            let gap = if found.steps.len() < 2 { 0x40_0000 - (at & 0x3f_ffff) } else { 0x1000 };
+            match at.checked_add(gap) {
+                Some(next) => at = next,
+                None => break,
+            }
+            continue;
+        };
+        let kb = if mapping.size == PageSize::Large { 4096 } else { 4 };
+        let page = books.page(mapping.translate(LinearAddr(at)).frame());
+        let sharers = page.map_or(1, |page| page.mapcount.wrapping_add(1).max(1));
+        usage.rss += kb;
+        usage.pss += kb / sharers;
+        let slot = match (sharers > 1, mapping.dirty) {
+            (true, true) => &mut usage.shared_dirty,
+            (true, false) => &mut usage.shared_clean,
+            (false, true) => &mut usage.private_dirty,
+            (false, false) => &mut usage.private_clean,
+        };
+        *slot += kb;
+        usage.pss_dirty += if mapping.dirty { kb / sharers } else { 0 };
+        usage.referenced += if mapping.accessed { kb } else { 0 };
+        let anonymous = page.map_or(area.file.is_none(), |page| page.mapping & 1 != 0);
+        usage.anonymous += if anonymous { kb } else { 0 };
+        match at.checked_add(kb << 10) {
+            Some(next) => at = next,
+            None => break,
+        }
+    }
+    if area.vma.flags & vm::LOCKED != 0 {
+        usage.locked = usage.pss;
+    }
+    usage
+}
+
+fn usages(target: &Target<'_>, books: &Books<'_>, pid: u32) -> Result<Vec<(Area, proc_smaps::Usage)>> {
+    let paging = super::paging(target, 0, Some(pid))?;
+    let areas = areas_of(books, pid)?;
+    Ok(areas
+        .into_iter()
+        .map(|area| (usage(target, books, paging, &area), area))
+        .map(|(usage, area)| (area, usage))
+        .collect())
+}
+
+/// `/proc/PID/smaps`.
+pub fn smaps(target: &Target<'_>, pid: u32) -> Result<Answer> {
+    let books = Books::of(target)?;
+    let rows = usages(target, &books, pid)?;
+    let text = render(|out| {
+        for (area, usage) in &rows {
+            area.line(out);
+            proc_smaps::block(out, area.kb(), area.vma.flags, usage);
+        }
+    });
+    let json: Vec<_> = rows
+        .iter()
+        .map(|(area, usage)| {
+            let mut row = area.json();
+            row["size_kb"] = area.kb().into();
+            row["rss_kb"] = usage.rss.into();
+            row["pss_kb"] = usage.pss.into();
+            row["shared_clean_kb"] = usage.shared_clean.into();
+            row["shared_dirty_kb"] = usage.shared_dirty.into();
+            row["private_clean_kb"] = usage.private_clean.into();
+            row["private_dirty_kb"] = usage.private_dirty.into();
+            row["referenced_kb"] = usage.referenced.into();
+            row["anonymous_kb"] = usage.anonymous.into();
+            row
+        })
+        .collect();
+    Ok(Answer::new(text, json))
+}
+
+/// `pmap PID` and `pmap -x PID`.
+pub fn pmap(target: &Target<'_>, pid: u32, extended: bool) -> Result<Answer> {
+    let books = Books::of(target)?;
+    let (task, _) = process::with_mm(&books, pid)?;
+    let rows = usages(target, &books, pid)?;
+    let mut text = process::pmap_head(&books, target, &task)?;
+    let total = |part: fn(&(Area, proc_smaps::Usage)) -> u32| rows.iter().map(part).fold(0, u32::saturating_add);
+    let size = total(|(area, _)| area.kb());
+    text.extend(render(|out| {
+        if extended {
+            out.bytes(b"Address   Kbytes     RSS   Dirty Mode  Mapping\n");
+        }
+        for (area, usage) in &rows {
+            let mode = perms(area.vma.flags).replace('p', "-") + "-";
+            let dirty = usage.shared_dirty + usage.private_dirty;
+            match extended {
+                true => out!(out, "{:08x} {:7} {:7} {dirty:7} {mode} ", area.vma.start, area.kb(), usage.rss),
+                false => out!(out, "{:08x} {:6}K {mode} ", area.vma.start, area.kb()),
+            }
+            out.bytes(&short_name(area));
+            out.bytes(b"\n");
+        }
+        match extended {
+            true => {
+                let (rss, dirty) = (total(|(_, u)| u.rss), total(|(_, u)| u.shared_dirty + u.private_dirty));
+                out.bytes(b"-------- ------- ------- ------- \n");
+                out!(out, "total kB {size:7} {rss:7} {dirty:7}\n");
+            }
+            false => out!(out, " total {size:8}K\n"),
+        }
+    }));
+    let json: Vec<_> = rows
+        .iter()
+        .map(|(area, usage)| {
+            json!({
+                "start": area.vma.start, "size_kb": area.kb(), "rss_kb": usage.rss,
+                "dirty_kb": usage.shared_dirty + usage.private_dirty, "perms": perms(area.vma.flags),
+                "mapping": super::lossy(&short_name(area)),
+            })
+        })
+        .collect();
+    Ok(Answer::new(text, json))
+}
+
+/// The name as `pmap` shows it: the last part of a path, and words for the rest.
+fn short_name(area: &Area) -> Vec<u8> {
+    match area.name.as_deref() {
+        None => b"  [ anon ]".to_vec(),
+        Some(b"[stack]") => b"  [ stack ]".to_vec(),
+        Some(b"[heap]") => b"  [ anon ]".to_vec(),
+        Some(path) => path.rsplit(|&b| b == b'/').next().unwrap_or(path).to_vec(),
+    }
+}

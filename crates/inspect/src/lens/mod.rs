@@ -1,0 +1,101 @@
+//! The lenses, a file a subject.
+
+mod backtrace;
+mod code;
+mod maps;
+mod pagetable;
+mod process;
+mod regs;
+mod resources;
+mod symbols;
+#[cfg(test)]
+mod tests;
+mod tlb;
+mod walk;
+mod zones;
+
+use cpu::mmu::Paging;
+use serde::Serialize;
+use serde_json::Value;
+use x86::LinearAddr;
+
+use crate::{Books, Reader, Request, Result, Target, with_directory};
+
+pub use process::{process_file, process_of_directory};
+
+/// What a lens shows: text, with its last line feed, and the same as JSON.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Answer {
+    /// For people. Bytes, since a path need not be UTF-8.
+    pub text: Vec<u8>,
+    /// For programs. Keys are stable.
+    pub json: Value,
+}
+
+impl Answer {
+    fn new(text: impl Into<Vec<u8>>, json: impl Serialize) -> Answer {
+        let json = serde_json::to_value(json).expect("lens rows have string keys and plain values");
+        Answer { text: text.into(), json }
+    }
+}
+
+/// Looks at a machine.
+///
+/// # Errors
+/// Whatever keeps the lens from showing anything, as one clear line.
+pub fn look(target: &Target<'_>, request: &Request) -> Result<Answer> {
+    match request {
+        Request::Ps => process::ps(target),
+        Request::Maps { pid } => maps::maps(target, *pid),
+        Request::Smaps { pid } => maps::smaps(target, *pid),
+        Request::Pmap { pid, extended } => maps::pmap(target, *pid, *extended),
+        Request::Status { pid } => process::status(target, *pid),
+        Request::Iomem { machine } => resources::iomem(target, *machine),
+        Request::Ioports { machine } => resources::ioports(target, *machine),
+        Request::Buddyinfo => zones::buddyinfo(target),
+        Request::Slabinfo => zones::slabinfo(target),
+        Request::Walk { addr, cpu, pid } => walk::walk(target, addr, *cpu, *pid),
+        Request::Pagetable { cpu, pid } => pagetable::pagetable(target, *cpu, *pid),
+        Request::Tlb { cpu } => tlb::tlb(target, *cpu),
+        Request::Regs { cpu } => regs::regs(target, *cpu),
+        Request::Disas { addr, count, cpu, pid } => code::disas(target, addr, *count, *cpu, *pid),
+        Request::X { addr, count, cpu, pid } => code::examine(target, addr, *count, *cpu, *pid),
+        Request::Sym { what } => symbols::sym(target, what),
+        Request::Bt { cpu } => backtrace::backtrace(target, *cpu),
+        Request::Stats => regs::stats(target),
+    }
+}
+
+/// The tables to look through: those of a process, or those that the CPU uses now.
+fn paging(target: &Target<'_>, cpu: usize, pid: Option<u32>) -> Result<Paging> {
+    let state = target.cpu(cpu)?;
+    let Some(pid) = pid else {
+        return Ok(state.paging());
+    };
+    let books = Books::of(target)?;
+    let pgd = books.mm(&books.task(pid)?)?.map_or(books.root().swapper_pg_dir, |mm| mm.pgd);
+    Ok(with_directory(state, pgd))
+}
+
+/// Memory through those tables.
+fn reader<'a>(target: &Target<'a>, cpu: usize, pid: Option<u32>) -> Result<Reader<'a>> {
+    Ok(Reader::new(target.mem, paging(target, cpu, pid)?))
+}
+
+/// The name of what lies at a linear address: by the kernel's symbols, or by those of the
+/// program that runs in the address space.
+fn symbol_at(target: &Target<'_>, paging: Paging, addr: LinearAddr) -> Option<String> {
+    let kernel = target.kernel_symbols().filter(|_| target.kernel.is_some_and(|kernel| kernel.holds(addr.0)));
+    if let Some(symbols) = kernel {
+        return symbols.describe(addr.0);
+    }
+    let books = Books::of(target).ok().filter(|_| paging.enabled())?;
+    let (_, mm) = process_of_directory(&books, paging.cr3).ok()??;
+    let exe = books.file(mm.exe).ok()?;
+    target.program_symbols(&exe.path)?.describe(addr.0)
+}
+
+/// Bytes for JSON: text if they are UTF-8.
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

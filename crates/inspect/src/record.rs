@@ -1,0 +1,148 @@
+//! The guest kernel's records, decoded from bytes.
+
+use abi::books::{
+    DentryRecord, FileRecord, InodeRecord, KernelBooks, KernelNote, KmemCacheRecord, MmRecord, PageRecord,
+    ResourceRecord, TaskRecord, VmaRecord, ZoneRecord,
+};
+use abi::{Ptr32, U64};
+
+/// A value with a fixed place in a record.
+trait Field: Sized {
+    /// Takes it from the front of `bytes`.
+    fn take(bytes: &mut &[u8]) -> Option<Self>;
+}
+
+impl Field for u32 {
+    fn take(bytes: &mut &[u8]) -> Option<u32> {
+        let (head, rest) = bytes.split_first_chunk()?;
+        *bytes = rest;
+        Some(u32::from_le_bytes(*head))
+    }
+}
+
+impl<T> Field for Ptr32<T> {
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        u32::take(bytes).map(Ptr32::new)
+    }
+}
+
+impl Field for U64 {
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        Some(U64([u32::take(bytes)?, u32::take(bytes)?]))
+    }
+}
+
+impl<const N: usize> Field for [u8; N] {
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        let (head, rest) = bytes.split_first_chunk()?;
+        *bytes = rest;
+        Some(*head)
+    }
+}
+
+impl<const N: usize> Field for [u32; N] {
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        let mut words = [0; N];
+        for word in &mut words {
+            *word = u32::take(bytes)?;
+        }
+        Some(words)
+    }
+}
+
+/// A `#[repr(C)]` record of `abi::books`.
+pub trait Record: Sized {
+    /// Bytes in guest memory.
+    const SIZE: usize = size_of::<Self>();
+    /// Decodes it; `None` if there are too few bytes.
+    fn decode(bytes: &[u8]) -> Option<Self>;
+}
+
+macro_rules! records {
+    ($($record:ident { $($field:ident),* $(,)? })*) => {$(
+        impl Record for $record {
+            fn decode(bytes: &[u8]) -> Option<Self> {
+                let rest = &mut &*bytes;
+                Some($record { $($field: Field::take(rest)?),* })
+            }
+        }
+    )*};
+}
+
+records! {
+    KernelNote { version, books, page_offset }
+    KernelBooks {
+        version, tasks, current, nr_cpus, iomem, ioports, zones, nr_zones, caches, mem_map, max_pfn, swapper_pg_dir,
+        seq, reserved,
+    }
+    TaskRecord {
+        next, pid, tgid, ppid, pgrp, session, state, cpu, mm, comm, tty_nr, exit_code, min_flt, maj_flt, utime_ns,
+        stime_ns, start_time_ns, nr_threads, stack, uid, gid,
+    }
+    MmRecord {
+        pgd, mmap, map_count, mm_users, start_code, end_code, start_data, end_data, start_brk, brk, start_stack,
+        arg_start, arg_end, env_start, env_end, total_vm, rss_anon, rss_file, rss_shmem, hiwater_rss, hiwater_vm,
+        pgtables_bytes, exe,
+    }
+    VmaRecord { next, start, end, flags, pgoff, file, mm }
+    FileRecord { dentry, inode }
+    DentryRecord { parent, name, name_len, flags }
+    InodeRecord { ino, major, minor }
+    ResourceRecord { start, end, name, name_len, parent, sibling, child, flags }
+    ZoneRecord {
+        name, start_pfn, spanned_pages, present_pages, managed_pages, watermark_min, watermark_low, watermark_high,
+        free_pages, nr_free,
+    }
+    KmemCacheRecord {
+        next, name, name_len, active_objs, num_objs, objsize, objperslab, pagesperslab, limit, batchcount, shared,
+        active_slabs, num_slabs, sharedavail,
+    }
+    PageRecord { flags, refcount, mapcount, mapping, index, lru, private }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::offset_of;
+
+    /// Bytes that count up by words, so that a field's value tells its offset.
+    fn words(size: usize) -> Vec<u8> {
+        (0..size as u32 / 4).flat_map(|word| (word * 4).to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn fields_are_decoded_at_the_offsets_of_the_c_layout() {
+        let task = TaskRecord::decode(&words(TaskRecord::SIZE)).unwrap();
+        assert_eq!(task.mm.0 as usize, offset_of!(TaskRecord, mm));
+        assert_eq!(task.gid as usize, offset_of!(TaskRecord, gid));
+        assert_eq!(task.stime_ns.0[0] as usize, offset_of!(TaskRecord, stime_ns));
+        let mm = MmRecord::decode(&words(MmRecord::SIZE)).unwrap();
+        assert_eq!(mm.exe.0 as usize, offset_of!(MmRecord, exe));
+        let zone = ZoneRecord::decode(&words(ZoneRecord::SIZE)).unwrap();
+        assert_eq!(zone.nr_free[10] as usize, offset_of!(ZoneRecord, nr_free) + 40);
+        let books = KernelBooks::decode(&words(KernelBooks::SIZE)).unwrap();
+        assert_eq!(books.seq as usize, offset_of!(KernelBooks, seq));
+        let cache = KmemCacheRecord::decode(&words(KmemCacheRecord::SIZE)).unwrap();
+        assert_eq!(cache.sharedavail as usize, offset_of!(KmemCacheRecord, sharedavail));
+    }
+
+    #[test]
+    fn every_record_uses_all_its_bytes_and_no_fewer() {
+        fn check<T: Record>() {
+            assert!(T::decode(&words(T::SIZE)).is_some());
+            assert!(T::decode(&words(T::SIZE - 4)).is_none());
+        }
+        check::<KernelNote>();
+        check::<KernelBooks>();
+        check::<TaskRecord>();
+        check::<MmRecord>();
+        check::<VmaRecord>();
+        check::<FileRecord>();
+        check::<DentryRecord>();
+        check::<InodeRecord>();
+        check::<ResourceRecord>();
+        check::<ZoneRecord>();
+        check::<KmemCacheRecord>();
+        check::<PageRecord>();
+    }
+}

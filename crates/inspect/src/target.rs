@@ -1,0 +1,79 @@
+use cpu::CpuState;
+use memory::PhysMem;
+
+use crate::{Error, KernelImage, Reader, Result, Symbols};
+
+/// A program of the guest whose ELF file the host has.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// Its path in the guest.
+    pub path: Vec<u8>,
+    /// Its symbols.
+    pub symbols: Symbols,
+}
+
+/// A row of a resource tree as the machine is wired, with its depth.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WiredRange {
+    /// Levels below the top.
+    pub depth: usize,
+    /// First address or port.
+    pub start: u32,
+    /// Last one.
+    pub end: u32,
+    /// The device.
+    pub name: String,
+}
+
+/// The machine's own resource trees.
+#[derive(Clone, Debug, Default)]
+pub struct Wiring {
+    /// Physical memory.
+    pub memory: Vec<WiredRange>,
+    /// I/O ports.
+    pub ports: Vec<WiredRange>,
+}
+
+/// A machine at rest as the lenses see it: live, stopped by a debugger, or saved. Read-only.
+#[derive(Clone)]
+pub struct Target<'a> {
+    /// The CPUs by number.
+    pub cpus: Vec<&'a CpuState>,
+    /// Guest-physical memory.
+    pub mem: &'a PhysMem,
+    /// The booted kernel, if its image is known.
+    pub kernel: Option<&'a KernelImage>,
+    /// Programs whose symbols are known.
+    pub programs: &'a [Program],
+    /// The resource trees of the machine itself.
+    pub wiring: Option<&'a Wiring>,
+    /// Counters of the run, by name, in the order to show them.
+    pub counters: &'a [(String, u64)],
+}
+
+impl<'a> Target<'a> {
+    /// A machine of which only CPUs and memory are known.
+    pub fn new(cpus: Vec<&'a CpuState>, mem: &'a PhysMem) -> Self {
+        Target { cpus, mem, kernel: None, programs: &[], wiring: None, counters: &[] }
+    }
+
+    /// CPU number `n`.
+    pub fn cpu(&self, n: usize) -> Result<&'a CpuState> {
+        self.cpus.get(n).copied().ok_or(Error::NoCpu { asked: n, have: self.cpus.len() })
+    }
+
+    /// Memory as CPU `n` sees it.
+    pub fn reader(&self, n: usize) -> Result<Reader<'a>> {
+        Ok(Reader::new(self.mem, self.cpu(n)?.paging()))
+    }
+
+    /// The kernel's symbols, if any.
+    pub fn kernel_symbols(&self) -> Option<&'a Symbols> {
+        self.kernel.map(KernelImage::symbols).filter(|symbols| !symbols.is_empty())
+    }
+
+    /// Symbols of the program at a guest path.
+    pub fn program_symbols(&self, path: &[u8]) -> Option<&'a Symbols> {
+        self.programs.iter().find(|program| program.path == path).map(|program| &program.symbols)
+    }
+}

@@ -24,6 +24,8 @@ pub enum Outlet {
     Serial(u8),
     /// The debug console, port 0xe9.
     Debug,
+    /// The port of power-on self-test codes, where the machine has one that is shown.
+    Post,
 }
 
 /// Who pulled the reset line.

@@ -45,6 +45,15 @@ impl PicPair {
         self.master.int()
     }
 
+    /// Whether an edge on `irq` would reach the processor as things are: it is unmasked all the
+    /// way, and nothing in service holds it back.
+    pub fn would_interrupt(&self, irq: u8) -> bool {
+        let mut trial = self.clone();
+        trial.set_irq(irq, false);
+        trial.set_irq(irq, true);
+        trial.intr()
+    }
+
     /// The processor's acknowledge cycles: the vector of the interrupt to serve. Without a
     /// request left it is the spurious interrupt, IRQ 7 of the chip that was asked.
     pub fn acknowledge(&mut self) -> u8 {

@@ -136,6 +136,11 @@ impl Uart16550 {
         !self.line.is_open()
     }
 
+    /// Whether a byte that arrives would raise the interrupt output.
+    pub fn announces_input(&self) -> bool {
+        self.ier & IER_RECEIVED != 0
+    }
+
     /// Bytes from the host that the receiver has not taken yet.
     pub fn input_waiting(&self) -> usize {
         self.line.len()

@@ -1,1 +1,39 @@
+//! The machine: memory, processor and chips wired together, its clock, how it boots, runs,
+//! is saved and restored.
 //!
+//! A run is a function of the configuration, the boot images and the input that came in
+//! through one queue. [`Machine::run`] returns a [`Stop`] between two instructions; the
+//! [`Host`] given to it carries bytes in and out and decides how long idle time takes, but
+//! nothing of it ever becomes part of the machine.
+#![forbid(unsafe_code)]
+
+mod board;
+pub mod boot;
+mod bus;
+mod chipset;
+mod config;
+mod error;
+mod firmware;
+mod hash;
+mod host;
+mod input;
+mod machine;
+mod resource;
+mod run;
+mod stats;
+mod stop;
+
+pub use boot::{Boot, Image};
+pub use chipset::Chipset;
+pub use config::{MachineConfig, SerialInput};
+pub use cpu::{CpuModel, CpuState, Exception, WatchKind};
+pub use devices::{Outlet, ResetCause};
+pub use error::Error;
+pub use firmware::{MemoryRegion, RegionKind};
+pub use host::{Detached, Host};
+pub use input::InputEvent;
+pub use machine::Machine;
+pub use resource::{DeviceId, Resource};
+pub use run::RunLimit;
+pub use stats::MachineStats;
+pub use stop::{IdleReason, Stop};

@@ -266,3 +266,15 @@ fn a_single_chip_expects_no_third_word_and_may_do_without_the_fourth() {
     pics.set_irq(0, true);
     assert_eq!(pics.acknowledge(), 0x40);
 }
+
+#[test]
+fn a_line_would_interrupt_unless_it_is_masked_or_held_back_on_its_way() {
+    let mut pics = ready();
+    assert!(pics.would_interrupt(0) && pics.would_interrupt(9));
+    pics.write_master(1, 1 << 2);
+    assert!(pics.would_interrupt(0) && !pics.would_interrupt(9));
+    pics.set_irq(0, true);
+    pics.acknowledge();
+    assert!(!pics.would_interrupt(3), "0 is in service");
+    assert_eq!(pics.irr(), 0, "asking changes nothing");
+}

@@ -1,0 +1,171 @@
+//! The board's wires, as the processor sees them.
+
+use cpu::{Bus, IoEffect, IoRead, IoSize};
+use devices::{Board, Outlet};
+use x86::PhysAddr;
+
+use crate::{
+    board::{BoardView, Signals},
+    chipset::Chipset,
+    config::MachineConfig,
+    resource::{DeviceId, PortMap},
+    stats::MachineStats,
+};
+
+/// What a port without a device reads: nothing drives the wires.
+const FLOATING: u8 = 0xff;
+const A20_OPEN: u32 = !0;
+const A20_GATED: u32 = !(1 << 20);
+
+/// The bus of one entry into the engine, built from disjoint parts of the machine.
+pub(crate) struct MachineBus<'a> {
+    pub chipset: &'a mut Chipset,
+    pub signals: &'a mut Signals,
+    pub ports: &'a PortMap,
+    pub config: &'a MachineConfig,
+    pub stats: &'a mut MachineStats,
+    /// When the run loop looks at the chips at the latest.
+    pub scheduled_ns: u64,
+}
+
+impl Bus for MachineBus<'_> {
+    fn port_in(&mut self, now: u64, port: u16, size: IoSize) -> IoRead {
+        self.stats.port_reads += 1;
+        let before = self.outputs();
+        let mut value = 0;
+        for byte in (0..size as u16).rev() {
+            let port = port.wrapping_add(byte);
+            value = value << 8 | u32::from(self.read_byte(now, port, size));
+        }
+        IoRead { value, effect: self.effect(before) }
+    }
+
+    fn port_out(&mut self, now: u64, port: u16, size: IoSize, value: u32) -> IoEffect {
+        self.stats.port_writes += 1;
+        let before = self.outputs();
+        if let Some((DeviceId::DebugExit, 0)) = self.ports.find(port) {
+            // Takes the access whole, whatever its width.
+            let bits = 8 * size as u32;
+            let value = value & (u32::MAX >> (32 - bits));
+            self.chipset.debug_exit.write(value, &mut BoardView { now_ns: now, signals: self.signals });
+        } else {
+            for (byte, value) in (0..size as u16).zip(value.to_le_bytes()) {
+                self.write_byte(now, port.wrapping_add(byte), size, value);
+            }
+        }
+        self.effect(before)
+    }
+
+    fn mmio_read(&mut self, _now: u64, addr: PhysAddr, size: IoSize) -> IoRead {
+        self.stats.mmio_accesses += 1;
+        log::debug!("read of {size:?} at {addr:?}: nothing is there");
+        IoRead { value: u32::MAX >> (32 - 8 * size as u32), effect: IoEffect::None }
+    }
+
+    fn mmio_write(&mut self, _now: u64, addr: PhysAddr, size: IoSize, value: u32) -> IoEffect {
+        self.stats.mmio_accesses += 1;
+        log::debug!("write of {value:#x} ({size:?}) at {addr:?}: nothing is there");
+        IoEffect::None
+    }
+
+    fn intr(&self) -> bool {
+        self.chipset.pic.intr()
+    }
+
+    fn acknowledge(&mut self, _now: u64) -> u8 {
+        let vector = self.chipset.pic.acknowledge();
+        self.stats.interrupts_by_vector[usize::from(vector)] += 1;
+        vector
+    }
+
+    fn a20_mask(&self) -> u32 {
+        if self.chipset.a20() { A20_OPEN } else { A20_GATED }
+    }
+}
+
+impl MachineBus<'_> {
+    /// What the processor and the run loop see of the chips without an access.
+    fn outputs(&self) -> (bool, bool) {
+        (self.chipset.pic.intr(), self.chipset.a20())
+    }
+
+    /// Lets the interrupt lines follow the access, and says whether the run loop must look.
+    fn effect(&mut self, before: (bool, bool)) -> IoEffect {
+        self.chipset.drive_irqs();
+        let sooner = self.chipset.deadline_ns().is_some_and(|deadline| deadline < self.scheduled_ns);
+        let demanded = self.chipset.demanded_input(self.config).is_some();
+        if self.outputs() != before || sooner || demanded || self.signals.pressing() {
+            IoEffect::Recompute
+        } else {
+            IoEffect::None
+        }
+    }
+
+    fn read_byte(&mut self, now_ns: u64, port: u16, size: IoSize) -> u8 {
+        let Some((device, offset)) = self.ports.find(port) else {
+            log::debug!("read of port {port:#06x}: nothing is there");
+            return FLOATING;
+        };
+        let board = &mut BoardView { now_ns, signals: self.signals };
+        let chips = &mut *self.chipset;
+        match device {
+            DeviceId::Pic1 => chips.pic.read_master(offset),
+            DeviceId::Pic2 => chips.pic.read_slave(offset),
+            DeviceId::EdgeLevel => chips.pic.read_elcr(offset),
+            DeviceId::Pit => chips.pit.read(offset, board),
+            DeviceId::KeyboardData => chips.i8042.read(0),
+            DeviceId::KeyboardStatus => chips.i8042.read(4),
+            DeviceId::Port61 => chips.port61.read(&mut chips.pit, board),
+            DeviceId::Rtc => chips.rtc.read(offset, board),
+            DeviceId::PageRegisters => chips.page_latches.read(offset),
+            DeviceId::Port92 => chips.port92.read(),
+            DeviceId::DebugPort => chips.debug_port.read(),
+            DeviceId::Fpu => chips.fpu_port.read(),
+            DeviceId::DebugExit => chips.debug_exit.read(),
+            DeviceId::ResetControl if size == IoSize::Byte => chips.reset_control.read(),
+            DeviceId::ResetControl => FLOATING,
+            DeviceId::Serial(number) => match &mut chips.serial[usize::from(number)] {
+                Some(uart) => uart.read(offset, board),
+                None => FLOATING,
+            },
+        }
+    }
+
+    fn write_byte(&mut self, now_ns: u64, port: u16, size: IoSize, value: u8) {
+        let board = &mut BoardView { now_ns, signals: self.signals };
+        if self.config.post_port == Some(port) {
+            board.emit(Outlet::Post, value);
+        }
+        let Some((device, offset)) = self.ports.find(port) else {
+            log::debug!("write of {value:#04x} to port {port:#06x}: nothing is there");
+            return;
+        };
+        let chips = &mut *self.chipset;
+        match device {
+            DeviceId::Pic1 => chips.pic.write_master(offset, value),
+            DeviceId::Pic2 => chips.pic.write_slave(offset, value),
+            DeviceId::EdgeLevel => chips.pic.write_elcr(offset, value),
+            DeviceId::Pit => chips.pit.write(offset, value, board),
+            DeviceId::KeyboardData => chips.i8042.write(0, value, board),
+            DeviceId::KeyboardStatus => chips.i8042.write(4, value, board),
+            DeviceId::Port61 => chips.port61.write(value, &mut chips.pit, board),
+            DeviceId::Rtc => chips.rtc.write(offset, value, board),
+            DeviceId::PageRegisters => chips.page_latches.write(offset, value),
+            DeviceId::Port92 => chips.port92.write(value, board),
+            DeviceId::DebugPort => chips.debug_port.write(value, board),
+            DeviceId::Fpu => chips.fpu_port.write(offset),
+            // A wider access that only ends here: the bytes before it were for another device.
+            DeviceId::DebugExit => {}
+            DeviceId::ResetControl => {
+                if size == IoSize::Byte {
+                    chips.reset_control.write(value, board);
+                }
+            }
+            DeviceId::Serial(number) => {
+                if let Some(uart) = &mut chips.serial[usize::from(number)] {
+                    uart.write(offset, value, board);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+use devices::{
+    Board, DebugExit, DebugPort, FpuPort, I8042, PageLatches, PicPair, Pit8254, Port61, Port92, ResetControl, Rtc,
+    RtcConfig, Uart16550,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    InputEvent, SerialInput,
+    board::{BoardView, Signals},
+    config::MachineConfig,
+};
+
+const IRQ_TIMER: u8 = 0;
+const IRQ_KEYBOARD: u8 = 1;
+const IRQ_RTC: u8 = 8;
+const IRQ_MOUSE: u8 = 12;
+const IRQ_FPU: u8 = 13;
+/// COM1 and COM3 share a line, and so do COM2 and COM4.
+const IRQ_SERIAL: [u8; 4] = [4, 3, 4, 3];
+
+/// Every chip of the board.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the chips'")]
+pub struct Chipset {
+    pub pic: PicPair,
+    pub pit: Pit8254,
+    pub rtc: Rtc,
+    pub i8042: I8042,
+    pub port61: Port61,
+    pub port92: Port92,
+    pub reset_control: ResetControl,
+    pub debug_exit: DebugExit,
+    pub debug_port: DebugPort,
+    pub fpu_port: FpuPort,
+    pub page_latches: PageLatches,
+    /// COM1 to COM4, where there is one.
+    pub serial: [Option<Uart16550>; 4],
+}
+
+impl Chipset {
+    /// The chips at power-on.
+    pub(crate) fn new(config: &MachineConfig) -> Self {
+        let mut signals = Signals::default();
+        let mut board = BoardView { now_ns: 0, signals: &mut signals };
+        let serial = std::array::from_fn(|number| {
+            let input = config.serial[number]?;
+            let mut uart = Uart16550::new(number as u8);
+            if input == SerialInput::None {
+                uart.end_input(&mut board);
+                uart.reset();
+            }
+            Some(uart)
+        });
+        Chipset {
+            pic: PicPair::default(),
+            pit: Pit8254::new(),
+            rtc: Rtc::new(&RtcConfig { start_unix_s: config.start_unix_s, memory_bytes: config.memory_bytes }),
+            i8042: I8042::default(),
+            port61: Port61::default(),
+            port92: Port92::default(),
+            reset_control: ResetControl::default(),
+            debug_exit: DebugExit,
+            debug_port: DebugPort,
+            fpu_port: FpuPort::default(),
+            page_latches: PageLatches::default(),
+            serial,
+        }
+    }
+
+    /// Everything that the reset line reaches. Timer and clock go on.
+    pub(crate) fn reset(&mut self, board: &mut BoardView<'_>) {
+        self.pic.reset();
+        self.rtc.reset();
+        self.i8042.reset();
+        self.port61.reset(&mut self.pit, board);
+        self.port92.reset();
+        self.reset_control.reset();
+        self.fpu_port.reset();
+        self.page_latches.reset();
+        self.serial.iter_mut().flatten().for_each(Uart16550::reset);
+        self.drive_irqs();
+    }
+
+    /// Brings every chip up to now and their interrupt lines with them.
+    pub(crate) fn wake(&mut self, board: &mut BoardView<'_>) {
+        self.pit.wake(board);
+        self.rtc.wake(board);
+        for uart in self.serial.iter_mut().flatten() {
+            uart.wake(board);
+        }
+        self.drive_irqs();
+    }
+
+    /// The one place where interrupt lines follow from the state of the chips.
+    pub(crate) fn drive_irqs(&mut self) {
+        self.pic.set_irq(IRQ_TIMER, self.pit.irq());
+        self.pic.set_irq(IRQ_KEYBOARD, self.i8042.irq_keyboard());
+        for irq in [IRQ_SERIAL[0], IRQ_SERIAL[1]] {
+            let mut level = false;
+            let mut dipped = false;
+            for (number, uart) in self.serial.iter_mut().enumerate() {
+                if let Some(uart) = uart.as_mut().filter(|_| IRQ_SERIAL[number] == irq) {
+                    level |= uart.irq();
+                    dipped |= uart.take_dip();
+                }
+            }
+            if dipped {
+                self.pic.set_irq(irq, false);
+            }
+            self.pic.set_irq(irq, level);
+        }
+        self.pic.set_irq(IRQ_RTC, self.rtc.irq());
+        self.pic.set_irq(IRQ_MOUSE, self.i8042.irq_mouse());
+        self.pic.set_irq(IRQ_FPU, self.fpu_port.irq());
+    }
+
+    /// When a chip changes next by itself.
+    pub(crate) fn deadline_ns(&self) -> Option<u64> {
+        self.deadlines().map(|(_, deadline)| deadline).min()
+    }
+
+    /// Whether any chip has something to come that would reach the processor.
+    pub(crate) fn may_wake(&self) -> bool {
+        self.deadlines().any(|(irq, _)| self.pic.would_interrupt(irq))
+    }
+
+    /// Whether input from outside would reach the processor.
+    pub(crate) fn input_may_wake(&self, config: &MachineConfig) -> bool {
+        self.serial.iter().enumerate().any(|(number, uart)| {
+            config.serial[number] == Some(SerialInput::Live)
+                && uart.as_ref().is_some_and(|uart| !uart.input_ended() && uart.announces_input())
+                && self.pic.would_interrupt(IRQ_SERIAL[number])
+        })
+    }
+
+    /// The port whose far end is read on demand and asked for now.
+    pub(crate) fn demanded_input(&self, config: &MachineConfig) -> Option<u8> {
+        let wants = |number: usize| {
+            config.serial[number] == Some(SerialInput::OnDemand)
+                && self.serial[number].as_ref().is_some_and(Uart16550::wants_input)
+        };
+        (0..self.serial.len()).find(|&number| wants(number)).map(|number| number as u8)
+    }
+
+    /// Input from outside reaches its chip. What is meant for a port that is not there is lost.
+    pub(crate) fn deliver(&mut self, event: InputEvent, board: &mut impl Board) {
+        match event {
+            InputEvent::Serial { port, bytes } => {
+                if let Some(uart) = self.serial_port(port) {
+                    uart.push_input(&bytes, board);
+                }
+            }
+            InputEvent::SerialEnd { port } => {
+                if let Some(uart) = self.serial_port(port) {
+                    uart.end_input(board);
+                }
+            }
+            InputEvent::Key { codes } => self.i8042.press(&codes),
+        }
+        self.drive_irqs();
+    }
+
+    /// Whether address line 20 is let through: either gate opens it.
+    pub(crate) fn a20(&self) -> bool {
+        self.i8042.a20() || self.port92.a20()
+    }
+
+    fn serial_port(&mut self, number: u8) -> Option<&mut Uart16550> {
+        self.serial.get_mut(usize::from(number))?.as_mut()
+    }
+
+    /// Deadlines with the interrupt line that they may move.
+    fn deadlines(&self) -> impl Iterator<Item = (u8, u64)> + '_ {
+        let serial =
+            self.serial.iter().zip(IRQ_SERIAL).filter_map(|(uart, irq)| Some((irq, uart.as_ref()?.deadline_ns()?)));
+        let timer = self.pit.deadline_ns().map(|deadline| (IRQ_TIMER, deadline));
+        let rtc = self.rtc.deadline_ns().map(|deadline| (IRQ_RTC, deadline));
+        timer.into_iter().chain(rtc).chain(serial)
+    }
+}

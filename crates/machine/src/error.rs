@@ -1,0 +1,23 @@
+use crate::boot::BootError;
+
+/// Why a machine cannot be built, saved or restored.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A size of RAM that no machine has.
+    #[error("memory of {bytes} bytes: must be 16 MiB to 3584 MiB, in whole 4 KiB pages")]
+    Memory {
+        /// The size asked for.
+        bytes: u64,
+    },
+    /// Guest memory cannot be set up.
+    #[error(transparent)]
+    Physical(#[from] memory::Error),
+    /// An image cannot be booted.
+    #[error("{image}: {source}")]
+    Boot {
+        /// Name of the image.
+        image: String,
+        /// What is wrong with it.
+        source: BootError,
+    },
+}

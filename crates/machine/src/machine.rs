@@ -1,0 +1,197 @@
+use cpu::{Cpu, CpuState, Engine, EngineConfig, WatchKind};
+use memory::{FrameKind, PhysMem};
+use x86::{LinearAddr, PhysAddr};
+
+use crate::{
+    Error, InputEvent,
+    board::{BoardView, Signals},
+    boot::{self, Boot},
+    chipset::Chipset,
+    config::MachineConfig,
+    firmware::{self, MemoryRegion},
+    input::InputQueue,
+    resource::{PortMap, Resource},
+    stats::MachineStats,
+};
+
+const VIDEO_START: u64 = 0xa_0000;
+const HIGH_MEMORY_START: u64 = 0x10_0000;
+const BIOS_START: u64 = 0xf_0000;
+
+/// A computer that can be stopped, saved and looked into.
+pub struct Machine {
+    // What a snapshot holds.
+    pub(crate) config: MachineConfig,
+    pub(crate) boot: Boot,
+    pub(crate) cpu: Cpu,
+    pub(crate) mem: PhysMem,
+    pub(crate) chipset: Chipset,
+    pub(crate) input: InputQueue,
+    /// Instructions retired by all CPUs plus skipped time, in nanoseconds.
+    pub(crate) now_ns: u64,
+    // What follows from the rest, or belongs to this run of the host alone.
+    pub(crate) engine: Engine,
+    pub(crate) ports: PortMap,
+    pub(crate) signals: Signals,
+    pub(crate) stats: MachineStats,
+}
+
+impl Machine {
+    /// A machine at the first instruction of what it boots.
+    ///
+    /// # Errors
+    /// [`Error`] for an impossible configuration, or an image that cannot be booted.
+    pub fn new(config: MachineConfig, boot: Boot, engine: EngineConfig) -> Result<Self, Error> {
+        config.check()?;
+        let mut machine = Machine {
+            chipset: Chipset::new(&config),
+            cpu: Cpu::new(CpuState::reset(config.cpu_model)),
+            mem: empty_memory(&config)?,
+            input: InputQueue::default(),
+            now_ns: 0,
+            engine: Engine::new(engine),
+            ports: PortMap::new(&config),
+            signals: Signals::default(),
+            stats: MachineStats::new(),
+            config,
+            boot,
+        };
+        machine.load()?;
+        Ok(machine)
+    }
+
+    /// What a pulled reset line leads to: chips and CPU are reset and the images booted again.
+    /// Time goes on; memory keeps what the images do not overwrite.
+    ///
+    /// # Errors
+    /// As [`Machine::new`], although what was booted once can be booted again.
+    pub fn reboot(&mut self) -> Result<(), Error> {
+        let retired = self.cpu.state.retired;
+        self.chipset.reset(&mut BoardView { now_ns: self.now_ns, signals: &mut self.signals });
+        self.cpu.state = CpuState { retired, ..CpuState::reset(self.config.cpu_model) };
+        self.load()?;
+        self.cpu.state.retired = retired;
+        self.engine.invalidate();
+        Ok(())
+    }
+
+    fn load(&mut self) -> Result<(), Error> {
+        let memory_map = firmware::memory_map(&self.config);
+        if let Some(state) = boot::load(&self.boot, &mut self.mem, &memory_map, self.config.cpu_model)? {
+            self.cpu.state = state;
+            let mut board = BoardView { now_ns: self.now_ns, signals: &mut self.signals };
+            firmware::set_up_chips(&mut self.chipset, &mut board);
+            firmware::write_data_area(&mut self.mem, &self.config);
+        }
+        Ok(())
+    }
+
+    /// What the machine is made of.
+    pub fn config(&self) -> &MachineConfig {
+        &self.config
+    }
+
+    /// What it booted.
+    pub fn boot_images(&self) -> &Boot {
+        &self.boot
+    }
+
+    /// How many CPUs there are.
+    pub fn cpu_count(&self) -> usize {
+        1
+    }
+
+    /// The state of CPU `number`.
+    pub fn cpu(&self, number: usize) -> &CpuState {
+        assert_eq!(number, 0, "there is one CPU");
+        &self.cpu.state
+    }
+
+    /// Changes the state of CPU `number` from outside, as a debugger does.
+    pub fn change_cpu(&mut self, number: usize, change: impl FnOnce(&mut CpuState)) {
+        assert_eq!(number, 0, "there is one CPU");
+        change(&mut self.cpu.state);
+        self.engine.invalidate();
+    }
+
+    /// Guest-physical memory.
+    pub fn memory(&self) -> &PhysMem {
+        &self.mem
+    }
+
+    /// Changes memory from outside, as a debugger does. ROM can be changed too.
+    pub fn change_memory(&mut self, addr: PhysAddr, bytes: &[u8]) {
+        self.mem.load(addr, bytes);
+        self.engine.invalidate();
+    }
+
+    /// The chips.
+    pub fn chipset(&self) -> &Chipset {
+        &self.chipset
+    }
+
+    /// Virtual time: instructions retired plus skipped time, in nanoseconds.
+    pub fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    /// Instructions retired by all CPUs.
+    pub fn retired(&self) -> u64 {
+        self.cpu.state.retired
+    }
+
+    /// Counts of this run.
+    pub fn stats(&self) -> &MachineStats {
+        &self.stats
+    }
+
+    /// The ranges of ports as wired.
+    pub fn port_resources(&self) -> Vec<Resource> {
+        self.ports.resources()
+    }
+
+    /// The ranges of physical addresses as wired.
+    pub fn memory_resources(&self) -> Vec<Resource> {
+        firmware::memory_resources(&self.config)
+    }
+
+    /// The memory map that firmware gives to boot loaders.
+    pub fn memory_map(&self) -> Vec<MemoryRegion> {
+        firmware::memory_map(&self.config)
+    }
+
+    /// Input from outside: it arrives before the next instruction.
+    pub fn push_input(&mut self, event: InputEvent) {
+        self.input.push(self.now_ns, event);
+    }
+
+    /// Stops before the instruction at `addr`, in every address space.
+    pub fn add_breakpoint(&mut self, addr: LinearAddr) {
+        self.engine.add_breakpoint(addr);
+    }
+
+    /// Takes a breakpoint away.
+    pub fn remove_breakpoint(&mut self, addr: LinearAddr) {
+        self.engine.remove_breakpoint(addr);
+    }
+
+    /// Stops after an instruction that touches `len` bytes from `addr`.
+    pub fn add_watchpoint(&mut self, addr: LinearAddr, len: u32, kind: WatchKind) {
+        self.engine.add_watchpoint(addr, len, kind);
+    }
+
+    /// Takes a watchpoint away.
+    pub fn remove_watchpoint(&mut self, addr: LinearAddr, len: u32, kind: WatchKind) {
+        self.engine.remove_watchpoint(addr, len, kind);
+    }
+}
+
+/// RAM with the hole for video memory and firmware.
+pub(crate) fn empty_memory(config: &MachineConfig) -> Result<PhysMem, Error> {
+    let mut mem = PhysMem::new()?;
+    mem.map(PhysAddr(0), VIDEO_START, FrameKind::Ram)?;
+    // Firmware's place holds nothing, but reads as memory that nobody can write.
+    mem.map(PhysAddr(BIOS_START), HIGH_MEMORY_START - BIOS_START, FrameKind::Rom)?;
+    mem.map(PhysAddr(HIGH_MEMORY_START), config.memory_bytes - HIGH_MEMORY_START, FrameKind::Ram)?;
+    Ok(mem)
+}

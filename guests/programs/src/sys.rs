@@ -4,8 +4,9 @@
 use std::{
     ffi::{CStr, CString, c_char, c_int},
     io,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     ptr,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// Number of a process, as `fork` and `wait` give it.
@@ -118,6 +119,17 @@ pub fn dup2(from: RawFd, to: RawFd) -> io::Result<()> {
     check(unsafe { libc::dup2(from, to) }).map(drop)
 }
 
+/// Makes an open file be descriptor `to`, which survives `exec`.
+pub fn install_fd(file: OwnedFd, to: RawFd) -> io::Result<()> {
+    if file.as_raw_fd() != to {
+        return dup2(file.as_raw_fd(), to);
+    }
+    // SAFETY: F_SETFD takes a number; the descriptor is ours until it is given away below.
+    check(unsafe { libc::fcntl(to, libc::F_SETFD, 0) })?;
+    let _given_away: RawFd = file.into_raw_fd();
+    Ok(())
+}
+
 /// A copy of a descriptor, numbered 10 or above and closed by `exec`, to put back later;
 /// nothing if the descriptor is not open.
 pub fn save_fd(fd: RawFd) -> io::Result<Option<OwnedFd>> {
@@ -178,13 +190,22 @@ pub fn kill(pid: Pid, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
-/// What to do on a signal, where no function of the program is called.
+/// What to do on a signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Disposition {
     /// What the kernel does by itself.
     Default,
     /// Nothing.
     Ignore,
+    /// Take note, for [`take_noted_signals`].
+    Note,
+}
+
+/// Signals that have come and were to be noted: bit N for signal N.
+static NOTED: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn note_signal(signal: c_int) {
+    NOTED.fetch_or(1 << (signal & 63), Ordering::Relaxed);
 }
 
 /// Chooses what happens on a signal.
@@ -192,9 +213,16 @@ pub fn set_signal(signal: i32, disposition: Disposition) {
     let handler = match disposition {
         Disposition::Default => libc::SIG_DFL,
         Disposition::Ignore => libc::SIG_IGN,
+        Disposition::Note => note_signal as *const () as usize,
     };
-    // SAFETY: neither disposition runs code of ours.
+    // SAFETY: the only handler does nothing but change an atomic variable.
     unsafe { libc::signal(signal, handler) };
+}
+
+/// The signals noted since the last call, in ascending order.
+pub fn take_noted_signals() -> impl Iterator<Item = i32> {
+    let noted = NOTED.swap(0, Ordering::Relaxed);
+    (1..64).filter(move |signal| noted & (1 << signal) != 0)
 }
 
 /// Has a closed pipe end the program, as is usual for commands; the standard library

@@ -8,7 +8,9 @@ mod ls;
 mod pattern;
 mod print;
 mod process;
+mod sh;
 mod system;
+mod test;
 mod text;
 
 use std::{ffi::OsString, io, process::ExitCode};
@@ -26,6 +28,7 @@ type Applet = fn(Args) -> Outcome;
 
 /// The commands, in alphabetical order.
 const APPLETS: &[(&str, Applet)] = &[
+    ("[", test::bracket),
     ("cat", text::cat),
     ("cp", files::cp),
     ("date", system::date),
@@ -50,9 +53,11 @@ const APPLETS: &[(&str, Applet)] = &[
     ("pwd", system::pwd),
     ("rm", files::rm),
     ("seq", print::seq),
+    ("sh", sh::sh),
     ("sleep", process::sleep),
     ("sort", text::sort),
     ("tail", text::tail),
+    ("test", test::test),
     ("touch", files::touch),
     ("true", |_| Ok(0)),
     ("tty", system::tty),

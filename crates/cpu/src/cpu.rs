@@ -48,6 +48,10 @@ pub(crate) struct RunContext {
     pub attention: bool,
     /// The first watched byte that the current instruction touched.
     pub watch_hit: Option<(LinearAddr, WatchKind)>,
+    /// The opcode of an instruction that nothing here executes, for the log.
+    pub missing: Option<iced_x86::Code>,
+    /// The instruction was INT n, INT3, INTO or INT1: no single-step trap follows.
+    pub interrupted: bool,
     /// What the block that was just left asks for.
     pub leave: Leave,
     /// `state.retired` when the budget will be used up.
@@ -121,6 +125,8 @@ impl Cpu {
             next: null(),
             attention: false,
             watch_hit: None,
+            missing: None,
+            interrupted: false,
             leave: Leave::Next,
             end: 0,
             time_offset: 0,

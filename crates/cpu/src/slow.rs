@@ -30,9 +30,25 @@ pub(crate) enum Flow {
 pub(crate) type Slow = fn(&mut Cpu, &Instruction) -> Result<Flow, Exception>;
 
 /// The function that executes `insn`, or `None` if nothing here does: then #UD.
-pub(crate) fn lookup(insn: &Instruction) -> Option<Slow> {
+fn lookup(insn: &Instruction) -> Option<Slow> {
     crate::exec::lookup(insn)
         .or_else(|| crate::system::lookup(insn))
         .or_else(|| crate::sse::lookup(insn))
         .or_else(|| crate::fpu::lookup(insn))
+}
+
+/// The function that executes `insn`; #UD if there is none.
+pub(crate) fn of(insn: &Instruction) -> Slow {
+    lookup(insn).unwrap_or(if insn.is_invalid() { invalid } else { missing })
+}
+
+/// No instruction at all.
+fn invalid(_: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
+    Err(Exception::ud())
+}
+
+/// An instruction that nothing here executes yet.
+fn missing(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+    cpu.run.missing = Some(insn.code());
+    Err(Exception::ud())
 }

@@ -116,6 +116,8 @@ pub struct CpuState {
     pub nmi_blocked: bool,
     /// An NMI waits.
     pub nmi_pending: bool,
+    /// Bits of DR6 whose #DB, a trap, is due before the next instruction.
+    pub pending_debug: u32,
     /// DR0–DR3, DR6, DR7 (indices 4 and 5 stay 0).
     pub dr: [u32; 8],
     /// x87, MMX state.
@@ -163,6 +165,7 @@ impl CpuState {
             mov_ss_shadow: false,
             nmi_blocked: false,
             nmi_pending: false,
+            pending_debug: 0,
             dr: [0, 0, 0, 0, 0, 0, 0xffff_0ff0, 0x400],
             fpu: Fpu::default(),
             xmm: [0; 8],

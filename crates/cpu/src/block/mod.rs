@@ -1,5 +1,129 @@
 //! Blocks: straight runs of guest code, translated once into micro-operations.
+//!
+//! A block never leaves its page of linear addresses; an instruction that crosses a page is a
+//! block of its own. A block dies when a line of memory that it was translated from is
+//! written ([`memory::PhysMem::take_killed`]). Blocks are joined by links (see [`link`]).
 
+#![allow(unsafe_code)]
+
+mod cache;
+mod link;
 mod op;
+mod translate;
 
-pub(crate) use op::{Op, Target};
+use std::{ops::Range, ptr::NonNull};
+
+use iced_x86::Instruction;
+
+use crate::slow::Slow;
+
+pub(crate) use cache::Cache;
+pub(crate) use link::{Target, Targets};
+pub(crate) use op::{Handler, Op};
+pub(crate) use translate::translate;
+
+/// What a block is found by. Micro-operations hold absolute targets, so EIP belongs to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Key {
+    /// Physical address of the first byte.
+    pub phys: u32,
+    /// Offset of the first byte in CS.
+    pub eip: u32,
+    /// Base of CS.
+    pub cs_base: u32,
+    /// See [`crate::engine::mode`].
+    pub mode: u32,
+}
+
+impl Key {
+    /// Linear address of the first byte.
+    pub(crate) fn linear(self) -> u32 {
+        self.cs_base.wrapping_add(self.eip)
+    }
+}
+
+/// A guest instruction of a block: what the slow path needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Insn {
+    /// Decoded, with absolute branch targets.
+    pub insn: Instruction,
+    /// What executes it.
+    pub slow: Slow,
+}
+
+/// A translated block. Its operations stay where they are until it dies.
+pub(crate) struct Block {
+    pub key: Key,
+    /// Guest bytes.
+    pub len: u32,
+    /// The frame of the second page of an instruction that crosses one.
+    pub second: Option<u32>,
+    /// Other blocks may jump here without the dispatcher.
+    pub linkable: bool,
+    pub insns: Box<[Insn]>,
+    /// Owned; links are patched through pointers into it.
+    ops: NonNull<[Op]>,
+    /// The links that lead here.
+    incoming: Vec<link::Incoming>,
+    /// The blocks that links of this one lead to.
+    outgoing: Vec<*mut Block>,
+}
+
+impl Block {
+    /// Place of the head among the operations: where the block is entered. The one before it
+    /// holds in `link` what the projection for loads must say of the page for a jump from
+    /// another page to be right, or 0.
+    pub(crate) const HEAD: usize = 1;
+
+    /// A block made of `ops`, whose first two are the page's expectation and the head.
+    fn new(key: Key, len: u32, second: Option<u32>, linkable: bool, insns: Vec<Insn>, mut ops: Vec<Op>) -> Box<Self> {
+        for (place, op) in ops.iter_mut().enumerate() {
+            op.pos = place as u16;
+        }
+        let ops = NonNull::from(Box::leak(ops.into_boxed_slice()));
+        let insns = insns.into_boxed_slice();
+        let mut block =
+            Box::new(Block { key, len, second, linkable, insns, ops, incoming: Vec::new(), outgoing: Vec::new() });
+        let this: *const Block = &raw const *block;
+        // SAFETY: the operations were just made and nobody else knows them.
+        unsafe { block.ops.as_mut()[Self::HEAD].link = this.cast() };
+        block
+    }
+
+    /// The operation where the block is entered.
+    pub(crate) fn head(&self) -> *const Op {
+        self.ops.as_ptr().cast::<Op>().wrapping_add(Self::HEAD)
+    }
+
+    /// How many instructions the block has.
+    pub(crate) fn count(&self) -> u32 {
+        self.insns.len() as u32
+    }
+
+    fn op_count(&self) -> usize {
+        self.ops.len()
+    }
+
+    fn op_range(&self) -> Range<*const Op> {
+        let first = self.ops.as_ptr().cast::<Op>().cast_const();
+        first..first.wrapping_add(self.ops.len())
+    }
+
+    /// Whether it can be reached from other pages without the dispatcher.
+    fn expects_page(&self) -> bool {
+        // SAFETY: the operations live as long as the block.
+        unsafe { !(*self.ops.as_ptr().cast::<Op>()).link.is_null() }
+    }
+
+    /// The frames that the block was translated from.
+    fn frames(&self) -> impl Iterator<Item = u32> + use<> {
+        [Some(self.key.phys >> 12), self.second].into_iter().flatten()
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: leaked from a box in `new`; links into it were taken away, or go with all blocks.
+        drop(unsafe { Box::from_raw(self.ops.as_ptr()) });
+    }
+}

@@ -1,5 +1,6 @@
 #![allow(unsafe_code)]
 
+use super::{Block, Insn};
 use crate::Cpu;
 
 /// What executes a micro-operation. Its last act is to call the next one's handler: on x86-64
@@ -19,7 +20,7 @@ pub(crate) struct Op {
     pub link: *const Op,
     pub imm: u32,
     pub disp: u32,
-    /// Byte offsets into `CpuState::gpr`; offset 32 is the constant zero.
+    /// Byte offsets into `CpuState::gpr`; see [`Op::ZERO`].
     pub dst: u8,
     pub src: u8,
     pub base: u8,
@@ -28,18 +29,52 @@ pub(crate) struct Op {
     pub scale: u8,
     /// Which instruction of the block this belongs to.
     pub insn: u8,
-    /// Place among the block's operations: its head stands that many before.
+    /// Place among the block's operations.
     pub pos: u16,
 }
 
 const _: () = assert!(size_of::<Op>() == 32);
 
-/// A known target of indirect branches.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct Target {
-    /// Mode (high half) and EIP.
-    pub key: u64,
-    /// The head of the block that begins there.
-    pub head: *const Op,
+impl Op {
+    /// The register that is always 0, as a byte offset: stands for "no base" and "no index".
+    pub(crate) const ZERO: u8 = 32;
+
+    /// An operation with nothing but a handler.
+    pub(crate) const fn new(handler: Handler) -> Self {
+        Op {
+            handler,
+            link: std::ptr::null(),
+            imm: 0,
+            disp: 0,
+            dst: 0,
+            src: 0,
+            base: Self::ZERO,
+            index: Self::ZERO,
+            scale: 0,
+            insn: 0,
+            pos: 0,
+        }
+    }
+
+    /// The block of an operation.
+    ///
+    /// # Safety
+    /// `op` is an operation of a live block.
+    pub(crate) unsafe fn block(op: *const Op) -> *mut Block {
+        // SAFETY: `pos` counts from the block's first operation, and the head's `link` is the
+        // block, both set when it was made.
+        unsafe {
+            let head = op.sub((*op).pos.into()).add(Block::HEAD);
+            (*head).link.cast::<Block>().cast_mut()
+        }
+    }
+
+    /// The guest instruction of an operation.
+    ///
+    /// # Safety
+    /// As [`Op::block`]; and the block stays alive while the instruction is in use.
+    pub(crate) unsafe fn insn<'a>(op: *const Op) -> &'a Insn {
+        // SAFETY: by the caller; nothing writes to a block's instructions.
+        unsafe { &(*Op::block(op)).insns[usize::from((*op).insn)] }
+    }
 }

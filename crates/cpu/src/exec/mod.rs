@@ -1,4 +1,6 @@
-//! Hot integer instructions: micro-operation handlers by family, and their slow forms.
+//! Integer instructions: micro-operation handlers, and the slow forms by family.
+
+pub(crate) mod hot;
 
 use iced_x86::Instruction;
 

@@ -1,0 +1,118 @@
+//! From guest bytes to a block.
+
+use iced_x86::{Decoder, DecoderError, DecoderOptions, FlowControl, Instruction};
+use memory::line_mask;
+use x86::{LinearAddr, PhysAddr};
+
+use super::{Block, Insn, Key, Op};
+use crate::{
+    Cpu, Exception,
+    engine::mode::{self, Mode},
+    exec::hot,
+    mmu, slow,
+};
+
+/// Most instructions of a block.
+const MAX_INSNS: usize = 64;
+
+/// Translates the block that begins at `key`. `stops_before` says which linear addresses must begin
+/// a block of their own.
+///
+/// # Errors
+/// The fault of the second page, for an instruction that crosses into it.
+pub(crate) fn translate(
+    cpu: &mut Cpu,
+    key: Key,
+    stops_before: impl Fn(LinearAddr) -> bool,
+) -> Result<Box<Block>, Exception> {
+    let mode = Mode(key.mode);
+    let mut bytes = [0; 4096];
+    let page = &mut bytes[..0x1000 - (key.linear() & 0xfff) as usize];
+    cpu.mem().read(PhysAddr(key.phys.into()), page);
+
+    let max = if mode.has(mode::SINGLE) { 1 } else { MAX_INSNS };
+    let mut decoder = Decoder::with_ip(mode.bits(), page, key.eip.into(), DecoderOptions::NONE);
+    let mut insns = Vec::new();
+    let mut len = 0;
+    let mut second = None;
+    while insns.len() < max && decoder.can_decode() {
+        if !insns.is_empty() && stops_before(LinearAddr(key.linear().wrapping_add(len))) {
+            break;
+        }
+        let mut insn = decoder.decode();
+        if decoder.last_error() == DecoderError::NoMoreBytes {
+            if !insns.is_empty() {
+                break;
+            }
+            (insn, second) = decode_crossing(cpu, key, mode, page.len())?;
+        }
+        len += insn.len() as u32;
+        insns.push(Insn { insn, slow: slow::of(&insn) });
+        if second.is_some() || ends_block(&insn) {
+            break;
+        }
+    }
+
+    let starts_at_stop = stops_before(LinearAddr(key.linear()));
+    let linkable = second.is_none() && !mode.has(mode::SINGLE) && !starts_at_stop;
+    note_code(cpu, key, len, second);
+    let ops = operations(cpu, key, mode, &insns, len);
+    Ok(Block::new(key, len, second, linkable, insns, ops))
+}
+
+/// Decodes the instruction that begins in the last `first_len` bytes of its page and goes on in the next.
+fn decode_crossing(
+    cpu: &mut Cpu,
+    key: Key,
+    mode: Mode,
+    first_len: usize,
+) -> Result<(Instruction, Option<u32>), Exception> {
+    let next = LinearAddr(key.linear()).wrapping_add(first_len as u32);
+    let second = mmu::fetch(cpu, next)?;
+    let mut bytes = [0; 32];
+    let (first, rest) = bytes.split_at_mut(first_len);
+    cpu.mem().read(PhysAddr(key.phys.into()), first);
+    cpu.mem().read(second, rest);
+    let insn = Decoder::with_ip(mode.bits(), &bytes, key.eip.into(), DecoderOptions::NONE).decode();
+    Ok((insn, Some(second.frame())))
+}
+
+/// Repeated string instructions end their block, so that their iterations may use all of the
+/// budget that is left.
+fn ends_block(insn: &Instruction) -> bool {
+    insn.flow_control() != FlowControl::Next || insn.has_rep_prefix() || insn.has_repne_prefix()
+}
+
+/// Lets memory tell when the code is overwritten.
+fn note_code(cpu: &mut Cpu, key: Key, len: u32, second: Option<u32>) {
+    let offset = key.phys & 0xfff;
+    let first_len = len.min(0x1000 - offset);
+    let first = (key.phys >> 12, line_mask(offset, first_len));
+    for (pfn, lines) in [Some(first), second.map(|pfn| (pfn, line_mask(0, len - first_len)))].into_iter().flatten() {
+        let known = cpu.mem().code_lines(pfn) != 0;
+        cpu.mem().mark_code(pfn, lines);
+        if !known {
+            mmu::revoke_write(cpu, pfn);
+        }
+    }
+}
+
+/// The operations: what is expected of the page, the head, one or more an instruction, the exits.
+fn operations(cpu: &mut Cpu, key: Key, mode: Mode, insns: &[Insn], len: u32) -> Vec<Op> {
+    let expectation = match mode.has(mode::FLAT_CS) && !mode.has(mode::GUARDED_FETCH) {
+        true => (cpu.mem().host_base() as u64)
+            .wrapping_add(u64::from(key.phys & !0xfff))
+            .wrapping_sub(u64::from(key.linear() & !0xfff)),
+        false => 0,
+    };
+    let mut ops = vec![
+        Op { link: std::ptr::without_provenance(expectation as usize), ..Op::new(hot::EXIT) },
+        Op { imm: insns.len() as u32, disp: key.eip, ..Op::new(hot::HEAD) },
+    ];
+    for index in 0..insns.len() {
+        ops.push(Op { insn: index as u8, ..Op::new(hot::SLOW) });
+    }
+    let last = insns.len() as u8 - 1;
+    ops.push(Op { imm: key.eip.wrapping_add(len), insn: last, ..Op::new(hot::EXIT) });
+    ops
+}

@@ -1,0 +1,246 @@
+//! The dispatcher: what happens between blocks.
+
+use x86::{Eflags, LinearAddr, SegReg};
+
+use super::{
+    Engine,
+    mode::{self, Mode},
+};
+use crate::{
+    Activity, Cpu, Exception, Exit,
+    block::{self, Block, Key},
+    cpu::Leave,
+    event::{self, Event},
+    exec::hot,
+    mmu,
+};
+
+/// DR6.BS: a single step.
+const DR6_BS: u32 = 1 << 14;
+
+impl Engine {
+    /// Runs blocks until something ends the run.
+    pub(super) fn dispatch(&mut self, cpu: &mut Cpu, mut pass_breakpoint: bool) -> Exit {
+        let mut mode = self.mode(cpu);
+        cpu.run.leave = Leave::Changed;
+        loop {
+            if cpu.mem().has_killed() {
+                self.cache.drain_killed(cpu.mem());
+                cpu.run.leave = Leave::Changed;
+            }
+            match self.boundary(cpu) {
+                Ok(Boundary::Clear) => {}
+                Ok(Boundary::Delivered) => {
+                    mode = self.changed(cpu);
+                    continue;
+                }
+                Err(exit) => return exit,
+            }
+            let pc = LinearAddr(cpu.state.pc());
+            if !pass_breakpoint && self.is_breakpoint(pc) {
+                return Exit::Breakpoint { addr: pc };
+            }
+            pass_breakpoint = false;
+            self.step(cpu, mode);
+            match cpu.run.leave {
+                Leave::Next => {}
+                Leave::Changed => mode = self.changed(cpu),
+                Leave::Fault(exception) => {
+                    if let Err(exit) = deliver(cpu, Event::Exception(exception)) {
+                        return exit;
+                    }
+                    mode = self.changed(cpu);
+                }
+                Leave::Exit(exit) => return exit,
+            }
+        }
+    }
+
+    fn mode(&self, cpu: &Cpu) -> Mode {
+        Mode::of(&cpu.state, self.config.single_step)
+    }
+
+    /// After what may have changed mode or translations.
+    fn changed(&mut self, cpu: &mut Cpu) -> Mode {
+        mmu::select_view(cpu);
+        cpu.run.leave = Leave::Changed;
+        if let Some(code) = cpu.run.missing.take()
+            && let Err(place) = self.named.binary_search(&code)
+        {
+            self.named.insert(place, code);
+            log::warn!("{code:?} at {:#010x} is not implemented: #UD", cpu.state.pc());
+        }
+        self.mode(cpu)
+    }
+
+    /// Everything that can come between two instructions (SDM Vol. 3A, "Priority Among
+    /// Concurrent Events").
+    fn boundary(&self, cpu: &mut Cpu) -> Result<Boundary, Exit> {
+        if let Some((addr, kind)) = cpu.run.watch_hit.take() {
+            return Err(Exit::Watchpoint { addr, kind });
+        }
+        if std::mem::take(&mut cpu.run.attention) {
+            return Err(Exit::Bus);
+        }
+        let event = pending(cpu);
+        if cpu.state.activity != Activity::Running && (event.is_none() || cpu.state.activity == Activity::Shutdown) {
+            return Err(Exit::Halted);
+        }
+        if cpu.run.left <= 0 {
+            return Err(Exit::Budget);
+        }
+        let Some(event) = event else { return Ok(Boundary::Clear) };
+        cpu.state.activity = Activity::Running;
+        let event = match event {
+            Pending::Debug => {
+                cpu.state.dr[6] |= std::mem::take(&mut cpu.state.pending_debug);
+                Event::Exception(Exception::db())
+            }
+            Pending::Nmi => {
+                cpu.state.nmi_pending = false;
+                Event::Nmi
+            }
+            Pending::External => {
+                let now = cpu.now();
+                Event::External { vector: cpu.bus().acknowledge(now) }
+            }
+        };
+        deliver(cpu, event)?;
+        Ok(Boundary::Delivered)
+    }
+
+    /// Runs from EIP until the dispatcher is needed again; `run.leave` then says why.
+    fn step(&mut self, cpu: &mut Cpu, mode: Mode) {
+        // The shadows last for one instruction, which may set them again; so does RF.
+        let shadow = std::mem::take(&mut cpu.state.sti_shadow) | std::mem::take(&mut cpu.state.mov_ss_shadow);
+        let trap = cpu.state.eflags.contains(Eflags::TF);
+        let resume = cpu.state.eflags.contains(Eflags::RF);
+        cpu.state.eflags.remove(Eflags::RF);
+        cpu.run.single = shadow || trap || resume || mode.has(mode::CAREFUL);
+
+        let discarded = self.cache.killed;
+        let block = match instruction_breakpoint(cpu, resume).and_then(|()| self.find(cpu, mode)) {
+            Ok(block) => block,
+            Err(exception) => {
+                cpu.run.leave = Leave::Fault(exception);
+                return;
+            }
+        };
+        if cpu.run.leave == Leave::Next && self.cache.killed == discarded {
+            if cpu.run.exit_op.is_null() {
+                self.cache.remember(block);
+            } else {
+                self.cache.join(cpu.run.exit_op, block);
+            }
+        }
+
+        cpu.run.leave = Leave::Next;
+        cpu.run.exit_op = std::ptr::null();
+        cpu.run.targets = self.cache.targets();
+        cpu.run.mode = mode.0;
+        let (left, eip) = (cpu.run.left, cpu.state.eip);
+        hot::enter(cpu, block);
+
+        let retired = cpu.run.left < left;
+        if trap && retired && !cpu.state.mov_ss_shadow && !cpu.run.interrupted {
+            cpu.state.pending_debug |= DR6_BS;
+        }
+        cpu.run.interrupted = false;
+        if resume && retired && cpu.state.eip == eip {
+            cpu.state.eflags.insert(Eflags::RF); // more iterations of the same instruction
+        }
+    }
+
+    /// The block at EIP, fit for the budget and the limit of CS.
+    fn find(&mut self, cpu: &mut Cpu, mode: Mode) -> Result<*const Block, Exception> {
+        let cs = *cpu.state.seg(SegReg::Cs);
+        let eip = cpu.state.eip;
+        let limit = if mode.has(mode::FLAT_CS) { !0 } else { cs.limit };
+        if eip > limit {
+            return Err(Exception::gp(0));
+        }
+        let phys = mmu::fetch(cpu, LinearAddr(cpu.state.pc()))?;
+        let Ok(phys) = u32::try_from(phys.0) else {
+            return Err(Exception::ud()); // nothing is there: all ones, which is no instruction
+        };
+        let single = if cpu.run.single { mode::SINGLE } else { 0 };
+        let mut key = Key { phys, eip, cs_base: cs.base, mode: mode.0 | single };
+        let mut block = self.get(cpu, key)?;
+        if i64::from(block.count()) > cpu.run.left || block.len - 1 > limit - eip {
+            key.mode |= mode::SINGLE;
+            block = self.get(cpu, key)?;
+            if block.len - 1 > limit - eip {
+                return Err(Exception::gp(0));
+            }
+        }
+        Ok(block)
+    }
+
+    /// The block with this key, translated if need be.
+    fn get(&mut self, cpu: &mut Cpu, key: Key) -> Result<&Block, Exception> {
+        self.lookups += 1;
+        if let Some(block) = self.cache.get(key) {
+            let Some(second) = self.cache.block(block).second else { return Ok(self.cache.block(block)) };
+            let next_page = LinearAddr((key.linear() | 0xfff).wrapping_add(1));
+            if mmu::fetch(cpu, next_page)?.frame() == second {
+                return Ok(self.cache.block(block));
+            }
+            self.cache.remove(block);
+        }
+        let breakpoints = &self.breakpoints;
+        let block = block::translate(cpu, key, |addr| breakpoints.binary_search(&addr).is_ok())?;
+        let block = self.cache.insert(block);
+        Ok(self.cache.block(block))
+    }
+}
+
+enum Boundary {
+    Clear,
+    Delivered,
+}
+
+enum Pending {
+    Debug,
+    Nmi,
+    External,
+}
+
+/// The event of highest priority that can be delivered now.
+fn pending(cpu: &mut Cpu) -> Option<Pending> {
+    let state = &cpu.state;
+    if state.mov_ss_shadow {
+        return None;
+    }
+    if state.pending_debug != 0 {
+        return Some(Pending::Debug);
+    }
+    if state.nmi_pending && !state.nmi_blocked {
+        return Some(Pending::Nmi);
+    }
+    let open = state.eflags.contains(Eflags::IF) && !state.sti_shadow;
+    (open && cpu.bus().intr()).then_some(Pending::External)
+}
+
+/// Delivers an event, which counts as one instruction.
+fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Exit> {
+    event::deliver(cpu, event).map_err(|first| Exit::TripleFault { first })?;
+    cpu.run.left -= 1;
+    Ok(())
+}
+
+/// #DB if a debug register holds the address of the next instruction
+/// (SDM Vol. 3B, "Instruction-Breakpoint Exception Condition").
+fn instruction_breakpoint(cpu: &mut Cpu, resume: bool) -> Result<(), Exception> {
+    let control = cpu.state.dr[7];
+    if resume || control & 0xff == 0 {
+        return Ok(());
+    }
+    let pc = cpu.state.pc();
+    let hit = |n: usize| control >> (2 * n) & 3 != 0 && control >> (16 + 4 * n) & 0xf == 0 && cpu.state.dr[n] == pc;
+    let hits = (0..4).filter(|&n| hit(n)).fold(0, |bits, n| bits | 1 << n);
+    if hits == 0 {
+        return Ok(());
+    }
+    cpu.state.dr[6] |= hits;
+    Err(Exception::db())
+}

@@ -1,0 +1,118 @@
+//! The engine: dispatch, budget, breakpoints, block cache.
+
+mod debug;
+mod dispatch;
+pub(crate) mod mode;
+
+use memory::PhysMem;
+use x86::LinearAddr;
+
+use crate::{
+    Bus, Cpu, Exit, WatchKind,
+    block::Cache,
+    cpu::Watch,
+    lazy::LazyFlags,
+    mmu::{self, Projection},
+};
+
+/// Choices that change speed or geometry, never results at equal geometry.
+#[derive(Clone, Debug, Default)]
+pub struct EngineConfig {
+    /// Run one instruction at a time and by the slow functions alone.
+    pub single_step: bool,
+}
+
+/// One entry into the engine.
+#[derive(Clone, Copy, Debug)]
+pub struct RunRequest {
+    /// Instructions to retire at most; the run ends at exactly this count unless it ends before.
+    pub budget: u64,
+    /// Virtual time at the entry, in nanoseconds.
+    pub now: u64,
+    /// Do not stop at a breakpoint on the first instruction.
+    pub pass_breakpoint: bool,
+}
+
+/// What the engine has done, for statistics; no part of any state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct EngineStats {
+    /// Blocks translated.
+    pub translated: u64,
+    /// Blocks thrown away, most because their code was overwritten.
+    pub discarded: u64,
+    /// Times that the dispatcher looked a block up.
+    pub lookups: u64,
+}
+
+/// What can be recomputed and is shared by the CPUs of a machine.
+pub struct Engine {
+    config: EngineConfig,
+    cache: Cache,
+    projection: Projection,
+    /// Linear addresses, ascending.
+    breakpoints: Vec<LinearAddr>,
+    watches: Vec<Watch>,
+    /// The opcodes that were missed and named in the log, ascending.
+    named: Vec<iced_x86::Code>,
+    lookups: u64,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new(EngineConfig::default())
+    }
+}
+
+impl Engine {
+    /// An engine with empty caches.
+    pub fn new(config: EngineConfig) -> Self {
+        Engine {
+            config,
+            cache: Cache::new(),
+            projection: Projection::default(),
+            breakpoints: Vec::new(),
+            watches: Vec::new(),
+            named: Vec::new(),
+            lookups: 0,
+        }
+    }
+
+    /// Runs `cpu` until something ends the run. `cpu.state.retired` tells how many instructions it took.
+    pub fn run(&mut self, cpu: &mut Cpu, mem: &mut PhysMem, bus: &mut dyn Bus, request: RunRequest) -> Exit {
+        let budget = request.budget.min(i64::MAX as u64);
+        cpu.run.left = budget as i64;
+        cpu.run.ahead = 0;
+        cpu.run.end = cpu.state.retired.wrapping_add(budget);
+        cpu.run.time_offset = request.now.wrapping_sub(cpu.state.retired);
+        cpu.run.lazy = LazyFlags::default();
+
+        // Taken out of `self`, so that the context and the dispatcher do not both borrow it.
+        let mut projection = std::mem::take(&mut self.projection);
+        let watches = std::mem::take(&mut self.watches);
+        let exit = cpu.with_context(mem, bus, &mut projection, &watches, |cpu| {
+            mmu::select_view(cpu);
+            let exit = self.dispatch(cpu, request.pass_breakpoint);
+            cpu.state.retired = cpu.retired();
+            exit
+        });
+        self.projection = projection;
+        self.watches = watches;
+
+        cpu.state.eflags = cpu.eflags();
+        cpu.run.lazy = LazyFlags::default();
+        cpu.state.gpr[8..].fill(0);
+        exit
+    }
+
+    /// Forgets blocks and projections, after a restore or a debugger's change of registers, memory or tables.
+    /// Leaves the architectural TLB alone.
+    pub fn invalidate(&mut self) {
+        self.cache.clear();
+        self.projection = Projection::default();
+    }
+
+    /// What has been done so far.
+    pub fn stats(&self) -> EngineStats {
+        EngineStats { translated: self.cache.translated, discarded: self.cache.killed, lookups: self.lookups }
+    }
+}

@@ -1,0 +1,72 @@
+//! Handlers of micro-operations.
+//!
+//! A handler gets the CPU and its operation, and its last act is [`go`]: a jump to the
+//! next operation's handler where the build makes it one. So a handler must own nothing that
+//! is dropped, and anything long is either a plain function that answers in a register, or
+//! another handler that it hands over to.
+
+#![allow(unsafe_code)]
+
+mod control;
+mod slow;
+
+use crate::{
+    Cpu,
+    block::{Block, Op},
+};
+
+pub(crate) use control::{EXIT, HEAD, JUMP_CHECKED, JUMP_DIRECT};
+pub(crate) use slow::SLOW;
+
+/// Defines handlers with the calling convention of the host.
+macro_rules! handlers {
+    ($($(#[$attr:meta])* fn $name:ident $(<$(const $param:ident: $t:ty),*>)? ($cpu:ident, $op:ident) $body:block)*) => {$(
+        $(#[$attr])*
+        #[cfg(target_arch = "x86_64")]
+        pub(crate) unsafe extern "sysv64-unwind" fn $name$(<$(const $param: $t),*>)?($cpu: *mut Cpu, $op: *const Op) {
+            // SAFETY: `$cpu` is the CPU of the running `Engine::run`, `$op` an operation of a live block
+            // that was made for this handler: `enter` and `go` are the only callers.
+            unsafe { $body }
+        }
+        $(#[$attr])*
+        #[cfg(not(target_arch = "x86_64"))]
+        pub(crate) unsafe extern "C-unwind" fn $name$(<$(const $param: $t),*>)?($cpu: *mut Cpu, $op: *const Op) {
+            // SAFETY: as above.
+            unsafe { $body }
+        }
+    )*};
+}
+use handlers;
+
+/// Goes on with `op`.
+///
+/// # Safety
+/// `op` is an operation of a live block, `cpu` as in [`handlers`].
+#[inline(always)]
+unsafe fn go(cpu: *mut Cpu, op: *const Op) {
+    // SAFETY: by the caller.
+    unsafe {
+        #[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
+        ((*op).handler)(cpu, op);
+        // Without optimisation calls are no jumps.
+        #[cfg(not(all(target_arch = "x86_64", not(debug_assertions))))]
+        {
+            (*cpu).run.next = op;
+        }
+    }
+}
+
+/// Runs from the head of `block` until something leaves to the dispatcher.
+pub(crate) fn enter(cpu: &mut Cpu, block: *const Block) {
+    let cpu: *mut Cpu = cpu;
+    // SAFETY: the dispatcher hands over a live block; blocks die only in the dispatcher. `next` is null
+    // unless a handler has set it to an operation of a live block.
+    unsafe {
+        let head = (*block).head();
+        ((*head).handler)(cpu, head);
+        while !(*cpu).run.next.is_null() {
+            let op = std::mem::replace(&mut (*cpu).run.next, std::ptr::null());
+            ((*op).handler)(cpu, op);
+        }
+    }
+}

@@ -251,6 +251,15 @@ impl Cpu {
         self.run.left -= iterations as i64;
     }
 
+    /// Whether the current instruction did what the dispatcher must look at before the next one: the bus,
+    /// a watchpoint, code that was overwritten, a translation that has gone.
+    pub(crate) fn disturbed(&mut self) -> bool {
+        self.run.attention
+            || self.run.watch_hit.is_some()
+            || self.state.tlb.latch().is_none()
+            || self.mem().has_killed()
+    }
+
     /// EFLAGS with the status flags materialised.
     pub fn eflags(&self) -> Eflags {
         self.run.lazy.eflags(self.state.eflags)
@@ -269,7 +278,7 @@ impl Cpu {
 
     /// Sets the status flags.
     pub(crate) fn set_flags(&mut self, flags: crate::alu::Flags) {
-        let eflags = self.state.eflags - Eflags::STATUS | Eflags::from(flags);
+        let eflags = (self.state.eflags - Eflags::STATUS) | Eflags::from(flags);
         self.set_eflags(eflags);
     }
 }

@@ -67,7 +67,7 @@ impl LazyFlags {
                 ..Flags::of_result(self.result)
             },
         };
-        eflags - Eflags::STATUS | Eflags::from(flags)
+        (eflags - Eflags::STATUS) | Eflags::from(flags)
     }
 
     /// CF of every kind but the eager one and the shifts.

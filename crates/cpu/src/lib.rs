@@ -28,10 +28,12 @@ mod slow;
 mod sse;
 mod state;
 mod system;
+#[cfg(test)]
+mod testing;
 
 pub use bus::{Bus, IoEffect, IoRead, IoSize};
 pub use cpu::Cpu;
-pub use engine::{Engine, EngineConfig, RunRequest};
+pub use engine::{Engine, EngineConfig, EngineStats, RunRequest};
 pub use exception::Exception;
 pub use exit::{Exit, WatchKind};
 pub use fpu::{F80, Fpu};

@@ -21,7 +21,7 @@ pub(crate) fn effective_address(cpu: &Cpu, insn: &Instruction) -> (SegReg, u32) 
 }
 
 /// Whether the memory operand has a 16-bit offset.
-fn address_is_16_bit(insn: &Instruction) -> bool {
+pub(crate) fn address_is_16_bit(insn: &Instruction) -> bool {
     match (insn.memory_base(), insn.memory_index()) {
         (Register::None, Register::None) => insn.memory_displ_size() == 2,
         (Register::None, index) => index.is_gpr16(),

@@ -18,7 +18,7 @@ use iced_x86::Instruction;
 use crate::slow::Slow;
 
 pub(crate) use cache::Cache;
-pub(crate) use link::{Target, Targets};
+pub(crate) use link::Target;
 pub(crate) use op::{Handler, Op};
 pub(crate) use translate::translate;
 

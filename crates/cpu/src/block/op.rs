@@ -69,6 +69,15 @@ impl Op {
         }
     }
 
+    /// How many instructions of its block are left with that of this operation.
+    ///
+    /// # Safety
+    /// As [`Op::block`].
+    pub(crate) unsafe fn ahead(op: *const Op) -> u32 {
+        // SAFETY: by the caller.
+        unsafe { (*Op::block(op)).count() - u32::from((*op).insn) }
+    }
+
     /// The guest instruction of an operation.
     ///
     /// # Safety

@@ -68,7 +68,7 @@ fn decode_crossing(
     first_len: usize,
 ) -> Result<(Instruction, Option<u32>), Exception> {
     let next = LinearAddr(key.linear()).wrapping_add(first_len as u32);
-    let second = mmu::fetch(cpu, next)?;
+    let second = mmu::fetch::translate_second(cpu, next)?;
     let mut bytes = [0; 32];
     let (first, rest) = bytes.split_at_mut(first_len);
     cpu.mem().read(PhysAddr(key.phys.into()), first);
@@ -92,7 +92,7 @@ fn note_code(cpu: &mut Cpu, key: Key, len: u32, second: Option<u32>) {
         let known = cpu.mem().code_lines(pfn) != 0;
         cpu.mem().mark_code(pfn, lines);
         if !known {
-            mmu::revoke_write(cpu, pfn);
+            cpu.projection().revoke_write(pfn);
         }
     }
 }

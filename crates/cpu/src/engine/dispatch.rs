@@ -5,6 +5,7 @@ use x86::{Eflags, LinearAddr, SegReg};
 use super::{
     Engine,
     mode::{self, Mode},
+    select_view,
 };
 use crate::{
     Activity, Cpu, Exception, Exit,
@@ -62,7 +63,7 @@ impl Engine {
 
     /// After what may have changed mode or translations.
     fn changed(&mut self, cpu: &mut Cpu) -> Mode {
-        mmu::select_view(cpu);
+        select_view(cpu);
         cpu.run.leave = Leave::Changed;
         if let Some(code) = cpu.run.missing.take()
             && let Err(place) = self.named.binary_search(&code)
@@ -159,7 +160,7 @@ impl Engine {
         if eip > limit {
             return Err(Exception::gp(0));
         }
-        let phys = mmu::fetch(cpu, LinearAddr(cpu.state.pc()))?;
+        let phys = mmu::fetch::translate(cpu, LinearAddr(cpu.state.pc()))?;
         let Ok(phys) = u32::try_from(phys.0) else {
             return Err(Exception::ud()); // nothing is there: all ones, which is no instruction
         };
@@ -182,7 +183,7 @@ impl Engine {
         if let Some(block) = self.cache.get(key) {
             let Some(second) = self.cache.block(block).second else { return Ok(self.cache.block(block)) };
             let next_page = LinearAddr((key.linear() | 0xfff).wrapping_add(1));
-            if mmu::fetch(cpu, next_page)?.frame() == second {
+            if mmu::fetch::translate_second(cpu, next_page)?.frame() == second {
                 return Ok(self.cache.block(block));
             }
             self.cache.remove(block);

@@ -3,17 +3,13 @@
 mod debug;
 mod dispatch;
 pub(crate) mod mode;
+#[cfg(test)]
+mod tests;
 
 use memory::PhysMem;
 use x86::LinearAddr;
 
-use crate::{
-    Bus, Cpu, Exit, WatchKind,
-    block::Cache,
-    cpu::Watch,
-    lazy::LazyFlags,
-    mmu::{self, Projection},
-};
+use crate::{Bus, Cpu, Exit, block::Cache, cpu::Watch, lazy::LazyFlags, mmu::Projection};
 
 /// Choices that change speed or geometry, never results at equal geometry.
 #[derive(Clone, Debug, Default)]
@@ -90,9 +86,11 @@ impl Engine {
         let mut projection = std::mem::take(&mut self.projection);
         let watches = std::mem::take(&mut self.watches);
         let exit = cpu.with_context(mem, bus, &mut projection, &watches, |cpu| {
-            mmu::select_view(cpu);
+            select_view(cpu);
             let exit = self.dispatch(cpu, request.pass_breakpoint);
             cpu.state.retired = cpu.retired();
+            // What is latched is held too: asking the TLB again finds it.
+            cpu.state.tlb.clear_latch();
             exit
         });
         self.projection = projection;
@@ -115,4 +113,12 @@ impl Engine {
     pub fn stats(&self) -> EngineStats {
         EngineStats { translated: self.cache.translated, discarded: self.cache.killed, lookups: self.lookups }
     }
+}
+
+/// Lends the projections of the current view to the handlers.
+fn select_view(cpu: &mut Cpu) {
+    let user = cpu.state.cpl == 3;
+    let active = cpu.projection().active(user);
+    cpu.run.read = active.read;
+    cpu.run.write = active.write;
 }

@@ -156,7 +156,7 @@ struct Rights {
 /// Fills the projection of `addr`'s page, unless its accesses must be looked at.
 fn project(cpu: &mut Cpu, addr: LinearAddr, phys: PhysAddr, access: Access, rights: Rights) {
     let (page, frame) = (addr.page_number(), phys.frame());
-    if access.kind == AccessKind::Fetch || cpu.page_watched(addr) {
+    if cpu.page_watched(addr) {
         return;
     }
     let mem = cpu.mem();

@@ -232,6 +232,9 @@ impl Tlb {
     pub(crate) fn fill(&mut self, entry: TlbEntry) -> Option<TlbEntry> {
         self.held.counts.fills += 1;
         if let Some(at) = self.place(&entry) {
+            if self.held.entries[at].frame != entry.frame {
+                self.clear_latch();
+            }
             self.held.entries[at] = entry;
             return None;
         }

@@ -24,31 +24,30 @@ handlers! {
 unsafe fn run(cpu: *mut Cpu, op: *const Op) -> bool {
     // SAFETY: as for handlers; the CPU is borrowed only here, and the instruction lives while its
     // block does, which is until the dispatcher runs again.
-    let (cpu, insn, count) = unsafe { (&mut *cpu, Op::insn(op), (*Op::block(op)).count()) };
-    let run = &mut cpu.run;
-    run.ahead = count - unsafe { u32::from((*op).insn) };
+    let (cpu, insn, ahead) = unsafe { (&mut *cpu, Op::insn(op), Op::ahead(op)) };
+    cpu.run.ahead = ahead;
     cpu.state.eip = insn.insn.ip32();
     let result = (insn.slow)(cpu, &insn.insn);
 
-    let run = &mut cpu.run;
     let flow = match result {
         Ok(flow) => flow,
         Err(exception) => {
+            let run = &mut cpu.run;
             run.left += i64::from(std::mem::take(&mut run.ahead));
             run.leave = Leave::Fault(exception);
             return false;
         }
     };
-    let disturbed = run.attention || run.watch_hit.is_some() || cpu.mem().has_killed() || cpu.run.left < 0;
+    let disturbed = cpu.disturbed();
     let run = &mut cpu.run;
     let ahead = std::mem::take(&mut run.ahead);
     if flow == Flow::Next && !disturbed {
         return true;
     }
     run.left += i64::from(ahead - 1);
+    run.leave = if let Flow::Exit(exit) = flow { Leave::Exit(exit) } else { Leave::Changed };
     if matches!(flow, Flow::Next | Flow::Leave | Flow::Exit(_)) {
         cpu.state.eip = insn.insn.next_ip32();
     }
-    run.leave = if let Flow::Exit(exit) = flow { Leave::Exit(exit) } else { Leave::Changed };
     false
 }

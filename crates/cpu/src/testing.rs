@@ -1,0 +1,123 @@
+//! What the tests of this crate share: a CPU in flat protected mode, 1 MiB of RAM, a bus with
+//! nothing on it, and an assembler.
+
+use iced_x86::code_asm::CodeAssembler;
+use memory::{FrameKind, PhysMem};
+use x86::PhysAddr;
+
+use crate::{Bus, Cpu, CpuModel, CpuState, Engine, EngineConfig, Exit, Gpr, IoEffect, IoRead, IoSize, RunRequest};
+
+/// Where code is put and begins.
+pub(crate) const CODE: u32 = 0x1000;
+/// Where ESP begins.
+pub(crate) const STACK: u32 = 0x8_0000;
+/// Bytes of RAM.
+pub(crate) const RAM: u32 = 1 << 20;
+
+/// A bus whose interrupt line is set by hand and whose ports remember what was written.
+#[derive(Default)]
+pub(crate) struct TestBus {
+    /// Level of INTR; acknowledging clears it.
+    pub intr: Option<u8>,
+    /// Port, value and time of every OUT.
+    pub out: Vec<(u16, u32, u64)>,
+    /// Address, value and time of every write to a device's memory.
+    pub mmio: Vec<(u64, u32, u64)>,
+    /// What accesses report.
+    pub recompute: bool,
+}
+
+impl TestBus {
+    fn effect(&self) -> IoEffect {
+        if self.recompute { IoEffect::Recompute } else { IoEffect::None }
+    }
+}
+
+impl Bus for TestBus {
+    fn port_in(&mut self, _: u64, port: u16, _: IoSize) -> IoRead {
+        IoRead { value: port.into(), effect: self.effect() }
+    }
+    fn port_out(&mut self, now: u64, port: u16, _: IoSize, value: u32) -> IoEffect {
+        self.out.push((port, value, now));
+        self.effect()
+    }
+    fn mmio_read(&mut self, _: u64, addr: PhysAddr, size: IoSize) -> IoRead {
+        let value = addr.0 as u32 & (!0 >> (32 - 8 * size as u32));
+        IoRead { value, effect: self.effect() }
+    }
+    fn mmio_write(&mut self, now: u64, addr: PhysAddr, _: IoSize, value: u32) -> IoEffect {
+        self.mmio.push((addr.0, value, now));
+        self.effect()
+    }
+    fn intr(&self) -> bool {
+        self.intr.is_some()
+    }
+    fn acknowledge(&mut self, _: u64) -> u8 {
+        self.intr.take().unwrap_or(0xff)
+    }
+}
+
+/// CPU, memory, bus and engine.
+pub(crate) struct Lab {
+    pub cpu: Cpu,
+    pub mem: PhysMem,
+    pub bus: TestBus,
+    pub engine: Engine,
+}
+
+impl Lab {
+    /// With `code` at [`CODE`].
+    pub(crate) fn new(code: &[u8]) -> Self {
+        Self::with_config(code, EngineConfig::default())
+    }
+
+    /// With an engine that runs by slow functions alone.
+    pub(crate) fn single_step(code: &[u8]) -> Self {
+        Self::with_config(code, EngineConfig { single_step: true })
+    }
+
+    fn with_config(code: &[u8], config: EngineConfig) -> Self {
+        let mut mem = PhysMem::new().expect("the host has 4 GiB of addresses");
+        mem.map(PhysAddr(0), RAM.into(), FrameKind::Ram).expect("the range is whole frames");
+        mem.load(PhysAddr(CODE.into()), code);
+        let mut state = CpuState::multiboot(CpuModel::Max, CODE, 0);
+        state.gpr = [0; 16];
+        state.set_gpr(Gpr::Esp, STACK);
+        Lab { cpu: Cpu::new(state), mem, bus: TestBus::default(), engine: Engine::new(config) }
+    }
+
+    /// With what `write` assembles for [`CODE`].
+    pub(crate) fn assembled(write: impl FnOnce(&mut CodeAssembler) -> Result<(), iced_x86::IcedError>) -> Self {
+        Self::new(&assemble(write))
+    }
+
+    /// Runs for `budget` instructions; time is what was retired.
+    pub(crate) fn run(&mut self, budget: u64) -> Exit {
+        let request = RunRequest { budget, now: self.cpu.state.retired, pass_breakpoint: false };
+        self.engine.run(&mut self.cpu, &mut self.mem, &mut self.bus, request)
+    }
+
+    /// Runs for exactly `count` instructions.
+    pub(crate) fn retire(&mut self, count: u64) {
+        let before = self.cpu.state.retired;
+        assert_eq!(self.run(count), Exit::Budget);
+        assert_eq!(self.cpu.state.retired - before, count);
+    }
+
+    /// A register.
+    pub(crate) fn gpr(&self, reg: Gpr) -> u32 {
+        self.cpu.state.gpr(reg)
+    }
+
+    /// A doubleword of memory.
+    pub(crate) fn read_u32(&self, addr: u32) -> u32 {
+        self.mem.read_u32(PhysAddr(addr.into()))
+    }
+}
+
+/// Assembles 32-bit code for [`CODE`].
+pub(crate) fn assemble(write: impl FnOnce(&mut CodeAssembler) -> Result<(), iced_x86::IcedError>) -> Vec<u8> {
+    let mut asm = CodeAssembler::new(32).expect("32 is a bitness");
+    write(&mut asm).expect("the test's code is valid");
+    asm.assemble(CODE.into()).expect("the test's code can be encoded")
+}

@@ -1,15 +1,31 @@
-//! The x87 FPU.
+//! The x87 FPU, in software, so that it is the same on every host.
+//!
+//! `number` says what an 80-bit pattern means, `round` rounds an exact value to a format, `arith`
+//! computes; `arithmetic`, `transfer`, `compare`, `control` are the instructions, over
+//! `access` (checks and memory operands) and the stack in `state`.
 
+mod access;
+mod arith;
+mod arithmetic;
+mod compare;
+mod control;
+mod flags;
+mod number;
+mod round;
 mod state;
+mod transfer;
 
 use iced_x86::Instruction;
 
 use crate::slow::Slow;
 
+pub(crate) use round::Rounding;
 pub use state::{F80, Fpu};
 
 /// The function that executes `insn`, if this family has it.
 pub(crate) fn lookup(insn: &Instruction) -> Option<Slow> {
-    let _ = insn;
-    None
+    arithmetic::lookup(insn)
+        .or_else(|| transfer::lookup(insn))
+        .or_else(|| compare::lookup(insn))
+        .or_else(|| control::lookup(insn))
 }

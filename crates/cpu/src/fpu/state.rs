@@ -1,5 +1,10 @@
 use serde::{Deserialize, Serialize};
 
+use super::{
+    arith::{Env, Outcome},
+    flags::{self, C1, Flags},
+};
+
 /// An 80-bit value in the double extended-precision format (SDM Vol. 1, "Floating-Point Data Types").
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct F80 {
@@ -39,6 +44,7 @@ impl Default for Fpu {
     }
 }
 
+/// The stack and its words.
 impl Fpu {
     /// Status: the exception summary, set while an unmasked exception's flag is set.
     pub const ES: u16 = 1 << 7;
@@ -51,18 +57,53 @@ impl Fpu {
     pub const fn top(&self) -> u8 {
         (self.status >> 11) as u8 & 7
     }
-}
 
-/// The stack and its words.
-impl Fpu {
+    /// The physical register that is ST(i).
+    const fn physical(&self, i: usize) -> usize {
+        (self.top() as usize + i) & 7
+    }
+
     /// ST(i), whatever its tag.
-    pub(crate) const fn st(&self, i: usize) -> F80 {
-        self.r[(self.top() as usize + i) & 7]
+    pub const fn st(&self, i: usize) -> F80 {
+        self.r[self.physical(i)]
+    }
+
+    /// ST(i) is empty.
+    pub const fn is_empty(&self, i: usize) -> bool {
+        self.tag >> self.physical(i) & 1 == 0
     }
 
     /// Writes ST(i); the tag stays.
-    pub(crate) const fn set_st(&mut self, i: usize, value: F80) {
-        self.r[(self.top() as usize + i) & 7] = value;
+    pub(crate) fn set_st(&mut self, i: usize, value: F80) {
+        self.r[self.physical(i)] = value;
+    }
+
+    /// Writes ST(i), which then is not empty.
+    pub(crate) fn fill(&mut self, i: usize, value: F80) {
+        self.set_st(i, value);
+        self.tag |= 1 << self.physical(i);
+    }
+
+    /// Marks ST(i) empty.
+    pub(crate) fn free(&mut self, i: usize) {
+        self.tag &= !(1 << self.physical(i));
+    }
+
+    /// Adds to TOP.
+    pub(crate) fn rotate(&mut self, by: u16) {
+        self.status = self.status & !Self::TOP | self.status.wrapping_add(by << 11) & Self::TOP;
+    }
+
+    /// Pushes onto a stack that has room.
+    pub(crate) fn push(&mut self, value: F80) {
+        self.rotate(7);
+        self.fill(0, value);
+    }
+
+    /// Pops.
+    pub(crate) fn pop(&mut self) {
+        self.free(0);
+        self.rotate(1);
     }
 
     /// Loads the control word; its reserved bits read as hardware has them.
@@ -77,22 +118,64 @@ impl Fpu {
         self.summarize();
     }
 
-    /// Sets ES and B from the exception flags and masks.
-    pub(crate) fn summarize(&mut self) {
-        let unmasked = self.status & !self.control & 0x3f != 0;
-        self.status = if unmasked { self.status | Self::SUMMARY } else { self.status & !Self::SUMMARY };
+    /// What governs arithmetic.
+    pub(crate) fn env(&self) -> Env {
+        Env::of_control(self.control)
     }
-}
 
-/// The MMX view (SDM Vol. 1, "MMX Instructions", "Effect of MMX Instructions on x87 FPU Tag Word").
-impl Fpu {
     /// An unmasked exception waits for the next x87 or MMX instruction.
     pub(crate) const fn pending(&self) -> bool {
         self.status & Self::ES != 0
     }
 
+    fn summarize(&mut self) {
+        let unmasked = self.status & !self.control & flags::ALL != 0;
+        self.status = if unmasked { self.status | Self::SUMMARY } else { self.status & !Self::SUMMARY };
+    }
+}
+
+/// Exceptions (SDM Vol. 1, "x87 FPU Exception Handling").
+impl Fpu {
+    /// Accumulates `flags` and sets C1 to `c1`. False if an exception that is found before the
+    /// operation is unmasked: then only those flags count, and nothing else may change.
+    pub(crate) fn raise(&mut self, flags: Flags, c1: bool) -> bool {
+        let stopped = flags & flags::BEFORE & !self.control != 0;
+        self.status |= if stopped { flags & (flags::BEFORE | flags::SF) } else { flags };
+        self.set_c1(c1 && (!stopped || flags & flags::SF != 0));
+        self.summarize();
+        !stopped
+    }
+
+    /// Accounts for an outcome; the value, unless it must not be stored.
+    pub(crate) fn settle(&mut self, outcome: Outcome) -> Option<F80> {
+        self.raise(outcome.flags, outcome.up).then_some(outcome.value)
+    }
+
+    /// An empty register was read. True if masked: the default NaN stands in.
+    pub(crate) fn underflow(&mut self) -> bool {
+        self.raise(flags::IE | flags::SF, false)
+    }
+
+    /// A register that is not empty would be pushed over. True if masked: the default NaN is pushed.
+    pub(crate) fn overflow(&mut self) -> bool {
+        self.raise(flags::IE | flags::SF, true)
+    }
+
+    /// Sets or clears C1.
+    pub(crate) fn set_c1(&mut self, c1: bool) {
+        self.set_codes(C1, if c1 { C1 } else { 0 });
+    }
+
+    /// Replaces the condition codes in `mask`.
+    pub(crate) fn set_codes(&mut self, mask: u16, codes: u16) {
+        self.status = self.status & !mask | codes & mask;
+    }
+}
+
+/// The MMX view (SDM Vol. 1, "Effect of MMX Instructions on x87 FPU Tag Word").
+impl Fpu {
     /// MMi.
-    pub(crate) const fn mmx(&self, index: usize) -> u64 {
+    pub const fn mmx(&self, index: usize) -> u64 {
         self.r[index].significand
     }
 

@@ -7,10 +7,11 @@ use super::{
     arith,
     float::{Lanes, read, tiny_binary},
     lanes::{dwords, from_dwords, from_qwords, mask32, mask64, qwords},
-    mxcsr::{self, Control, Flags, Rounding},
+    mxcsr::{self, Control, Flags},
 };
 use crate::{
     Cpu, Exception,
+    fpu::Rounding,
     slow::{Flow, Slow},
 };
 

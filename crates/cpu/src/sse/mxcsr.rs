@@ -4,7 +4,7 @@ use std::ops::BitOr;
 
 use x86::Cr4;
 
-use crate::{Cpu, Exception};
+use crate::{Cpu, Exception, fpu::Rounding};
 
 /// Bits that may be set: the processor has DAZ, and no misaligned mode.
 pub(crate) const MASK: u32 = 0xffff;
@@ -36,31 +36,6 @@ impl Control {
     /// DAZ.
     pub(crate) fn denormals_are_zero(self) -> bool {
         self.0 & 1 << 6 != 0
-    }
-}
-
-/// A rounding mode (SDM Vol. 1, "Rounding Control Fields").
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Rounding {
-    /// To nearest, ties to even.
-    Nearest,
-    /// Toward −∞.
-    Down,
-    /// Toward +∞.
-    Up,
-    /// Toward 0.
-    Truncate,
-}
-
-impl Rounding {
-    /// As the two bits of MXCSR and of the x87 control word encode it.
-    pub(crate) fn of_bits(bits: u32) -> Self {
-        match bits & 3 {
-            0 => Rounding::Nearest,
-            1 => Rounding::Down,
-            2 => Rounding::Up,
-            _ => Rounding::Truncate,
-        }
     }
 }
 

@@ -65,6 +65,14 @@ pub fn is_multiboot_kernel(bytes: &[u8]) -> bool {
     multiboot::find_header(bytes).is_some()
 }
 
+/// Puts back what is ROM in a machine that booted `boot`.
+pub(crate) fn map_rom(boot: &Boot, mem: &mut PhysMem) -> Result<(), BootError> {
+    match boot {
+        Boot::Multiboot { .. } => Ok(()),
+        Boot::Bios { rom } => bios::load(mem, &rom.bytes),
+    }
+}
+
 /// Loads `boot` into memory. Gives the state in which a boot loader enters the kernel, or
 /// `None` where the CPU begins at reset.
 pub(crate) fn load(

@@ -62,7 +62,7 @@ impl MachineConfig {
     /// # Errors
     /// [`Error::Memory`] for an impossible size of RAM.
     pub fn check(&self) -> Result<(), Error> {
-        let whole_pages = self.memory_bytes % u64::from(PAGE_SIZE) == 0;
+        let whole_pages = self.memory_bytes.is_multiple_of(u64::from(PAGE_SIZE));
         if !whole_pages || !MEMORY_BYTES.contains(&self.memory_bytes) {
             return Err(Error::Memory { bytes: self.memory_bytes });
         }

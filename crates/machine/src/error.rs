@@ -1,4 +1,4 @@
-use crate::boot::BootError;
+use crate::{boot::BootError, snapshot::SnapshotError};
 
 /// Why a machine cannot be built, saved or restored.
 #[derive(Debug, thiserror::Error)]
@@ -19,5 +19,13 @@ pub enum Error {
         image: String,
         /// What is wrong with it.
         source: BootError,
+    },
+    /// A snapshot cannot be read or written.
+    #[error("{path}: {source}")]
+    Snapshot {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: SnapshotError,
     },
 }

@@ -1,0 +1,140 @@
+//! Saved machines: a header with version and checksums, then one compressed stream of the
+//! state, by serde, and the pages of memory.
+mod error;
+mod file;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io::{Read, Write},
+    path::Path,
+};
+
+use cpu::{Cpu, CpuState, Engine, EngineConfig};
+use memory::{FrameKind, PhysMem};
+use serde::{Deserialize, Serialize};
+use x86::{PAGE_SIZE, PhysAddr};
+
+use crate::{
+    Boot, Chipset, Error, Machine, MachineConfig, board::Signals, boot, input::InputQueue, machine::empty_memory,
+    resource::PortMap, stats::MachineStats,
+};
+pub use error::SnapshotError;
+
+/// What a saved machine is, beside memory. The order of the fields is the file's format:
+/// whoever changes it, or what is inside, raises [`file::VERSION`].
+#[derive(Serialize)]
+struct Saved<'a> {
+    config: &'a MachineConfig,
+    boot: &'a Boot,
+    cpu: &'a CpuState,
+    chipset: &'a Chipset,
+    input: &'a InputQueue,
+    now_ns: u64,
+}
+
+/// The same, read back.
+#[derive(Deserialize)]
+struct Restored {
+    config: MachineConfig,
+    boot: Boot,
+    cpu: CpuState,
+    chipset: Chipset,
+    input: InputQueue,
+    now_ns: u64,
+}
+
+impl Machine {
+    /// Saves the machine. The file appears whole or not at all; an older one stays until then.
+    ///
+    /// # Errors
+    /// [`Error::Snapshot`] when the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), Error> {
+        file::write(path, |body| self.write_body(body)).map_err(|source| named(path, source))
+    }
+
+    /// The machine that `path` holds.
+    ///
+    /// # Errors
+    /// [`Error::Snapshot`] when the file cannot be read, is cut short, corrupt, or of another version.
+    pub fn restore(path: &Path, engine: EngineConfig) -> Result<Self, Error> {
+        file::read(path, |body| read_body(body, engine)).map_err(|source| named(path, source))
+    }
+
+    fn write_body(&self, body: &mut dyn Write) -> Result<(), SnapshotError> {
+        let saved = Saved {
+            config: &self.config,
+            boot: &self.boot,
+            cpu: &self.cpu.state,
+            chipset: &self.chipset,
+            input: &self.input,
+            now_ns: self.now_ns,
+        };
+        let state = postcard::to_stdvec(&saved).expect("plain data can be serialised");
+        body.write_all(&(state.len() as u64).to_le_bytes())?;
+        body.write_all(&state)?;
+        let mut page = [0; PAGE_SIZE as usize];
+        for frame in self.mem.touched_frames() {
+            self.mem.read(PhysAddr::from_frame(frame), &mut page);
+            if page.iter().any(|&byte| byte != 0) {
+                body.write_all(&frame.to_le_bytes())?;
+                body.write_all(&page)?;
+            }
+        }
+        body.write_all(&END_OF_PAGES.to_le_bytes())?;
+        Ok(())
+    }
+}
+
+/// Stands where the number of a further frame would.
+const END_OF_PAGES: u32 = u32::MAX;
+
+fn read_body(body: &mut dyn Read, engine: EngineConfig) -> Result<Machine, SnapshotError> {
+    let mut len = [0; 8];
+    body.read_exact(&mut len)?;
+    let mut state = Vec::new();
+    body.take(u64::from_le_bytes(len)).read_to_end(&mut state)?;
+    let restored: Restored = postcard::from_bytes(&state).map_err(|error| corrupt(format!("its state: {error}")))?;
+    restored.config.check().map_err(|error| corrupt(error.to_string()))?;
+    let mut mem = empty_memory(&restored.config).map_err(|error| corrupt(error.to_string()))?;
+    boot::map_rom(&restored.boot, &mut mem).map_err(|error| corrupt(error.to_string()))?;
+    read_pages(body, &mut mem)?;
+    Ok(Machine {
+        ports: PortMap::new(&restored.config),
+        config: restored.config,
+        boot: restored.boot,
+        cpu: Cpu::new(restored.cpu),
+        mem,
+        chipset: restored.chipset,
+        input: restored.input,
+        now_ns: restored.now_ns,
+        engine: Engine::new(engine),
+        signals: Signals::default(),
+        stats: MachineStats::new(),
+    })
+}
+
+fn read_pages(body: &mut dyn Read, mem: &mut PhysMem) -> Result<(), SnapshotError> {
+    let mut frame = [0; 4];
+    let mut page = [0; PAGE_SIZE as usize];
+    loop {
+        body.read_exact(&mut frame)?;
+        let frame = u32::from_le_bytes(frame);
+        if frame == END_OF_PAGES {
+            return Ok(());
+        }
+        if mem.kind(frame) == FrameKind::Bus {
+            return Err(corrupt(format!("a page for frame {frame:#x}, where there is no memory")));
+        }
+        body.read_exact(&mut page)?;
+        mem.load(PhysAddr::from_frame(frame), &page);
+    }
+}
+
+fn corrupt(what: String) -> SnapshotError {
+    SnapshotError::Corrupt { what }
+}
+
+fn named(path: &Path, source: SnapshotError) -> Error {
+    Error::Snapshot { path: path.display().to_string(), source }
+}

@@ -16,7 +16,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("crates/inspect", &["x86", "memory", "cpu", "machine", "abi"]),
     ("crates/gdb", &["x86", "memory", "cpu", "machine", "inspect", "abi"]),
     ("guests/abi", &[]),
-    ("guests/mm", &["x86"]),
+    ("guests/mm", &["x86", "abi"]),
     ("guests/images", &["abi"]),
     ("tools/pagewalk", &["x86", "machine", "inspect", "gdb", "abi", "images"]),
 ];

@@ -1,4 +1,4 @@
-use cpu::CpuModel;
+use cpu::{CpuModel, mmu::TlbGeometry};
 use serde::{Deserialize, Serialize};
 use x86::PAGE_SIZE;
 
@@ -27,6 +27,8 @@ pub struct MachineConfig {
     pub memory_bytes: u64,
     /// The processor that CPUID describes.
     pub cpu_model: CpuModel,
+    /// How many translations a CPU's TLB holds.
+    pub tlb: TlbGeometry,
     /// COM1 to COM4; `None` where there is no port.
     pub serial: [Option<SerialInput>; 4],
     /// Date of the real-time clock at power-on, in seconds since 1970-01-01 00:00 UTC.
@@ -43,6 +45,7 @@ impl Default for MachineConfig {
         MachineConfig {
             memory_bytes: 256 * MIB,
             cpu_model: CpuModel::default(),
+            tlb: TlbGeometry::default(),
             serial: [
                 Some(SerialInput::Live),
                 Some(SerialInput::None),

@@ -1,4 +1,4 @@
-use cpu::{Cpu, CpuState, Engine, EngineConfig, WatchKind};
+use cpu::{Cpu, CpuState, Engine, EngineConfig, WatchKind, mmu::Tlb};
 use memory::{FrameKind, PhysMem};
 use x86::{LinearAddr, PhysAddr};
 
@@ -83,6 +83,7 @@ impl Machine {
             firmware::set_up_chips(&mut self.chipset, &mut board);
             firmware::write_data_area(&mut self.mem, &self.config);
         }
+        self.cpu.state.tlb = Tlb::new(self.config.tlb);
         Ok(())
     }
 

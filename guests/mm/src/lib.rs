@@ -8,4 +8,3 @@ extern crate alloc;
 pub mod buddy;
 pub mod resource;
 pub mod slab;
-pub mod vma;

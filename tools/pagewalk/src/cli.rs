@@ -1,0 +1,245 @@
+//! The command line, as clap sees it.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::lens;
+
+/// An x86-32 computer that you can stop, rewind and look inside.
+///
+/// Without a command: boots the embedded guest, shows its tour, then a shell (on a terminal).
+#[derive(Parser, Debug)]
+#[command(name = "pagewalk", version, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Cli {
+    /// More log: -v shows the guest kernel's console and our info messages, -vv debug, -vvv trace.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run a Linux i386 program, or boot a kernel.
+    Run(Box<RunArgs>),
+    /// Write the embedded kernel or an initramfs to a file, so that the same guest boots in QEMU.
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Start gdb on a program in the machine, stopped at its main, with all symbols loaded.
+    Gdb(GdbArgs),
+    #[command(flatten)]
+    Lens(lens::Command),
+    /// What is none of these, to be refused by name.
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
+}
+
+/// Options of `pagewalk run`.
+#[derive(Args, Debug, Clone)]
+pub struct RunArgs {
+    /// A Linux i386 program of the host, or a Multiboot kernel. Without one: a shell.
+    pub guest: Option<PathBuf>,
+    /// The program's arguments.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
+
+    /// The guest's file tree. It is copied: what the guest writes stays in the guest.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Copy a file of the host into the guest (repeatable).
+    #[arg(long = "file", value_name = "HOST[=GUEST]")]
+    pub files: Vec<String>,
+    /// Add to the program's environment (repeatable).
+    #[arg(long = "env", value_name = "K=V")]
+    pub env: Vec<String>,
+
+    /// RAM, 16M to 3584M.
+    #[arg(long, default_value = "256M", value_name = "SIZE", value_parser = crate::size::parse_memory, help_heading = "Machine")]
+    pub memory: u64,
+    /// CPUs (this version has one).
+    #[arg(long, default_value_t = 1, value_name = "N", help_heading = "Machine")]
+    pub cpus: u32,
+    /// The processor that CPUID describes.
+    #[arg(long, default_value = "core2", value_name = "NAME", help_heading = "Machine")]
+    pub cpu_model: CpuModelArg,
+    /// Bound the TLB, such as 64x4 (default: no limit).
+    #[arg(long, value_name = "ENTRIESxWAYS", value_parser = machine::TlbGeometry::parse, help_heading = "Machine")]
+    pub tlb: Option<machine::TlbGeometry>,
+    /// A Multiboot kernel in place of the embedded one.
+    #[arg(long, value_name = "FILE", help_heading = "Machine")]
+    pub kernel: Option<PathBuf>,
+    /// The first Multiboot module, in place of the initramfs made for the program.
+    #[arg(long, value_name = "FILE", help_heading = "Machine")]
+    pub initrd: Option<PathBuf>,
+    /// More of the kernel's command line.
+    #[arg(long, value_name = "TEXT", help_heading = "Machine")]
+    pub append: Option<String>,
+    /// End at a reset instead of starting again.
+    #[arg(long, help_heading = "Machine")]
+    pub no_reboot: bool,
+    /// The execution engine.
+    #[arg(long, default_value = "interp", value_name = "NAME", help_heading = "Machine")]
+    pub engine: EngineArg,
+
+    /// Wait for gdb before the first instruction (default 127.0.0.1:1234; a port; or unix:PATH).
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = false, default_missing_value = "127.0.0.1:1234", help_heading = "Looking")]
+    pub gdb: Option<String>,
+    /// With --gdb: let the machine run without waiting.
+    #[arg(long, requires = "gdb", help_heading = "Looking")]
+    pub gdb_nowait: bool,
+    /// Open a control socket, so that the lenses find the machine as --vm NAME.
+    #[arg(long, value_name = "NAME", help_heading = "Looking")]
+    pub name: Option<String>,
+    /// Write a snapshot at the end.
+    #[arg(long, value_name = "FILE", help_heading = "Looking")]
+    pub save: Option<PathBuf>,
+    /// With --save: write it, and end, after N instructions.
+    #[arg(long, value_name = "N", requires = "save", help_heading = "Looking")]
+    pub save_at: Option<u64>,
+    /// Start from a saved machine.
+    #[arg(long, value_name = "FILE", help_heading = "Looking", conflicts_with_all = ["kernel", "initrd", "root", "guest"])]
+    pub snapshot: Option<PathBuf>,
+    /// Print counters on standard error at the end.
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text", help_heading = "Looking")]
+    pub stats: Option<StatsFormat>,
+
+    /// End after N instructions (exit 124).
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub max_instructions: Option<u64>,
+    /// End after SECONDS of the host's time (exit 124).
+    #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
+    pub timeout: Option<f64>,
+
+    #[command(flatten)]
+    pub later: LaterArgs,
+}
+
+/// Options of later versions: named here so that they are refused by name.
+#[derive(Args, Debug, Clone, Default)]
+pub struct LaterArgs {
+    #[arg(long, hide = true)]
+    bios: Option<String>,
+    #[arg(long, hide = true)]
+    post_port: Option<String>,
+    #[arg(long, hide = true)]
+    display: Option<String>,
+    #[arg(long, hide = true)]
+    disk: Vec<String>,
+    #[arg(long, hide = true)]
+    snapshot_disk: bool,
+    #[arg(long, hide = true)]
+    swap: Option<String>,
+    #[arg(long, hide = true)]
+    share: Option<String>,
+    #[arg(long, hide = true)]
+    record: Option<String>,
+    #[arg(long, hide = true)]
+    schedule_seed: Option<String>,
+    #[arg(long, hide = true)]
+    check_tlb: bool,
+    #[arg(long, hide = true)]
+    sample: Option<String>,
+    #[arg(long, hide = true)]
+    trace: Option<String>,
+    #[arg(long, hide = true)]
+    trace_file: Option<String>,
+}
+
+impl LaterArgs {
+    /// The first option given that this version does not have.
+    pub fn first(&self) -> Option<&'static str> {
+        [
+            (self.bios.is_some(), "--bios"),
+            (self.post_port.is_some(), "--post-port"),
+            (self.display.is_some(), "--display"),
+            (!self.disk.is_empty(), "--disk"),
+            (self.snapshot_disk, "--snapshot-disk"),
+            (self.swap.is_some(), "--swap"),
+            (self.share.is_some(), "--share"),
+            (self.record.is_some(), "--record"),
+            (self.schedule_seed.is_some(), "--schedule-seed"),
+            (self.check_tlb, "--check-tlb"),
+            (self.sample.is_some(), "--sample"),
+            (self.trace.is_some(), "--trace"),
+            (self.trace_file.is_some(), "--trace-file"),
+        ]
+        .into_iter()
+        .find_map(|(given, name)| given.then_some(name))
+    }
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CpuModelArg {
+    /// Up to SSE.
+    Pentium3,
+    /// What is implemented of a Core 2.
+    Core2,
+    /// All that is implemented.
+    Max,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineArg {
+    /// Cached blocks of micro-operations.
+    Interp,
+    #[value(hide = true)]
+    Jit,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatsFormat {
+    /// One `name: value` a line.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum ImageCommand {
+    /// The embedded kernel, a Multiboot ELF.
+    Kernel(ImageArgs),
+    /// An initramfs that runs the tour and powers off.
+    Initrd(ImageArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct ImageArgs {
+    /// The file tree of the initramfs.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// The file to write.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct GdbArgs {
+    /// RAM, 16M to 3584M.
+    #[arg(long, default_value = "256M", value_name = "SIZE", value_parser = crate::size::parse_memory)]
+    pub memory: u64,
+    /// The guest's file tree.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// A Linux i386 program of the host.
+    pub program: PathBuf,
+    /// The program's arguments.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
+}
+
+/// Commands of later versions, refused by name.
+pub const LATER_COMMANDS: [&str; 6] = ["replay", "explore", "top", "diff", "report", "screen"];
+
+impl RunArgs {
+    /// `pagewalk run` without anything.
+    pub fn defaults() -> Self {
+        /// A command of nothing but the options of `run`.
+        #[derive(Parser)]
+        struct Alone {
+            #[command(flatten)]
+            run: RunArgs,
+        }
+        Alone::parse_from(["run"]).run
+    }
+}

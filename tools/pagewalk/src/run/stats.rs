@@ -1,0 +1,44 @@
+//! `--stats`: counters at the end, on standard error.
+
+use std::time::Duration;
+
+use machine::Machine;
+use serde_json::{Map, Value, json};
+
+use crate::cli::StatsFormat;
+
+/// Prints all counters. `elapsed` is the host's time, for the speed alone.
+pub fn print(machine: &Machine, elapsed: Duration, format: StatsFormat) {
+    let rows = rows(machine, elapsed);
+    match format {
+        StatsFormat::Json => eprintln!("{}", Value::Object(rows)),
+        StatsFormat::Text => {
+            for (name, value) in rows {
+                match value {
+                    Value::String(text) => eprintln!("{name}: {text}"),
+                    other => eprintln!("{name}: {other}"),
+                }
+            }
+        }
+    }
+}
+
+fn rows(machine: &Machine, elapsed: Duration) -> Map<String, Value> {
+    let stats = machine.stats();
+    let seconds = elapsed.as_secs_f64();
+    let mips = if seconds > 0.0 { machine.retired() as f64 / seconds / 1e6 } else { 0.0 };
+    let mut rows = Map::new();
+    let mut row = |name: &str, value: Value| {
+        rows.insert(name.to_owned(), value);
+    };
+    row("instructions", json!(machine.retired()));
+    row("state_hash", json!(format!("{:016x}", machine.state_hash())));
+    row("virtual_ns", json!(machine.now_ns()));
+    row("skipped_ns", json!(stats.skipped_ns));
+    row("mips", json!((mips * 10.0).round() / 10.0));
+    row("interrupts", json!(stats.interrupts()));
+    row("port_reads", json!(stats.port_reads));
+    row("port_writes", json!(stats.port_writes));
+    row("mmio_accesses", json!(stats.mmio_accesses));
+    rows
+}

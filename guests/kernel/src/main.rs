@@ -74,6 +74,7 @@ extern "C" fn start_kernel(magic: u32, info: u32) -> ! {
     }
     arch::local_irq_enable();
     drivers::resource::init();
+    lib::books::publish();
     task::start_init()
 }
 

@@ -1,5 +1,6 @@
 //! What everything else stands on: the log, panics, symbols, the memory functions.
 
+pub mod books;
 pub mod cmdline;
 pub mod kallsyms;
 mod memory;

@@ -3,7 +3,10 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use abi::books::{NR_ORDERS, ZoneRecord};
+use abi::{
+    Ptr32,
+    books::{NR_ORDERS, ZoneRecord},
+};
 use mm::buddy::{BadFree, Frames, FreeArea};
 
 use super::{
@@ -24,39 +27,35 @@ pub const ZONE_NORMAL: usize = 1;
 pub const ZONE_HIGHMEM: usize = 2;
 const ZONE_NAMES: [&str; MAX_NR_ZONES] = ["DMA", "Normal", "HighMem"];
 
-/// `struct zone`.
-pub struct Zone {
-    /// What the host reads; also the counts of the free lists.
-    pub record: ZoneRecord,
-    area: FreeArea,
-    /// Pages kept back from requests that could use a higher zone, by that zone.
-    pub lowmem_reserve: [u32; MAX_NR_ZONES],
-}
-
-/// The zones, as an array that begins with the first record.
-pub struct Zones {
-    zones: [Zone; MAX_NR_ZONES],
+/// The zones. The records form an array that the host reads; they hold the counts of the
+/// free lists, too.
+struct Zones {
+    records: [ZoneRecord; MAX_NR_ZONES],
+    areas: [FreeArea; MAX_NR_ZONES],
+    /// Pages that a zone keeps back from requests that could use a higher one, by that one.
+    lowmem_reserve: [[u32; MAX_NR_ZONES]; MAX_NR_ZONES],
     min_free_kbytes: u32,
 }
 
-const EMPTY_ZONE: Zone = Zone {
-    record: ZoneRecord {
-        name: [0; 8],
-        start_pfn: 0,
-        spanned_pages: 0,
-        present_pages: 0,
-        managed_pages: 0,
-        watermark_min: 0,
-        watermark_low: 0,
-        watermark_high: 0,
-        free_pages: 0,
-        nr_free: [0; NR_ORDERS],
-    },
-    area: FreeArea::new(0, 0),
-    lowmem_reserve: [0; MAX_NR_ZONES],
+const EMPTY_RECORD: ZoneRecord = ZoneRecord {
+    name: [0; 8],
+    start_pfn: 0,
+    spanned_pages: 0,
+    present_pages: 0,
+    managed_pages: 0,
+    watermark_min: 0,
+    watermark_low: 0,
+    watermark_high: 0,
+    free_pages: 0,
+    nr_free: [0; NR_ORDERS],
 };
 
-static ZONES: SpinLock<Zones> = SpinLock::new(Zones { zones: [EMPTY_ZONE; MAX_NR_ZONES], min_free_kbytes: 0 });
+static ZONES: SpinLock<Zones> = SpinLock::new(Zones {
+    records: [EMPTY_RECORD; MAX_NR_ZONES],
+    areas: [const { FreeArea::new(0, 0) }; MAX_NR_ZONES],
+    lowmem_reserve: [[0; MAX_NR_ZONES]; MAX_NR_ZONES],
+    min_free_kbytes: 0,
+});
 
 /// The frame descriptors as the buddy system sees them.
 struct MemMap(&'static [Page]);
@@ -97,10 +96,10 @@ pub fn init_zones(borders: [u32; MAX_NR_ZONES]) {
     let mut start = 0;
     for (n, end) in borders.into_iter().enumerate() {
         let end = end.max(start);
-        let zone = &mut zones.zones[n];
-        zone.area = FreeArea::new(start, end);
-        zone.record.name[..ZONE_NAMES[n].len()].copy_from_slice(ZONE_NAMES[n].as_bytes());
-        (zone.record.start_pfn, zone.record.spanned_pages) = (start, end - start);
+        zones.areas[n] = FreeArea::new(start, end);
+        let record = &mut zones.records[n];
+        record.name[..ZONE_NAMES[n].len()].copy_from_slice(ZONE_NAMES[n].as_bytes());
+        (record.start_pfn, record.spanned_pages) = (start, end - start);
         start = end;
     }
 }
@@ -108,9 +107,9 @@ pub fn init_zones(borders: [u32; MAX_NR_ZONES]) {
 /// RAM that exists, taken or free.
 pub fn add_present(region: Region) {
     let mut zones = ZONES.lock_irqsave();
-    for zone in &mut zones.zones {
-        let (start, end) = (zone.record.start_pfn, zone.record.start_pfn + zone.record.spanned_pages);
-        zone.record.present_pages += region.end.min(end).saturating_sub(region.start.max(start));
+    for record in &mut zones.records {
+        let (start, end) = (record.start_pfn, record.start_pfn + record.spanned_pages);
+        record.present_pages += region.end.min(end).saturating_sub(region.start.max(start));
     }
 }
 
@@ -120,41 +119,43 @@ pub fn free_boot_memory(region: Region) {
     for pfn in region.start..region.end {
         let page = pfn_to_page(pfn);
         page.clear(pg::RESERVED);
-        let zone = &mut zones.zones[page.zone()];
-        zone.record.managed_pages += 1;
-        zone.free(pfn, 0);
+        zones.records[page.zone()].managed_pages += 1;
+        zones.free(page.zone(), pfn, 0);
     }
 }
 
 /// Sets the marks, once all memory is there, or for a new `min_free_kbytes`.
 pub fn setup_watermarks(min_free_kbytes: Option<u32>) {
     let mut zones = ZONES.lock_irqsave();
-    let lowmem: u32 = zones.zones[..ZONE_HIGHMEM].iter().map(|z| z.record.managed_pages).sum();
+    let zones = &mut *zones;
+    let lowmem: u32 = zones.records[..ZONE_HIGHMEM].iter().map(|z| z.managed_pages).sum();
     zones.min_free_kbytes = min_free_kbytes.unwrap_or_else(|| watermark::min_free_kbytes(lowmem));
-    let kbytes = zones.min_free_kbytes;
-    watermark::setup_per_zone_wmarks(&mut zones.zones, kbytes);
+    watermark::setup_per_zone_wmarks(&mut zones.records, &mut zones.lowmem_reserve, zones.min_free_kbytes);
 }
 
-impl Zone {
-    fn alloc(&mut self, order: u8) -> Option<u32> {
-        let pfn = self.area.alloc(&mut MemMap(mem_map()), &mut self.record.nr_free, order)?;
-        self.record.free_pages -= 1 << order;
+impl Zones {
+    fn alloc(&mut self, zone: usize, order: u8) -> Option<u32> {
+        let record = &mut self.records[zone];
+        let pfn = self.areas[zone].alloc(&mut MemMap(mem_map()), &mut record.nr_free, order)?;
+        record.free_pages -= 1 << order;
         Some(pfn)
     }
 
     #[track_caller]
-    fn free(&mut self, pfn: u32, order: u8) {
-        match self.area.free(&mut MemMap(mem_map()), &mut self.record.nr_free, pfn, order) {
-            Ok(()) => self.record.free_pages += 1 << order,
+    fn free(&mut self, zone: usize, pfn: u32, order: u8) {
+        let record = &mut self.records[zone];
+        match self.areas[zone].free(&mut MemMap(mem_map()), &mut record.nr_free, pfn, order) {
+            Ok(()) => record.free_pages += 1 << order,
             Err(BadFree::Double) => panic!("Bad page state: frame {pfn:#x} (order {order}) is freed twice"),
             Err(BadFree::Foreign) => panic!("Bad page state: frame {pfn:#x} (order {order}) is no block of its zone"),
         }
     }
 
     /// Whether a block of `order` can go without touching `mark` and the reserve.
-    fn watermark_ok(&self, order: u8, mark: u32, class: usize) -> bool {
-        let kept = mark + self.lowmem_reserve[class] + (1 << order);
-        self.record.free_pages >= kept || (mark == 0 && self.record.free_pages >= 1 << order)
+    fn watermark_ok(&self, zone: usize, order: u8, mark: u32, class: usize) -> bool {
+        let free = self.records[zone].free_pages;
+        let kept = mark + self.lowmem_reserve[zone][class] + (1 << order);
+        free >= kept || (mark == 0 && free >= 1 << order)
     }
 }
 
@@ -182,14 +183,14 @@ enum Depth {
 fn get_page_from_freelist(gfp: Gfp, order: u8, depth: Depth) -> Option<u32> {
     let mut zones = ZONES.lock_irqsave();
     let class = gfp_zone(gfp);
-    zones.zones[..=class].iter_mut().rev().find_map(|zone| {
+    (0..=class).rev().find_map(|zone| {
         let mark = match depth {
-            Depth::Low => zone.record.watermark_low,
-            Depth::Min if gfp.contains(Gfp::HIGH) => zone.record.watermark_min / 2,
-            Depth::Min => zone.record.watermark_min,
+            Depth::Low => zones.records[zone].watermark_low,
+            Depth::Min if gfp.contains(Gfp::HIGH) => zones.records[zone].watermark_min / 2,
+            Depth::Min => zones.records[zone].watermark_min,
             Depth::Reserve => 0,
         };
-        zone.watermark_ok(order, mark, class).then(|| zone.alloc(order)).flatten()
+        zones.watermark_ok(zone, order, mark, class).then(|| zones.alloc(zone, order)).flatten()
     })
 }
 
@@ -263,7 +264,7 @@ pub fn free_unused(page: &'static Page, order: u8) {
     page.mapping.store(0, Relaxed);
     let keep = 3 << pg::ZONE_SHIFT;
     page.flags.fetch_and(keep, Relaxed);
-    zones.zones[page.zone()].free(page.pfn(), order);
+    zones.free(page.zone(), page.pfn(), order);
 }
 
 /// Numbers of all zones together.
@@ -287,13 +288,13 @@ pub struct Totals {
 pub fn totals() -> Totals {
     let zones = ZONES.lock_irqsave();
     let mut t = Totals::default();
-    for (n, zone) in zones.zones.iter().enumerate() {
-        t.managed += zone.record.managed_pages;
-        t.free += zone.record.free_pages;
-        t.watermark_low += zone.record.watermark_low;
-        t.watermark_min += zone.record.watermark_min;
+    for (n, record) in zones.records.iter().enumerate() {
+        t.managed += record.managed_pages;
+        t.free += record.free_pages;
+        t.watermark_low += record.watermark_low;
+        t.watermark_min += record.watermark_min;
         if n == ZONE_HIGHMEM {
-            (t.managed_high, t.free_high) = (zone.record.managed_pages, zone.record.free_pages);
+            (t.managed_high, t.free_high) = (record.managed_pages, record.free_pages);
         }
     }
     t
@@ -302,7 +303,18 @@ pub fn totals() -> Totals {
 /// Calls `visit` with the zones' records, in order, while nothing changes.
 pub fn with_zones<R>(visit: impl FnOnce([&ZoneRecord; MAX_NR_ZONES]) -> R) -> R {
     let zones = ZONES.lock_irqsave();
-    visit(zones.zones.each_ref().map(|z| &z.record))
+    visit(zones.records.each_ref())
+}
+
+/// Where the array of records lies, and its length.
+pub fn zone_records() -> (Ptr32<ZoneRecord>, u32) {
+    let zones = ZONES.lock_irqsave();
+    (Ptr32::new(zones.records.as_ptr() as u32), MAX_NR_ZONES as u32)
+}
+
+/// `lowmem_reserve` of each zone.
+pub fn lowmem_reserve() -> [[u32; MAX_NR_ZONES]; MAX_NR_ZONES] {
+    ZONES.lock_irqsave().lowmem_reserve
 }
 
 /// The zones' lock is held: a walk of the records now may see a half-made change.

@@ -20,7 +20,7 @@ use super::{
     page::{pfn_to_page, pg, virt_to_page},
     page_alloc::{__free_pages, alloc_pages},
 };
-use crate::{arch::PAGE_OFFSET, sync::SpinLock};
+use crate::{arch::PAGE_OFFSET, lib::books, sync::SpinLock};
 
 /// Start objects on cache lines.
 pub const SLAB_HWCACHE_ALIGN: u32 = 0x2000;
@@ -316,6 +316,7 @@ impl CacheRef {
         let (this, next) = (Ptr32::new(self.0 as u32), cache.record.next);
         if chain.first == this {
             chain.first = next;
+            books::update(|books| books.caches = next);
         } else {
             let mut at = chain.first;
             while !at.is_null() {
@@ -372,6 +373,7 @@ fn link(cache: CacheRef) -> CacheRef {
     // SAFETY: under the lock.
     unsafe { cache.get() }.record.next = chain.first;
     chain.first = Ptr32::new(cache.0 as u32);
+    books::update(|books| books.caches = chain.first);
     cache
 }
 

@@ -1,8 +1,10 @@
 //! How much of each zone is kept back, and from whom.
 
+use abi::books::ZoneRecord;
+
 use super::{
     PAGE_SIZE,
-    page_alloc::{MAX_NR_ZONES, ZONE_HIGHMEM, Zone},
+    page_alloc::{MAX_NR_ZONES, ZONE_HIGHMEM},
 };
 
 /// `lowmem_reserve_ratio` of DMA and Normal.
@@ -26,22 +28,26 @@ fn isqrt(n: u32) -> u32 {
 }
 
 /// Sets every zone's marks and reserves.
-pub fn setup_per_zone_wmarks(zones: &mut [Zone; MAX_NR_ZONES], min_free_kbytes: u32) {
+pub fn setup_per_zone_wmarks(
+    records: &mut [ZoneRecord; MAX_NR_ZONES],
+    lowmem_reserve: &mut [[u32; MAX_NR_ZONES]; MAX_NR_ZONES],
+    min_free_kbytes: u32,
+) {
     let pages_min = min_free_kbytes / (PAGE_SIZE / 1024);
-    let lowmem: u32 = zones[..ZONE_HIGHMEM].iter().map(|z| z.record.managed_pages).sum();
-    let managed = zones.each_ref().map(|z| z.record.managed_pages);
-    for (n, zone) in zones.iter_mut().enumerate() {
-        let record = &mut zone.record;
-        let share = |pages: u32| (u64::from(pages) * u64::from(managed[n]) / u64::from(lowmem.max(1))) as u32;
-        record.watermark_min = if n == ZONE_HIGHMEM { (managed[n] / 1024).clamp(32, 128) } else { share(pages_min) };
-        if managed[n] == 0 {
-            record.watermark_min = 0;
-        }
-        let step = (share(pages_min) / 4).max((u64::from(managed[n]) * 10 / 10_000) as u32);
+    let managed = records.each_ref().map(|record| record.managed_pages);
+    let lowmem: u32 = managed[..ZONE_HIGHMEM].iter().sum();
+    for (n, record) in records.iter_mut().enumerate() {
+        let share = (u64::from(pages_min) * u64::from(managed[n]) / u64::from(lowmem.max(1))) as u32;
+        record.watermark_min = match n {
+            _ if managed[n] == 0 => 0,
+            ZONE_HIGHMEM => (managed[n] / 1024).clamp(32, 128),
+            _ => share,
+        };
+        let step = (share / 4).max((u64::from(managed[n]) * 10 / 10_000) as u32);
         record.watermark_low = record.watermark_min + step;
         record.watermark_high = record.watermark_low + step;
-        for class in 0..MAX_NR_ZONES {
-            zone.lowmem_reserve[class] = if class > n && managed[n] != 0 {
+        for (class, reserve) in lowmem_reserve[n].iter_mut().enumerate() {
+            *reserve = if class > n && managed[n] != 0 {
                 managed[n + 1..=class].iter().sum::<u32>() / LOWMEM_RESERVE_RATIO[n.min(1)]
             } else {
                 0

@@ -1,0 +1,135 @@
+//! Waiting for gdb, session after session.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use inspect::{KernelImage, Program};
+use machine::{Host, Machine, Stop};
+
+use crate::link::{Link, Stream};
+use crate::listen::{ListenAddr, Listener};
+use crate::{Error, session};
+
+/// How long a wait sleeps between two looks.
+const NAP: Duration = Duration::from_millis(10);
+
+/// What becomes of the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It goes on.
+    GoOn,
+    /// It has ended, with this status.
+    End(u8),
+}
+
+/// Who looks after the machine while gdb has it.
+pub trait Keeper {
+    /// What is outside the machine.
+    fn host(&mut self) -> &mut dyn Host;
+    /// The machine stopped for a reason that is not the debugger's: a signal to us, a limit,
+    /// power off, a reset.
+    fn stopped(&mut self, machine: &mut Machine, stop: Stop) -> Verdict;
+    /// The machine rests while gdb thinks; called some ten times a second or more.
+    fn resting(&mut self, machine: &mut Machine) -> Verdict;
+    /// The contents of a file of the guest, as the host knows it.
+    fn file(&mut self, path: &[u8]) -> Option<Vec<u8>>;
+}
+
+/// What gdb is told about the machine.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Guest path of the program that is debugged: breakpoints in user space stop only in
+    /// processes that run it, and its view is the one served.
+    pub program: Option<Vec<u8>>,
+    /// Programs whose symbols the monitor's commands know.
+    pub programs: Vec<Program>,
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// gdb let go, or went away: the machine goes on.
+    Detached,
+    /// gdb asked for the machine's end.
+    Killed,
+    /// The machine ended by itself, with this status.
+    Ended(u8),
+}
+
+/// A listening stub.
+pub struct Server {
+    listener: Listener,
+    setup: Setup,
+    /// A connection that was taken but not yet served.
+    knocking: RefCell<Option<Box<dyn Stream>>>,
+    /// The gdb of the present session has sent something.
+    arrived: Arc<AtomicBool>,
+}
+
+impl Server {
+    /// Listens on `addr`.
+    ///
+    /// # Errors
+    /// [`Error::Listen`].
+    pub fn bind(addr: &ListenAddr, setup: Setup) -> Result<Self, Error> {
+        Ok(Server { listener: Listener::bind(addr)?, setup, knocking: RefCell::default(), arrived: Arc::default() })
+    }
+
+    /// Where we listen.
+    pub fn addr(&self) -> &ListenAddr {
+        self.listener.addr()
+    }
+
+    /// Whether gdb wants something: a new connection waits, or the present one has sent
+    /// something. For a host that decides when a run is interrupted; cheap enough to be asked
+    /// a thousand times a second.
+    pub fn wants_attention(&self) -> bool {
+        self.arrived.load(Ordering::Relaxed) || self.knocks()
+    }
+
+    fn knocks(&self) -> bool {
+        let mut knocking = self.knocking.borrow_mut();
+        if knocking.is_none() {
+            *knocking = self.listener.poll().unwrap_or_else(|error| {
+                log::warn!("{error}");
+                None
+            });
+        }
+        knocking.is_some()
+    }
+
+    /// Serves the connection that waits, if there is one, until its session ends. The machine
+    /// is stopped from the first packet on. `None` if nobody has said anything.
+    ///
+    /// # Errors
+    /// A connection that broke in an unusual way.
+    pub fn poll(&self, machine: &mut Machine, keeper: &mut dyn Keeper) -> Result<Option<Ending>, Error> {
+        if !self.knocks() {
+            return Ok(None);
+        }
+        let Some(stream) = self.knocking.borrow_mut().take() else { return Ok(None) };
+        let link = Link::new(stream, self.arrived.clone())?;
+        let kernel = machine.boot_images().kernel().map(|image| KernelImage::parse(&image.bytes)).unwrap_or_default();
+        Ok(session::serve(link, machine, keeper, &self.setup, &kernel))
+    }
+
+    /// Keeps the machine stopped until gdb comes, and serves it. Somebody who connects and
+    /// says nothing that gdb would say is no gdb.
+    ///
+    /// # Errors
+    /// As [`Server::poll`].
+    pub fn hold(&self, machine: &mut Machine, keeper: &mut dyn Keeper) -> Result<Ending, Error> {
+        loop {
+            if let Some(ending) = self.poll(machine, keeper)? {
+                return Ok(ending);
+            }
+            if let Verdict::End(status) = keeper.resting(machine) {
+                return Ok(Ending::Ended(status));
+            }
+            thread::sleep(NAP);
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! programs) says `skipped: needs X` and counts as ignored.
 
 mod layering;
+mod programs;
 mod support;
 
 use libtest_mimic::{Arguments, Trial};
@@ -12,5 +13,6 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(layering::trials());
+    trials.extend(programs::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

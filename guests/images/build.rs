@@ -27,7 +27,13 @@ const KERNEL: Guest = Guest {
     dir: "kernel",
     // No SSE or x87 in the prebuilt core: the FPU belongs to user programs.
     target: "i586-unknown-linux-gnu",
-    rustflags: &["-Clinker=rust-lld", "-Clinker-flavor=ld.lld", "-Crelocation-model=static"],
+    rustflags: &[
+        "-Clinker=rust-lld",
+        "-Clinker-flavor=ld.lld",
+        "-Crelocation-model=static",
+        // For backtraces.
+        "-Cforce-frame-pointers=yes",
+    ],
     bins: &["kernel"],
 };
 

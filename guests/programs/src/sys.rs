@@ -225,10 +225,12 @@ pub fn take_noted_signals() -> impl Iterator<Item = i32> {
     (1..64).filter(move |signal| noted & (1 << signal) != 0)
 }
 
-/// Has a closed pipe end the program, as is usual for commands; the standard library
-/// starts programs with the signal ignored.
-pub fn die_of_closed_pipes() {
-    set_signal(libc::SIGPIPE, Disposition::Default);
+/// Gives back what the standard library has changed at its start: a closed pipe ends the
+/// program, as is usual for commands, and so does a signal that says so.
+pub fn default_signals() {
+    for signal in [libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS] {
+        set_signal(signal, Disposition::Default);
+    }
 }
 
 /// User and group of this process: real uid, effective uid, real gid, effective gid.

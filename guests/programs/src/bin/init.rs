@@ -117,7 +117,7 @@ fn become_program(run: &RunFile) -> Result<Infallible, (String, i32)> {
     sys::umask(run.umask);
     let cwd = std::ffi::OsString::from_vec(run.cwd.clone());
     std::env::set_current_dir(cwd).map_err(|error| cannot_start(&run.cwd, error))?;
-    sys::die_of_closed_pipes();
+    sys::default_signals();
 
     // The parser ends values at NUL, so none can contain one.
     let c_string = |bytes: &Vec<u8>| CString::new(bytes.clone()).expect("a value without NUL");

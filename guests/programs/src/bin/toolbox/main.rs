@@ -4,6 +4,7 @@
 mod args;
 mod calendar;
 mod files;
+mod filter;
 mod ls;
 mod pattern;
 mod print;
@@ -31,6 +32,7 @@ const APPLETS: &[(&str, Applet)] = &[
     ("[", test::bracket),
     ("cat", text::cat),
     ("cp", files::cp),
+    ("cut", filter::cut),
     ("date", system::date),
     ("dmesg", system::dmesg),
     ("echo", print::echo),
@@ -57,8 +59,10 @@ const APPLETS: &[(&str, Applet)] = &[
     ("sleep", process::sleep),
     ("sort", text::sort),
     ("tail", text::tail),
+    ("tee", filter::tee),
     ("test", test::test),
     ("touch", files::touch),
+    ("tr", filter::tr),
     ("true", |_| Ok(0)),
     ("tty", system::tty),
     ("uname", system::uname),
@@ -66,7 +70,7 @@ const APPLETS: &[(&str, Applet)] = &[
 ];
 
 fn main() -> ExitCode {
-    sys::die_of_closed_pipes();
+    sys::default_signals();
     let mut argv: Vec<OsString> = std::env::args_os().collect();
     let mut name = base_name(argv.first());
     if name == "toolbox" && argv.len() > 1 {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A file to read; `-` is standard input.
-fn open(path: &OsStr) -> io::Result<Box<dyn Read>> {
+pub fn open(path: &OsStr) -> io::Result<Box<dyn Read>> {
     Ok(if path == "-" { Box::new(io::stdin()) } else { Box::new(File::open(path)?) })
 }
 

@@ -48,6 +48,10 @@ impl Exception {
     pub const fn mf() -> Self {
         Self::new(Vector::X87_ERROR, 0)
     }
+    /// #DF.
+    pub const fn df() -> Self {
+        Self::new(Vector::DOUBLE_FAULT, 0)
+    }
     /// #XM.
     pub const fn xm() -> Self {
         Self::new(Vector::SIMD_ERROR, 0)

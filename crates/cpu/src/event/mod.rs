@@ -1,6 +1,17 @@
-//! Exceptions, interrupts and task switches: their delivery.
+//! Exceptions, interrupts and task switches: their delivery, and the return from them.
 
-use crate::{Cpu, Exception};
+mod frame;
+mod interrupt;
+mod iret;
+mod task;
+
+use x86::{Vector, has_error_code};
+
+use crate::{Activity, Cpu, Exception, mmu::flush};
+
+pub(crate) use frame::{Stack, inner_stack};
+pub(crate) use iret::{iret, loaded_flags};
+pub(crate) use task::{Reason, available as available_task, switch as switch_task};
 
 /// What is delivered through the IDT.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,9 +26,98 @@ pub(crate) enum Event {
     Nmi,
 }
 
-/// Delivers `event`, with double and triple faults. `Err` is the first exception of a triple fault:
-/// the CPU has shut down.
-pub(crate) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Exception> {
-    let _ = (cpu, event);
-    unimplemented!("lands with the events")
+impl Event {
+    fn vector(self) -> u8 {
+        match self {
+            Event::Exception(e) => e.vector.0,
+            Event::Software { vector, .. } | Event::External { vector } => vector,
+            Event::Nmi => Vector::NMI.0,
+        }
+    }
+
+    /// The error code that its delivery pushes in protected mode.
+    fn error_code(self) -> Option<u32> {
+        match self {
+            Event::Exception(e) if has_error_code(e.vector) => Some(e.code),
+            _ => None,
+        }
+    }
+
+    fn is_software(self) -> bool {
+        matches!(self, Event::Software { .. })
+    }
 }
+
+/// Delivers `event`, with double and triple faults. `Err` is the first exception of a triple fault:
+/// the CPU has shut down, in the state before the event but for CR2.
+pub(crate) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Exception> {
+    let mut event = event;
+    let mut first = None;
+    loop {
+        if let Event::Exception(e) = event {
+            first.get_or_insert(e);
+            if e.vector == Vector::PAGE_FAULT {
+                cpu.state.cr2 = e.addr;
+                flush::page_fault(cpu, x86::LinearAddr(e.addr));
+            }
+        }
+        let Err(mut second) = interrupt::through_idt(cpu, event) else {
+            return Ok(());
+        };
+        // The EXT bit: what went wrong was not the program's own doing.
+        if !event.is_software() && matches!(second.vector.0, 10..=13) {
+            second.code |= 1;
+        }
+        if second.vector == Vector::PAGE_FAULT {
+            cpu.state.cr2 = second.addr;
+        }
+        event = match Severity::of(event).with(Severity::of(Event::Exception(second))) {
+            Outcome::Serial => Event::Exception(second),
+            Outcome::Double => Event::Exception(Exception::df()),
+            Outcome::Triple => {
+                cpu.state.activity = Activity::Shutdown;
+                return Err(first.unwrap_or(second));
+            }
+        };
+    }
+}
+
+/// How an event combines with an exception in its delivery (SDM Vol. 3A, "Conditions for
+/// Generating a Double Fault").
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Severity {
+    Benign,
+    Contributory,
+    PageFault,
+    DoubleFault,
+}
+
+enum Outcome {
+    Serial,
+    Double,
+    Triple,
+}
+
+impl Severity {
+    fn of(event: Event) -> Self {
+        let Event::Exception(e) = event else { return Severity::Benign };
+        match e.vector.0 {
+            0 | 10..=13 => Severity::Contributory,
+            14 => Severity::PageFault,
+            8 => Severity::DoubleFault,
+            _ => Severity::Benign,
+        }
+    }
+
+    fn with(self, second: Severity) -> Outcome {
+        use Severity::{Benign, Contributory, DoubleFault, PageFault};
+        match (self, second) {
+            (DoubleFault, _) => Outcome::Triple,
+            (Contributory, Contributory) | (PageFault, Contributory | PageFault) => Outcome::Double,
+            (Benign | Contributory | PageFault, _) => Outcome::Serial,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

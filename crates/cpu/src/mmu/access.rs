@@ -77,6 +77,11 @@ pub(crate) fn probe_write(cpu: &mut Cpu, addr: LinearAddr, len: u32, view: View)
     Span::translate(cpu, addr, len, AccessKind::Write, view).map(drop)
 }
 
+/// Takes the page faults that a `read` of `len` bytes at `addr` would; reads nothing.
+pub(crate) fn probe_read(cpu: &mut Cpu, addr: LinearAddr, len: u32, view: View) -> Result<(), Exception> {
+    Span::translate(cpu, addr, len, AccessKind::Read, view).map(drop)
+}
+
 macro_rules! widths {
     ($($read:ident, $write:ident: $t:ty;)*) => {$(
         #[doc = concat!("Reads a little-endian `", stringify!($t), "`.")]

@@ -1,11 +1,112 @@
 //! System instructions, far transfers, segment loads, I/O: slow functions by family.
 
-use iced_x86::Instruction;
+mod control;
+mod cpuid;
+mod far;
+mod flags;
+mod interrupt;
+mod io;
+mod msr;
+mod rights;
+mod segments;
+mod sysenter;
+mod tables;
 
-use crate::slow::Slow;
+use iced_x86::{Instruction, Mnemonic, OpKind};
+
+use crate::{Cpu, Exception, slow::Slow};
 
 /// The function that executes `insn`, if this family has it.
 pub(crate) fn lookup(insn: &Instruction) -> Option<Slow> {
-    let _ = insn;
-    None
+    use Mnemonic as M;
+    Some(match insn.mnemonic() {
+        M::Mov => return mov(insn),
+        M::Push if is_segment(insn, 0) => segments::push,
+        M::Pop if is_segment(insn, 0) => segments::pop,
+        M::Lds | M::Les | M::Lfs | M::Lgs | M::Lss => segments::load_far_pointer,
+        M::Jmp if is_far(insn) => far::jump,
+        M::Call if is_far(insn) => far::call,
+        M::Retf => far::ret,
+        M::Iret | M::Iretd => interrupt::iret,
+        M::Int => interrupt::int,
+        M::Int3 => interrupt::int3,
+        M::Into => interrupt::into,
+        M::Int1 => interrupt::int1,
+        M::Bound => interrupt::bound,
+        M::Ud0 | M::Ud1 | M::Ud2 => interrupt::undefined,
+        M::In => io::input,
+        M::Out => io::output,
+        M::Insb | M::Insw | M::Insd => io::input_string,
+        M::Outsb | M::Outsw | M::Outsd => io::output_string,
+        M::Cli => flags::cli,
+        M::Sti => flags::sti,
+        M::Pushf | M::Pushfd => flags::pushf,
+        M::Popf | M::Popfd => flags::popf,
+        M::Hlt => control::hlt,
+        M::Clts => control::clts,
+        M::Lmsw => control::lmsw,
+        M::Smsw => control::smsw,
+        M::Invlpg => control::invlpg,
+        M::Invd | M::Wbinvd => control::write_back,
+        M::Clflush => control::clflush,
+        M::Lgdt | M::Lidt => tables::load_table,
+        M::Sgdt | M::Sidt => tables::store_table,
+        M::Lldt => tables::lldt,
+        M::Ltr => tables::ltr,
+        M::Sldt | M::Str => tables::store_selector,
+        M::Lar => rights::lar,
+        M::Lsl => rights::lsl,
+        M::Verr | M::Verw => rights::verify,
+        M::Arpl => rights::arpl,
+        M::Cpuid => cpuid::cpuid,
+        M::Rdtsc => msr::rdtsc,
+        M::Rdpmc => msr::rdpmc,
+        M::Rdmsr => msr::rdmsr,
+        M::Wrmsr => msr::wrmsr,
+        M::Sysenter => sysenter::enter,
+        M::Sysexit => sysenter::exit,
+        _ => return None,
+    })
 }
+
+fn mov(insn: &Instruction) -> Option<Slow> {
+    let register = |index| insn.op_kind(index) == OpKind::Register;
+    let (to, from) = (insn.op0_register(), insn.op1_register());
+    Some(match () {
+        () if register(0) && to.is_segment_register() => segments::mov_to,
+        () if register(1) && from.is_segment_register() => segments::mov_from,
+        () if register(0) && to.is_cr() => control::mov_to_cr,
+        () if register(1) && from.is_cr() => control::mov_from_cr,
+        () if register(0) && to.is_dr() => control::mov_to_dr,
+        () if register(1) && from.is_dr() => control::mov_from_dr,
+        () => return None,
+    })
+}
+
+fn is_segment(insn: &Instruction, index: u32) -> bool {
+    insn.op_kind(index) == OpKind::Register && insn.op_register(index).is_segment_register()
+}
+
+fn is_far(insn: &Instruction) -> bool {
+    insn.is_jmp_far() || insn.is_jmp_far_indirect() || insn.is_call_far() || insn.is_call_far_indirect()
+}
+
+/// #GP(0) unless the CPL is 0.
+fn privileged(cpu: &Cpu) -> Result<(), Exception> {
+    if cpu.state.cpl == 0 { Ok(()) } else { Err(Exception::gp(0)) }
+}
+
+/// #UD in real and virtual-8086 mode, where descriptor tables mean nothing.
+fn needs_descriptors(cpu: &Cpu) -> Result<(), Exception> {
+    if cpu.state.protected() && !cpu.state.v86() { Ok(()) } else { Err(Exception::ud()) }
+}
+
+/// EIP behind `insn`.
+fn next_eip(cpu: &Cpu, insn: &Instruction) -> u32 {
+    let eip = cpu.state.eip.wrapping_add(insn.len() as u32);
+    let wide = cpu.state.seg(x86::SegReg::Cs).big();
+    if wide { eip } else { eip & 0xffff }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! IRET (SDM Vol. 2, "IRET/IRETD").
+
+use x86::{Eflags, SegReg, Selector};
+
+use super::task;
+use crate::{
+    Cpu, Exception, Gpr,
+    operand::{peek, set_stack_pointer, stack_pointer, wrap_stack},
+    seg,
+};
+
+/// Returns from a handler or a nested task; `size` is that of the operand, 2 or 4, `next_eip`
+/// where a nested task goes on when it is called again.
+pub(crate) fn iret(cpu: &mut Cpu, size: u32, next_eip: u32) -> Result<(), Exception> {
+    if !cpu.state.protected() {
+        real(cpu, size)?;
+    } else if cpu.state.v86() {
+        if cpu.state.eflags.iopl() < 3 {
+            return Err(Exception::gp(0));
+        }
+        real(cpu, size)?;
+    } else if cpu.state.eflags.contains(Eflags::NT) {
+        task::return_to_link(cpu, next_eip)?;
+    } else {
+        protected(cpu, size)?;
+    }
+    cpu.state.nmi_blocked = false;
+    Ok(())
+}
+
+/// EFLAGS after a load of `new` by IRET or POPF of `size` bytes at these privileges; bits outside
+/// `extra` and those that the privileges give keep their old value.
+pub(crate) fn loaded_flags(old: Eflags, new: Eflags, cpl: u8, size: u32, extra: Eflags) -> Eflags {
+    let mut mask = Eflags::STATUS | Eflags::TF | Eflags::DF | Eflags::NT | extra;
+    if size == 4 {
+        mask |= Eflags::AC | Eflags::ID;
+    } else {
+        mask &= Eflags::from_bits_retain(0xffff);
+    }
+    if cpl == 0 {
+        mask |= Eflags::IOPL;
+    }
+    if cpl <= old.iopl() {
+        mask |= Eflags::IF;
+    }
+    old - mask | new & mask
+}
+
+/// Real mode, and virtual-8086 mode with IOPL 3.
+fn real(cpu: &mut Cpu, size: u32) -> Result<(), Exception> {
+    let eip = peek(cpu, 0, size)?;
+    let selector = Selector(peek(cpu, size, size)? as u16);
+    let new = Eflags::from_bits_retain(peek(cpu, 2 * size, size)?);
+    let v86 = cpu.state.v86();
+    let cs = if v86 { seg::v86(selector.0) } else { seg::real(cpu, SegReg::Cs, selector) };
+    if eip > cs.limit {
+        return Err(Exception::gp(0));
+    }
+    let old = cpu.eflags();
+    // In virtual-8086 mode IOPL stays: it is the level 3 that keeps it.
+    let flags = loaded_flags(old, new, cpu.state.cpl, size, Eflags::RF);
+    pop(cpu, 3 * size);
+    cpu.state.seg[SegReg::Cs as usize] = cs;
+    cpu.state.eip = eip;
+    cpu.set_eflags(flags);
+    Ok(())
+}
+
+fn protected(cpu: &mut Cpu, size: u32) -> Result<(), Exception> {
+    let eip = peek(cpu, 0, size)?;
+    let selector = Selector(peek(cpu, size, size)? as u16);
+    let new = Eflags::from_bits_retain(peek(cpu, 2 * size, size)?);
+    if size == 4 && new.contains(Eflags::VM) && cpu.state.cpl == 0 {
+        return to_v86(cpu, eip, selector, new);
+    }
+    if selector.is_null() {
+        return Err(Exception::gp(0));
+    }
+    let code = seg::find(cpu, selector, Exception::gp_sel)?;
+    let (d, rpl) = (code.descriptor, selector.rpl());
+    let level_fits = if d.is_conforming() { d.dpl() <= rpl } else { d.dpl() == rpl };
+    if !d.is_code() || rpl < cpu.state.cpl || !level_fits {
+        return Err(Exception::gp_sel(selector));
+    }
+    let code = code.present()?;
+    let outer = rpl > cpu.state.cpl;
+    let stack = if outer {
+        let esp = peek(cpu, 3 * size, size)?;
+        let ss = Selector(peek(cpu, 4 * size, size)? as u16);
+        Some((esp, seg::prepare_stack(cpu, ss, rpl, Exception::gp_sel)?))
+    } else {
+        None
+    };
+    let cs = code.load_code(cpu, rpl)?;
+    if eip > cs.limit {
+        return Err(Exception::gp(0));
+    }
+
+    let extra = if size == 4 { Eflags::RF } else { Eflags::empty() };
+    let mut flags = loaded_flags(cpu.eflags(), new, cpu.state.cpl, size, extra);
+    if size == 4 && cpu.state.cpl == 0 {
+        let virtual_interrupt = Eflags::VIF | Eflags::VIP;
+        flags = flags - virtual_interrupt | new & virtual_interrupt;
+    }
+    cpu.state.seg[SegReg::Cs as usize] = cs;
+    cpu.state.eip = eip;
+    match stack {
+        Some((esp, ss)) => {
+            cpu.state.seg[SegReg::Ss as usize] = ss;
+            set_stack_pointer(cpu, esp);
+            cpu.state.cpl = rpl;
+            seg::drop_inaccessible(cpu, rpl);
+        }
+        None => pop(cpu, 3 * size),
+    }
+    cpu.set_eflags(flags);
+    Ok(())
+}
+
+/// From a handler at CPL 0 back into virtual-8086 mode.
+fn to_v86(cpu: &mut Cpu, eip: u32, cs: Selector, flags: Eflags) -> Result<(), Exception> {
+    let mut items = [0; 6];
+    for (i, item) in items.iter_mut().enumerate() {
+        *item = peek(cpu, 12 + 4 * i as u32, 4)?;
+    }
+    let [esp, ss, es, ds, fs, gs] = items;
+    // All of EFLAGS comes from the frame: the CPL is 0.
+    if eip > 0xffff {
+        return Err(Exception::gp(0));
+    }
+    for (reg, selector) in [
+        (SegReg::Cs, u32::from(cs.0)),
+        (SegReg::Ss, ss),
+        (SegReg::Es, es),
+        (SegReg::Ds, ds),
+        (SegReg::Fs, fs),
+        (SegReg::Gs, gs),
+    ] {
+        cpu.state.seg[reg as usize] = seg::v86(selector as u16);
+    }
+    cpu.state.set_gpr(Gpr::Esp, esp);
+    cpu.state.cpl = 3;
+    cpu.state.eip = eip;
+    cpu.set_eflags(writable(flags));
+    Ok(())
+}
+
+/// `flags` with the bits that are fixed set as they must be.
+pub(crate) fn writable(flags: Eflags) -> Eflags {
+    Eflags::from_bits_retain(flags.bits() & 0x003f_7fd7) | Eflags::RESERVED_1
+}
+
+fn pop(cpu: &mut Cpu, bytes: u32) {
+    let sp = wrap_stack(cpu, stack_pointer(cpu).wrapping_add(bytes));
+    set_stack_pointer(cpu, sp);
+}

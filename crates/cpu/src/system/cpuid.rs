@@ -1,0 +1,190 @@
+//! CPUID: says exactly what is implemented (SDM Vol. 2, "CPUID").
+
+use iced_x86::Instruction;
+
+use crate::{Cpu, CpuModel, Exception, Gpr, slow::Flow};
+
+/// Features in leaf 1, EDX.
+mod edx {
+    pub const FPU: u32 = 1 << 0;
+    pub const DE: u32 = 1 << 2;
+    pub const PSE: u32 = 1 << 3;
+    pub const TSC: u32 = 1 << 4;
+    pub const MSR: u32 = 1 << 5;
+    pub const CX8: u32 = 1 << 8;
+    pub const APIC: u32 = 1 << 9;
+    pub const SEP: u32 = 1 << 11;
+    pub const PGE: u32 = 1 << 13;
+    pub const CMOV: u32 = 1 << 15;
+    pub const PAT: u32 = 1 << 16;
+    pub const PSE36: u32 = 1 << 17;
+    pub const CLFSH: u32 = 1 << 19;
+    pub const MMX: u32 = 1 << 23;
+    pub const FXSR: u32 = 1 << 24;
+    pub const SSE: u32 = 1 << 25;
+    pub const SSE2: u32 = 1 << 26;
+}
+
+/// Features in leaf 1, ECX.
+mod ecx {
+    pub const SSE3: u32 = 1 << 0;
+    pub const SSSE3: u32 = 1 << 9;
+    pub const SSE4_1: u32 = 1 << 19;
+}
+
+/// What a model tells.
+struct Identity {
+    /// Leaf 1, EAX: family, model, stepping.
+    signature: u32,
+    edx: u32,
+    ecx: u32,
+    /// Highest standard leaf.
+    last: u32,
+    /// Padded with zeros to 48 bytes.
+    brand: &'static str,
+}
+
+const PENTIUM3: u32 = edx::FPU
+    | edx::DE
+    | edx::PSE
+    | edx::TSC
+    | edx::MSR
+    | edx::CX8
+    | edx::SEP
+    | edx::PGE
+    | edx::CMOV
+    | edx::PAT
+    | edx::PSE36
+    | edx::MMX
+    | edx::FXSR
+    | edx::SSE;
+const CORE2: u32 = PENTIUM3 | edx::SSE2 | edx::CLFSH;
+
+fn identity(model: CpuModel) -> Identity {
+    match model {
+        CpuModel::Pentium3 => {
+            Identity { signature: 0x0683, edx: PENTIUM3, ecx: 0, last: 2, brand: "Pagewalk virtual CPU (pentium3)" }
+        }
+        CpuModel::Core2 => Identity {
+            signature: 0x06f6,
+            edx: CORE2,
+            ecx: ecx::SSE3 | ecx::SSSE3,
+            last: 4,
+            brand: "Pagewalk virtual CPU (core2)",
+        },
+        CpuModel::Max => Identity {
+            signature: 0x06f6,
+            edx: CORE2,
+            ecx: ecx::SSE3 | ecx::SSSE3 | ecx::SSE4_1,
+            last: 4,
+            brand: "Pagewalk virtual CPU (max)",
+        },
+    }
+}
+
+/// Whether the model has a local APIC.
+pub(super) fn has_apic(model: CpuModel) -> bool {
+    identity(model).edx & edx::APIC != 0
+}
+
+/// CPUID.
+pub(super) fn cpuid(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
+    let leaf = cpu.state.gpr(Gpr::Eax);
+    let subleaf = cpu.state.gpr(Gpr::Ecx);
+    let [eax, ebx, ecx, edx] = answer(cpu.state.model, leaf, subleaf);
+    for (reg, value) in [(Gpr::Eax, eax), (Gpr::Ebx, ebx), (Gpr::Ecx, ecx), (Gpr::Edx, edx)] {
+        cpu.state.set_gpr(reg, value);
+    }
+    Ok(Flow::Next)
+}
+
+/// EAX, EBX, ECX, EDX. A leaf above the highest answers as the highest standard one does.
+fn answer(model: CpuModel, leaf: u32, subleaf: u32) -> [u32; 4] {
+    const LAST_EXTENDED: u32 = 0x8000_0008;
+    let id = identity(model);
+    let modern = id.last > 2;
+    match leaf {
+        0 => {
+            let [b, d, c] = ["Genu", "ineI", "ntel"].map(word);
+            [id.last, b, c, d]
+        }
+        1 => {
+            let line = if id.edx & edx::CLFSH != 0 { 8 << 8 } else { 0 };
+            [id.signature, line, id.ecx, id.edx]
+        }
+        // Descriptors of TLBs and caches: 16 KiB L1 and 256 KiB L2, or 32 KiB and 4 MiB.
+        2 if modern => [0x05b0_b101, 0x0056_57f0, 0, 0x2cb4_3049],
+        2 => [0x0302_0101, 0, 0, 0x0c04_0882],
+        4 if modern => cache(subleaf),
+        0x8000_0000 => [LAST_EXTENDED, 0, 0, 0],
+        0x8000_0001 => [0; 4],
+        0x8000_0002..=0x8000_0004 => {
+            let mut text = [0; 48];
+            text[..id.brand.len()].copy_from_slice(id.brand.as_bytes());
+            let part = &text[(leaf - 0x8000_0002) as usize * 16..];
+            std::array::from_fn(|i| {
+                u32::from_le_bytes([part[4 * i], part[4 * i + 1], part[4 * i + 2], part[4 * i + 3]])
+            })
+        }
+        0x8000_0006 if modern => [0, 0, 0x1000_8040, 0],
+        // 36 physical and 32 linear address bits.
+        0x8000_0008 => [0x2024, 0, 0, 0],
+        3 | 0x8000_0005..=0x8000_0007 => [0; 4],
+        _ if leaf <= id.last => [0; 4],
+        _ => answer(model, id.last, subleaf),
+    }
+}
+
+/// Leaf 4: 32 KiB of L1 data, 32 KiB of L1 code, 4 MiB of L2, lines of 64 bytes.
+fn cache(subleaf: u32) -> [u32; 4] {
+    let level =
+        |kind: u32, level: u32, ways: u32, sets: u32| [kind | level << 5 | 1 << 8, (ways - 1) << 22 | 63, sets - 1, 0];
+    match subleaf {
+        0 => level(1, 1, 8, 64),
+        1 => level(2, 1, 8, 64),
+        2 => level(3, 2, 16, 4096),
+        _ => [0; 4],
+    }
+}
+
+/// Four characters as a register holds them.
+fn word(text: &str) -> u32 {
+    text.bytes().rev().fold(0, |word, byte| word << 8 | u32::from(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vendor_reads_across_ebx_edx_ecx() {
+        let [_, b, c, d] = answer(CpuModel::Core2, 0, 0);
+        let text: Vec<u8> = [b, d, c].iter().flat_map(|w| w.to_le_bytes()).collect();
+        assert_eq!(text, b"GenuineIntel");
+    }
+
+    #[test]
+    fn the_brand_fills_three_leaves() {
+        let text: Vec<u8> = (0x8000_0002..=0x8000_0004)
+            .flat_map(|leaf| answer(CpuModel::Max, leaf, 0))
+            .flat_map(u32::to_le_bytes)
+            .take_while(|&b| b != 0)
+            .collect();
+        assert_eq!(text, b"Pagewalk virtual CPU (max)");
+    }
+
+    #[test]
+    fn a_leaf_above_the_highest_answers_as_the_highest() {
+        assert_eq!(answer(CpuModel::Core2, 99, 1), answer(CpuModel::Core2, 4, 1));
+        assert_eq!(answer(CpuModel::Pentium3, 99, 0), answer(CpuModel::Pentium3, 2, 0));
+    }
+
+    #[test]
+    fn no_model_tells_of_what_is_not_there() {
+        for model in [CpuModel::Pentium3, CpuModel::Core2, CpuModel::Max] {
+            let [.., edx] = answer(model, 1, 0);
+            let (vme, pae, mce, apic) = (1 << 1, 1 << 6, 1 << 7, 1 << 9);
+            assert_eq!(edx & (vme | pae | mce | apic), 0, "{model:?}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Port input and output (SDM Vol. 1, "Input/Output").
+
+use iced_x86::{Instruction, OpKind, Register};
+use x86::{LinearAddr, SegReg, SystemType, tss};
+
+use crate::{
+    Cpu, Exception, Gpr, IoSize,
+    mmu::access::{self, View},
+    operand,
+    slow::Flow,
+};
+
+/// IN.
+pub(super) fn input(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+    let size = operand::op_size(insn, 0);
+    let port = port(cpu, insn, 1);
+    check(cpu, port, size)?;
+    let value = read_port(cpu, port, size);
+    operand::write_reg(cpu, insn.op0_register(), value);
+    Ok(after_bus(cpu))
+}
+
+/// OUT.
+pub(super) fn output(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+    let size = operand::op_size(insn, 1);
+    let port = port(cpu, insn, 0);
+    check(cpu, port, size)?;
+    let value = operand::read_reg(cpu, insn.op1_register());
+    write_port(cpu, port, size, value);
+    Ok(after_bus(cpu))
+}
+
+/// INS, one element.
+pub(super) fn input_string(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+    let size = insn.memory_size().size() as u32;
+    let wide = insn.op0_kind() == OpKind::MemoryESEDI;
+    let repeat = insn.has_rep_prefix() || insn.has_repne_prefix();
+    if repeat && masked(cpu, Gpr::Ecx, wide) == 0 {
+        return Ok(Flow::Next);
+    }
+    let port = cpu.state.gpr(Gpr::Edx) as u16;
+    check(cpu, port, size)?;
+    let offset = masked(cpu, Gpr::Edi, wide);
+    let addr = operand::segment_linear(cpu, SegReg::Es, offset, size, size, true)?;
+    access::probe_write(cpu, addr, size, View::Current)?;
+    let value = read_port(cpu, port, size);
+    operand::write_sized(cpu, addr, size, value)?;
+    Ok(advance(cpu, Gpr::Edi, size, wide, repeat))
+}
+
+/// OUTS, one element.
+pub(super) fn output_string(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+    let size = insn.memory_size().size() as u32;
+    let wide = insn.op1_kind() == OpKind::MemorySegESI;
+    let repeat = insn.has_rep_prefix() || insn.has_repne_prefix();
+    if repeat && masked(cpu, Gpr::Ecx, wide) == 0 {
+        return Ok(Flow::Next);
+    }
+    let port = cpu.state.gpr(Gpr::Edx) as u16;
+    check(cpu, port, size)?;
+    let offset = masked(cpu, Gpr::Esi, wide);
+    let segment = operand::seg_reg(insn.memory_segment());
+    let addr = operand::segment_linear(cpu, segment, offset, size, size, false)?;
+    let value = operand::read_sized(cpu, addr, size)?;
+    write_port(cpu, port, size, value);
+    Ok(advance(cpu, Gpr::Esi, size, wide, repeat))
+}
+
+/// Moves the index on and counts the iteration.
+fn advance(cpu: &mut Cpu, index: Gpr, size: u32, wide: bool, repeat: bool) -> Flow {
+    let step = if cpu.eflags().contains(x86::Eflags::DF) { size.wrapping_neg() } else { size };
+    let moved = masked(cpu, index, wide).wrapping_add(step);
+    set_masked(cpu, index, wide, moved);
+    let left = if repeat {
+        let left = masked(cpu, Gpr::Ecx, wide).wrapping_sub(1);
+        set_masked(cpu, Gpr::Ecx, wide, left);
+        if wide { left } else { left & 0xffff }
+    } else {
+        0
+    };
+    if left != 0 { Flow::Again } else { after_bus(cpu) }
+}
+
+fn masked(cpu: &Cpu, reg: Gpr, wide: bool) -> u32 {
+    let value = cpu.state.gpr(reg);
+    if wide { value } else { value & 0xffff }
+}
+
+fn set_masked(cpu: &mut Cpu, reg: Gpr, wide: bool, value: u32) {
+    let old = cpu.state.gpr(reg);
+    cpu.state.set_gpr(reg, if wide { value } else { old & 0xffff_0000 | value & 0xffff });
+}
+
+fn port(cpu: &Cpu, insn: &Instruction, index: u32) -> u16 {
+    match insn.op_kind(index) {
+        OpKind::Register => {
+            debug_assert_eq!(insn.op_register(index), Register::DX, "ports are numbered by DX");
+            cpu.state.gpr(Gpr::Edx) as u16
+        }
+        _ => u16::from(insn.immediate8()),
+    }
+}
+
+fn io_size(size: u32) -> IoSize {
+    match size {
+        1 => IoSize::Byte,
+        2 => IoSize::Word,
+        _ => IoSize::Dword,
+    }
+}
+
+fn read_port(cpu: &mut Cpu, port: u16, size: u32) -> u32 {
+    let now = cpu.now();
+    let read = cpu.bus().port_in(now, port, io_size(size));
+    access::note_effect(cpu, read.effect);
+    read.value
+}
+
+fn write_port(cpu: &mut Cpu, port: u16, size: u32, value: u32) {
+    let now = cpu.now();
+    let effect = cpu.bus().port_out(now, port, io_size(size), value);
+    access::note_effect(cpu, effect);
+    let a20 = cpu.bus().a20_mask();
+    cpu.projection().check_a20(a20);
+}
+
+fn after_bus(cpu: &Cpu) -> Flow {
+    if cpu.run.attention { Flow::Leave } else { Flow::Next }
+}
+
+/// #GP(0) unless IOPL or the TSS's bitmap allows the ports (SDM Vol. 1, "Protected-Mode I/O").
+fn check(cpu: &mut Cpu, port: u16, size: u32) -> Result<(), Exception> {
+    let state = &cpu.state;
+    if !state.protected() || !state.v86() && state.cpl <= state.eflags.iopl() {
+        return Ok(());
+    }
+    let tr = state.tr;
+    let denied = Err(Exception::gp(0));
+    if tr.rights & 0xf != SystemType::Tss32Busy as u32 || tr.limit < tss::SIZE - 1 {
+        return denied;
+    }
+    let base = LinearAddr(tr.base);
+    let map = access::read_u16(cpu, base.wrapping_add(tss::IO_MAP_BASE), View::Supervisor)?;
+    let byte = u32::from(map) + u32::from(port) / 8;
+    if byte + 1 > tr.limit {
+        return denied;
+    }
+    let bits = access::read_u16(cpu, base.wrapping_add(byte), View::Supervisor)?;
+    let wanted = (1u32 << size) - 1;
+    if u32::from(bits) >> (port & 7) & wanted != 0 { denied } else { Ok(()) }
+}

@@ -1,0 +1,93 @@
+//! RDMSR, WRMSR, RDTSC, RDPMC.
+
+use iced_x86::Instruction;
+use x86::{Cr4, msr};
+
+use super::{cpuid, privileged};
+use crate::{Cpu, Exception, Gpr, slow::Flow};
+
+/// RDTSC: virtual time, which CR4.TSD may keep from programs.
+pub(super) fn rdtsc(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
+    if cpu.state.cr4().contains(Cr4::TSD) && cpu.state.cpl != 0 {
+        return Err(Exception::gp(0));
+    }
+    let tsc = tsc(cpu);
+    set_pair(cpu, tsc);
+    Ok(Flow::Next)
+}
+
+/// RDPMC: there is no counter to name.
+pub(super) fn rdpmc(_: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
+    Err(Exception::gp(0))
+}
+
+/// RDMSR.
+pub(super) fn rdmsr(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
+    privileged(cpu)?;
+    let number = cpu.state.gpr(Gpr::Ecx);
+    let value = read(cpu, number)?;
+    set_pair(cpu, value);
+    Ok(Flow::Next)
+}
+
+/// WRMSR.
+pub(super) fn wrmsr(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
+    privileged(cpu)?;
+    let number = cpu.state.gpr(Gpr::Ecx);
+    let value = u64::from(cpu.state.gpr(Gpr::Edx)) << 32 | u64::from(cpu.state.gpr(Gpr::Eax));
+    write(cpu, number, value)?;
+    Ok(Flow::Leave)
+}
+
+fn tsc(cpu: &Cpu) -> u64 {
+    cpu.now().wrapping_add(cpu.state.msr.tsc_offset)
+}
+
+fn set_pair(cpu: &mut Cpu, value: u64) {
+    cpu.state.set_gpr(Gpr::Eax, value as u32);
+    cpu.state.set_gpr(Gpr::Edx, (value >> 32) as u32);
+}
+
+fn read(cpu: &Cpu, number: u32) -> Result<u64, Exception> {
+    let m = &cpu.state.msr;
+    Ok(match number {
+        msr::IA32_TIME_STAMP_COUNTER => tsc(cpu),
+        msr::IA32_APIC_BASE if cpuid::has_apic(cpu.state.model) => m.apic_base,
+        msr::IA32_BIOS_SIGN_ID => 0,
+        msr::IA32_SYSENTER_CS => m.sysenter_cs.into(),
+        msr::IA32_SYSENTER_ESP => m.sysenter_esp.into(),
+        msr::IA32_SYSENTER_EIP => m.sysenter_eip.into(),
+        msr::IA32_MISC_ENABLE => m.misc_enable,
+        msr::IA32_PAT => m.pat,
+        _ => return unknown("RDMSR", number),
+    })
+}
+
+fn write(cpu: &mut Cpu, number: u32, value: u64) -> Result<(), Exception> {
+    let now = cpu.now();
+    let model = cpu.state.model;
+    let m = &mut cpu.state.msr;
+    match number {
+        msr::IA32_TIME_STAMP_COUNTER => m.tsc_offset = value.wrapping_sub(now),
+        msr::IA32_APIC_BASE if cpuid::has_apic(model) => m.apic_base = value,
+        msr::IA32_BIOS_SIGN_ID => {}
+        msr::IA32_SYSENTER_CS => m.sysenter_cs = value as u32,
+        msr::IA32_SYSENTER_ESP => m.sysenter_esp = value as u32,
+        msr::IA32_SYSENTER_EIP => m.sysenter_eip = value as u32,
+        msr::IA32_MISC_ENABLE => m.misc_enable = value,
+        msr::IA32_PAT => {
+            // Memory types 2 and 3 and those above 7 are reserved.
+            if value.to_le_bytes().iter().any(|t| !matches!(t, 0 | 1 | 4..=7)) {
+                return Err(Exception::gp(0));
+            }
+            m.pat = value;
+        }
+        _ => return unknown("WRMSR", number).map(drop),
+    }
+    Ok(())
+}
+
+fn unknown(what: &str, number: u32) -> Result<u64, Exception> {
+    log::debug!("{what} of {number:#x}, which this CPU lacks");
+    Err(Exception::gp(0))
+}

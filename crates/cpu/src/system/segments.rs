@@ -1,0 +1,96 @@
+//! Loads and stores of segment registers.
+
+use iced_x86::{Instruction, Mnemonic, OpKind};
+use x86::{SegReg, Selector};
+
+use crate::{
+    Cpu, Exception,
+    mmu::access::{self, View},
+    operand::{self, seg_reg},
+    seg::{self, SegmentRegister},
+    slow::Flow,
+};
+
+/// MOV to a segment register.
+pub(super) fn mov_to(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+    let reg = seg_reg(insn.op0_register());
+    if reg == SegReg::Cs {
+        return Err(Exception::ud());
+    }
+    let selector = if insn.op1_kind() == OpKind::Register {
+        operand::read_reg(cpu, insn.op1_register())
+    } else {
+        let addr = operand::linear(cpu, insn, 2, false)?;
+        operand::read_sized(cpu, addr, 2)?
+    };
+    let loaded = seg::prepare(cpu, reg, Selector(selector as u16))?;
+    Ok(commit(cpu, reg, loaded))
+}
+
+/// MOV from a segment register: 16 bits in memory, zero-extended in a register.
+pub(super) fn mov_from(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+    let selector = u32::from(cpu.state.selector(seg_reg(insn.op1_register())).0);
+    if insn.op0_kind() == OpKind::Register {
+        operand::write_reg(cpu, insn.op0_register(), selector);
+    } else {
+        let addr = operand::linear(cpu, insn, 2, true)?;
+        operand::write_sized(cpu, addr, 2, selector)?;
+    }
+    Ok(Flow::Next)
+}
+
+/// PUSH of a segment register. A 32-bit slot keeps its upper half, as on recent processors
+/// (SDM Vol. 2, "PUSH").
+pub(super) fn push(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+    let selector = cpu.state.selector(seg_reg(insn.op0_register())).0;
+    let size = slot_size(insn);
+    let sp = operand::wrap_stack(cpu, operand::stack_pointer(cpu).wrapping_sub(size));
+    let addr = operand::segment_linear(cpu, SegReg::Ss, sp, size, size, true)?;
+    access::write_u16(cpu, addr, selector, View::Current)?;
+    operand::set_stack_pointer(cpu, sp);
+    Ok(Flow::Next)
+}
+
+/// POP of a segment register.
+pub(super) fn pop(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+    let reg = seg_reg(insn.op0_register());
+    let size = slot_size(insn);
+    let selector = Selector(operand::peek(cpu, 0, size)? as u16);
+    let loaded = seg::prepare(cpu, reg, selector)?;
+    let sp = operand::wrap_stack(cpu, operand::stack_pointer(cpu).wrapping_add(size));
+    operand::set_stack_pointer(cpu, sp);
+    Ok(commit(cpu, reg, loaded))
+}
+
+/// Bytes that PUSH and POP of a segment register move the stack pointer by.
+fn slot_size(insn: &Instruction) -> u32 {
+    insn.stack_pointer_increment().unsigned_abs()
+}
+
+/// LDS, LES, LFS, LGS, LSS.
+pub(super) fn load_far_pointer(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+    let reg = match insn.mnemonic() {
+        Mnemonic::Lds => SegReg::Ds,
+        Mnemonic::Les => SegReg::Es,
+        Mnemonic::Lfs => SegReg::Fs,
+        Mnemonic::Lgs => SegReg::Gs,
+        _ => SegReg::Ss,
+    };
+    let size = operand::op_size(insn, 0);
+    let addr = operand::linear_aligned(cpu, insn, size + 2, size, false)?;
+    let offset = operand::read_sized(cpu, addr, size)?;
+    let selector = operand::read_sized(cpu, addr.wrapping_add(size), 2)?;
+    let loaded = seg::prepare(cpu, reg, Selector(selector as u16))?;
+    operand::write_reg(cpu, insn.op0_register(), offset);
+    Ok(commit(cpu, reg, loaded))
+}
+
+/// Loads the register; the block is left if it was translated for another kind of segment.
+fn commit(cpu: &mut Cpu, reg: SegReg, loaded: SegmentRegister) -> Flow {
+    let old = std::mem::replace(&mut cpu.state.seg[reg as usize], loaded);
+    if reg == SegReg::Ss {
+        cpu.state.mov_ss_shadow = true;
+        return Flow::Leave;
+    }
+    if old.flat() == loaded.flat() { Flow::Next } else { Flow::Leave }
+}

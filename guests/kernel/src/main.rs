@@ -65,7 +65,8 @@ extern "C" fn start_kernel(magic: u32, info: u32) -> ! {
     };
     lib::cmdline::init(command_line);
     pr_info!("{} version {} {}", UTS_SYSNAME, UTS_RELEASE, UTS_VERSION);
-    mm::init::init(&BOOT_INFO.lock());
+    mm::boot::init(&BOOT_INFO.lock());
+    mm::init();
     pr_info!("Kernel command line: {}", command_line);
     print_cpu();
     pic::init(arch::FIRST_EXTERNAL_VECTOR);

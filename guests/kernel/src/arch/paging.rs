@@ -76,7 +76,7 @@ pub fn init(max_low_pfn: u32) {
                 // SAFETY: `early_table` gave a table of 1024 entries.
                 unsafe { (*table)[i] = Pte(pfn << 12 | common | Pte::D | global_bit()) };
             }
-            Pde(table as u32 - PAGE_OFFSET | common)
+            Pde((table as u32 - PAGE_OFFSET) | common)
         };
         // SAFETY: the new entry maps the same frames at the same addresses.
         unsafe { (&raw mut (*swapper())[KERNEL_PDE + n]).write_volatile(entry) };

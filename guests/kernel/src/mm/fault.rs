@@ -1,28 +1,249 @@
-//! Page faults.
+//! Page faults: from the exception to a mapped page, a signal, or an oops.
 #![allow(unsafe_code)]
 
-use x86::PageFaultCode;
+use abi::books::{DentryRecord, FileRecord, VmaRecord, vm};
+use mm::vma::STACK_GUARD_GAP;
+use x86::{PAGE_SIZE, PageFaultCode, Pte};
 
-use crate::{
-    arch::{PAGE_OFFSET, PtRegs, extable},
-    lib::oops,
-    pr_info,
+use super::{
+    Gfp, Page, alloc_page,
+    anon::{map_anonymous, wp_fault},
+    gfp::GFP_HIGHUSER_MOVABLE,
+    mm_struct::{MmGuard, MmStruct},
+    oom,
+    page::get_page,
+    pgtable::PteExt,
+    uaccess::{UserPtr, copy_from_user_partial},
+    vma::VmArea,
+    vmstat::{self, Item},
 };
+use crate::{
+    arch::{PtRegs, TASK_SIZE, extable, traps::in_interrupt},
+    lib::oops,
+    pr_info, printk,
+    task::{self, signal},
+};
+
+/// Why a fault could not be resolved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FaultError {
+    /// No area there.
+    Maperr,
+    /// The area does not allow the access.
+    Accerr,
+    /// Beyond the end of the file.
+    Sigbus,
+    /// No memory.
+    Oom,
+}
+
+/// What the access was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Access {
+    /// A write.
+    pub write: bool,
+    /// The translation was present.
+    pub present: bool,
+}
+
+const SIGBUS: u32 = 7;
+const SIGSEGV: u32 = 11;
+const SEGV_MAPERR: u32 = 1;
+const SEGV_ACCERR: u32 = 2;
+const BUS_ADRERR: u32 = 2;
+const RLIMIT_STACK: u32 = 3;
 
 /// `do_page_fault`: resolves the fault, or sends a signal, or stops the kernel.
 #[unsafe(no_mangle)]
 pub fn do_page_fault(regs: &mut PtRegs, error_code: u32, addr: u32) {
-    if !regs.user_mode() {
+    vmstat::count(Item::pgfault);
+    let code = PageFaultCode::from_bits_truncate(error_code);
+    let user = regs.user_mode();
+    let mm = if in_interrupt() || addr >= TASK_SIZE { None } else { task::current_mm() };
+    let access = Access { write: code.contains(PageFaultCode::WR), present: code.contains(PageFaultCode::P) };
+    let error = match mm {
+        None => FaultError::Maperr,
+        Some(mm) => match handle_mm_fault(mm, addr, access) {
+            Ok(()) => {
+                task::account_fault(false);
+                return;
+            }
+            Err(error) => error,
+        },
+    };
+    if !user {
         if let Some(fixup) = extable::search(regs.eip) {
             regs.eip = fixup;
             return;
         }
+        kernel_fault(regs, code, addr);
     }
-    let code = PageFaultCode::from_bits_truncate(error_code);
-    let what = if addr < PAGE_OFFSET { "kernel NULL pointer dereference or user address" } else { "kernel address" };
-    pr_info!("BUG: unable to handle page fault for address: {:08x} ({})", addr, what);
-    oops::die(format_args!("{code:?}"), regs, error_code)
+    // A program must not learn what the kernel's half maps.
+    let shown = if addr >= TASK_SIZE { error_code | PageFaultCode::P.bits() } else { error_code };
+    match error {
+        FaultError::Oom => oom::out_of_memory(),
+        FaultError::Sigbus => signal::force_sig_fault(SIGBUS, BUS_ADRERR, addr, 14, shown),
+        FaultError::Maperr | FaultError::Accerr => {
+            show_signal_message(regs, error_code, addr);
+            let si_code = if error == FaultError::Maperr { SEGV_MAPERR } else { SEGV_ACCERR };
+            signal::force_sig_fault(SIGSEGV, si_code, addr, 14, shown);
+        }
+    }
+}
+
+fn kernel_fault(regs: &PtRegs, code: PageFaultCode, addr: u32) -> ! {
+    if addr < PAGE_SIZE {
+        pr_info!("BUG: kernel NULL pointer dereference, address: {:08x}", addr);
+    } else {
+        pr_info!("BUG: unable to handle page fault for address: {:08x}", addr);
+    }
+    let what = if code.contains(PageFaultCode::WR) { "write access" } else { "read access" };
+    pr_info!("#PF: supervisor {} in kernel mode", what);
+    let why = if code.contains(PageFaultCode::P) { "permissions violation" } else { "not-present page" };
+    pr_info!("#PF: error_code({:#06x}) - {}", code.bits(), why);
+    oops::die(format_args!("SMP"), regs, code.bits())
+}
+
+/// Makes the page at `addr` accessible as asked, or says why not.
+pub fn handle_mm_fault(mm: &MmStruct, addr: u32, access: Access) -> Result<(), FaultError> {
+    let mut mm = mm.lock();
+    let area = find_area(&mut mm, addr)?;
+    if access.write {
+        if !area.is(vm::WRITE) {
+            return Err(FaultError::Accerr);
+        }
+    } else if area.record.flags & (vm::READ | vm::WRITE | vm::EXEC) == 0 {
+        return Err(FaultError::Accerr);
+    }
+    fault_page(&mut mm, &area, addr & !(PAGE_SIZE - 1), access.write)
+}
+
+/// The area of an address; a stack grows to it.
+fn find_area(mm: &mut MmGuard, addr: u32) -> Result<VmArea, FaultError> {
+    let area = mm.areas.find(addr).ok_or(FaultError::Maperr)?;
+    if area.record.start <= addr {
+        return Ok(area.clone());
+    }
+    if !area.is(vm::GROWSDOWN) {
+        return Err(FaultError::Maperr);
+    }
+    let start = area.record.start;
+    expand_downwards(mm, start, addr & !(PAGE_SIZE - 1))?;
+    mm.areas.lookup(addr).cloned().ok_or(FaultError::Maperr)
+}
+
+/// `expand_downwards`: moves the lower border of the area at `start` to `addr`.
+fn expand_downwards(mm: &mut MmGuard, start: u32, addr: u32) -> Result<(), FaultError> {
+    let Some(area) = mm.areas.lookup(start) else { return Err(FaultError::Maperr) };
+    let (end, locked) = (area.record.end, area.is(vm::LOCKED));
+    if addr < PAGE_SIZE || end - addr > task::rlimit(RLIMIT_STACK) {
+        return Err(FaultError::Maperr);
+    }
+    if let Some(prev) = mm.areas.prev(start) {
+        let accessible = prev.record.flags & (vm::READ | vm::WRITE | vm::EXEC) != 0;
+        if prev.record.end > addr || (!prev.is(vm::GROWSDOWN) && accessible && addr - prev.record.end < STACK_GUARD_GAP)
+        {
+            return Err(FaultError::Maperr);
+        }
+    }
+    mm.areas.resize(start, addr, end);
+    mm.change_total_vm(((start - addr) / PAGE_SIZE) as i32);
+    if locked {
+        let area = mm.areas.lookup(addr).cloned().ok_or(FaultError::Maperr)?;
+        for page in (addr..start).step_by(PAGE_SIZE as usize) {
+            fault_page(mm, &area, page, true)?;
+        }
+    }
+    Ok(())
+}
+
+/// `handle_pte_fault`: the area allows the access; the page is brought and mapped.
+pub fn fault_page(mm: &mut MmGuard, area: &VmArea, addr: u32, write: bool) -> Result<(), FaultError> {
+    if !mm.pgd.alloc_table(addr) {
+        return Err(FaultError::Oom);
+    }
+    let pte = mm.pgd.get(addr);
+    if pte.maps_page() {
+        if write && !pte.writable() {
+            return wp_fault(mm, area, addr, pte);
+        }
+        // The translation was stale, or another thread was faster.
+        mm.pgd.set(addr, Pte(pte.0 | Pte::A)).now();
+        return Ok(());
+    }
+    match &area.file {
+        None => map_anonymous(mm, area, addr, write),
+        Some(_) => super::filemap_fault::map_file_page(mm, area, addr, write),
+    }
+}
+
+/// A zeroed frame for a program, or what is left to do.
+pub fn alloc_user_page(zeroed: bool) -> Result<&'static Page, FaultError> {
+    let gfp = if zeroed { GFP_HIGHUSER_MOVABLE | Gfp::ZERO } else { GFP_HIGHUSER_MOVABLE };
+    alloc_page(gfp).ok_or(FaultError::Oom)
+}
+
+/// The page at an address of some address space, made accessible first, with one user
+/// more: for those who reach into it from outside.
+pub fn get_user_page(mm: &MmStruct, addr: u32, write: bool, force: bool) -> Result<&'static Page, FaultError> {
+    let at = addr & !(PAGE_SIZE - 1);
+    let mut guard = mm.lock();
+    let area = find_area(&mut guard, addr)?;
+    let may = |now: u32, ever: u32| area.is(now) || (force && area.is(ever));
+    let allowed = if write { may(vm::WRITE, vm::MAYWRITE) } else { may(vm::READ, vm::MAYREAD) };
+    // A forced write into a shared read-only mapping would change the file.
+    if !allowed || (write && !area.is(vm::WRITE) && area.is(vm::SHARED)) {
+        return Err(FaultError::Accerr);
+    }
+    let pte = guard.pgd.get(at);
+    if !pte.maps_page() || (write && !pte.writable()) {
+        fault_page(&mut guard, &area, at, write)?;
+    }
+    guard.pgd.get(at).page().map(get_page).ok_or(FaultError::Accerr)
+}
+
+/// Linux's line about a program that is about to die.
+fn show_signal_message(regs: &PtRegs, error_code: u32, addr: u32) {
+    if signal::is_handled(SIGSEGV) {
+        return;
+    }
+    let (pid, comm) = task::pid_and_comm();
+    printk!("{comm}[{pid}]: segfault at {addr:x} ip {:08x} sp {:08x} error {error_code:x}", regs.eip, regs.esp);
+    print_vma_addr(" in ", regs.eip);
+    printk!(" likely on CPU 0 (core 0, socket 0)\n");
+    show_opcodes(regs.eip);
+}
+
+/// The 64 bytes around a user instruction, with the first of it in brackets.
+pub fn show_opcodes(eip: u32) {
+    const PROLOGUE: u32 = 42;
+    let mut bytes = [0u8; 64];
+    let start = eip.wrapping_sub(PROLOGUE);
+    if copy_from_user_partial(&mut bytes, UserPtr::new(start)) < bytes.len() {
+        pr_info!("Code: Unable to access opcode bytes at {:#x}.", start);
+        return;
+    }
+    printk!("Code:");
+    for (n, byte) in bytes.iter().enumerate() {
+        if n as u32 == PROLOGUE { printk!(" <{byte:02x}>") } else { printk!(" {byte:02x}") }
+    }
+    printk!("\n");
 }
 
 /// The file and range that an address lies in, as Linux adds it to its lines.
-pub fn print_vma_addr(_prefix: &str, _addr: u32) {}
+pub fn print_vma_addr(prefix: &str, addr: u32) {
+    let Some(mm) = task::current_mm() else { return };
+    let Some(guard) = mm.try_lock() else { return };
+    let Some(VmaRecord { start, end, file, .. }) = guard.areas.lookup(addr).map(|area| area.record) else { return };
+    if file.is_null() {
+        return;
+    }
+    // SAFETY: the area keeps its file open, the file its dentry, and the lock the area.
+    let name = unsafe {
+        let dentry = (*(file.0 as *const FileRecord)).dentry;
+        let dentry = &*(dentry.0 as *const DentryRecord);
+        core::slice::from_raw_parts(dentry.name.0 as *const u8, dentry.name_len as usize)
+    };
+    let base = name.rsplit(|&b| b == b'/').next().unwrap_or(name);
+    printk!("{prefix}{}[{start:x}+{:x}]", core::str::from_utf8(base).unwrap_or("?"), end - start);
+}

@@ -112,7 +112,7 @@ impl Page {
 
     /// The frame's address in the direct map; `None` in high memory.
     pub fn address(&self) -> Option<u32> {
-        (self.pfn() < super::init::max_low_pfn()).then(|| PAGE_OFFSET + self.phys())
+        (self.pfn() < super::boot::max_low_pfn()).then(|| PAGE_OFFSET + self.phys())
     }
 
     /// The number of the frame's zone.

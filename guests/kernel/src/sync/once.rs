@@ -16,6 +16,12 @@ pub struct Once<T> {
 // SAFETY: the value is written before `set`, and only shared afterwards.
 unsafe impl<T: Send + Sync> Sync for Once<T> {}
 
+impl<T> Default for Once<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> Once<T> {
     /// Not set yet.
     pub const fn new() -> Self {

@@ -52,6 +52,11 @@ impl<T: ?Sized> SpinLock<T> {
         SpinLockIrqGuard { guard: Some(SpinLockGuard { lock: self }), flags }
     }
 
+    /// The data, when nobody else can have it.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.data.get_mut()
+    }
+
     /// Takes the lock if it is open.
     pub fn try_lock(&self) -> Option<SpinLockGuard<'_, T>> {
         (!self.locked.swap(true, Ordering::Acquire)).then_some(SpinLockGuard { lock: self })

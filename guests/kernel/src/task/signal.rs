@@ -19,3 +19,8 @@ pub fn pending() -> bool {
 
 /// Delivers a waiting signal: changes `regs` to run its handler, or ends the thread.
 pub fn do_signal(_regs: &mut PtRegs) {}
+
+/// Whether SIGKILL waits for the running thread.
+pub fn fatal_pending() -> bool {
+    false
+}

@@ -45,8 +45,8 @@ impl Clock {
         }
         let ns = if self.use_tsc {
             let delta = rdtsc().wrapping_sub(self.base_tsc);
-            let low = (delta & 0xffff_ffff) * u64::from(self.mult) >> SHIFT;
-            let high = (delta >> 32) * u64::from(self.mult) << (32 - SHIFT);
+            let low = ((delta & 0xffff_ffff) * u64::from(self.mult)) >> SHIFT;
+            let high = ((delta >> 32) * u64::from(self.mult)) << (32 - SHIFT);
             self.base_ns + low + high
         } else {
             let elapsed = pit::reload(HZ).saturating_sub(pit::read_count());

@@ -1,0 +1,71 @@
+//! `mlock` and its kin.
+
+use abi::{
+    books::vm,
+    errno::{EINVAL, ENOMEM, Result},
+};
+
+use super::{PAGE_SIZE, mm_struct::MmStruct, mmap::page_align};
+use crate::arch::TASK_SIZE;
+
+const MCL_CURRENT: u32 = 1;
+const MCL_FUTURE: u32 = 2;
+const MCL_ONFAULT: u32 = 4;
+
+/// Keeps the pages of a range in memory, bringing them now unless `on_fault`.
+pub fn do_mlock(mm: &MmStruct, start: u32, len: u32, on_fault: bool) -> Result<()> {
+    let (start, end) = apply(mm, start, len, |flags| flags | vm::LOCKED)?;
+    if !on_fault {
+        mm.lock().populate(start, end);
+    }
+    Ok(())
+}
+
+/// Lets them go.
+pub fn do_munlock(mm: &MmStruct, start: u32, len: u32) -> Result<()> {
+    apply(mm, start, len, |flags| flags & !vm::LOCKED).map(|_| ())
+}
+
+fn apply(mm: &MmStruct, start: u32, len: u32, change: impl Fn(u32) -> u32) -> Result<(u32, u32)> {
+    let offset = start & (PAGE_SIZE - 1);
+    let start = start - offset;
+    let len = len.checked_add(offset).and_then(page_align).ok_or(ENOMEM)?;
+    let end = start.checked_add(len).ok_or(EINVAL)?;
+    let mut mm = mm.lock();
+    let mut at = start;
+    while at < end {
+        let area = mm.areas.lookup(at).ok_or(ENOMEM)?;
+        let to = area.record.end.min(end);
+        mm.areas.split(at);
+        mm.areas.split(to);
+        mm.areas.set_flags(at, to, &change);
+        at = to;
+    }
+    mm.areas.merge_range(start, end);
+    Ok((start, end))
+}
+
+/// `mlockall`.
+pub fn do_mlockall(mm: &MmStruct, flags: u32) -> Result<()> {
+    if flags == 0 || flags & !(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0 || flags == MCL_ONFAULT {
+        return Err(EINVAL);
+    }
+    let mut mm = mm.lock();
+    mm.def_flags = if flags & MCL_FUTURE != 0 { mm.def_flags | vm::LOCKED } else { mm.def_flags & !vm::LOCKED };
+    if flags & MCL_CURRENT != 0 {
+        mm.areas.set_flags(0, TASK_SIZE, |flags| flags | vm::LOCKED);
+        if flags & MCL_ONFAULT == 0 {
+            let starts: alloc::vec::Vec<_> = mm.areas.iter().map(|area| (area.record.start, area.record.end)).collect();
+            starts.into_iter().for_each(|(start, end)| mm.populate(start, end));
+        }
+    }
+    Ok(())
+}
+
+/// `munlockall`.
+pub fn do_munlockall(mm: &MmStruct) {
+    let mut mm = mm.lock();
+    mm.def_flags &= !vm::LOCKED;
+    mm.areas.set_flags(0, TASK_SIZE, |flags| flags & !vm::LOCKED);
+    mm.areas.merge_range(0, TASK_SIZE);
+}

@@ -1,0 +1,99 @@
+//! When nothing is left: somebody is killed.
+
+use super::{PAGE_SIZE, gfp::GFP_HIGHUSER_MOVABLE, mm_struct::MmStruct, vmstat};
+use crate::{
+    pr_info,
+    task::{self, sched},
+};
+
+/// A process that could be killed.
+pub struct Candidate<'a> {
+    /// Its number.
+    pub pid: u32,
+    /// Its name.
+    pub comm: &'a str,
+    /// Its owner.
+    pub uid: u32,
+    /// Its address space.
+    pub mm: &'a MmStruct,
+    /// `SIGKILL` has been sent, or it is exiting.
+    pub dying: bool,
+    /// `oom_score_adj`, −1000 (never) to 1000.
+    pub oom_score_adj: i32,
+}
+
+/// The largest process so far.
+struct Victim {
+    pid: u32,
+    points: i64,
+}
+
+/// `out_of_memory`: kills the process that would free most. While one is on its way out,
+/// nobody else is killed.
+pub fn out_of_memory() {
+    let (mut best, mut dying) = (Victim { pid: 0, points: i64::MIN }, false);
+    let managed = i64::from(super::page_alloc::totals().managed);
+    task::for_each_process(&mut |candidate| {
+        dying |= candidate.dying;
+        if candidate.pid <= 1 || candidate.oom_score_adj <= -1000 {
+            return;
+        }
+        let Some(mm) = candidate.mm.try_lock() else { return };
+        let pages = mm.rss() + mm.pgd.table_bytes() / PAGE_SIZE;
+        let points = i64::from(pages) + i64::from(candidate.oom_score_adj) * managed / 1000;
+        if points > best.points {
+            best = Victim { pid: candidate.pid, points };
+        }
+    });
+    if dying {
+        sched::schedule();
+        return;
+    }
+    if best.points == i64::MIN {
+        crate::lib::panic::end(format_args!("System is deadlocked on memory"));
+    }
+    let (_, invoker) = task::pid_and_comm();
+    let gfp = GFP_HIGHUSER_MOVABLE.bits();
+    pr_info!("{invoker} invoked oom-killer: gfp_mask={gfp:#x}(GFP_HIGHUSER_MOVABLE), order=0, oom_score_adj=0");
+    task::for_each_process(&mut |candidate| {
+        if candidate.pid == best.pid {
+            report(&candidate);
+        }
+    });
+    vmstat::count(vmstat::Item::oom_kill);
+    task::kill_process(best.pid);
+}
+
+fn report(victim: &Candidate) {
+    let r = victim.mm.snapshot();
+    let kb = |pages: u32| pages * (PAGE_SIZE / 1024);
+    pr_info!(
+        "Out of memory: Killed process {} ({}) total-vm:{}kB, anon-rss:{}kB, file-rss:{}kB, shmem-rss:{}kB, UID:{} \
+         pgtables:{}kB oom_score_adj:{}",
+        victim.pid,
+        victim.comm,
+        kb(r.total_vm),
+        kb(r.rss_anon),
+        kb(r.rss_file),
+        kb(r.rss_shmem),
+        victim.uid,
+        r.pgtables_bytes / 1024,
+        victim.oom_score_adj
+    );
+}
+
+/// Tries, and if there is no memory kills somebody, lets others run, and tries again, a few
+/// times. For allocations on behalf of a program outside of page faults.
+pub fn retry<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    for _ in 0..16 {
+        if let Some(value) = attempt() {
+            return Some(value);
+        }
+        out_of_memory();
+        if task::signal::fatal_pending() {
+            return None;
+        }
+        sched::schedule();
+    }
+    None
+}

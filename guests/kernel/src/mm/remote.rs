@@ -1,0 +1,49 @@
+//! Another process's memory: by its areas and a walk of its tables.
+
+use super::{
+    PAGE_SIZE,
+    fault::get_user_page,
+    highmem::kmap_local,
+    mm_struct::MmStruct,
+    page::{pg, put_page},
+};
+use crate::arch::TASK_SIZE;
+
+/// `access_remote_vm`: reads memory of any address space; returns how many bytes were
+/// readable. `force` ignores the area's rights, as `/proc/PID/mem` does.
+pub fn read_remote_vm(mm: &MmStruct, addr: u32, out: &mut [u8], force: bool) -> usize {
+    for_each_page(addr, out.len(), |at, offset, done, len| {
+        let Ok(page) = get_user_page(mm, at, false, force) else { return false };
+        out[done..done + len].copy_from_slice(&kmap_local(page).as_slice()[offset..offset + len]);
+        put_page(page);
+        true
+    })
+}
+
+/// The same for writing; private pages are copied first.
+pub fn write_remote_vm(mm: &MmStruct, addr: u32, data: &[u8], force: bool) -> usize {
+    for_each_page(addr, data.len(), |at, offset, done, len| {
+        let Ok(page) = get_user_page(mm, at, true, force) else { return false };
+        kmap_local(page).as_mut_slice()[offset..offset + len].copy_from_slice(&data[done..done + len]);
+        page.set(pg::DIRTY);
+        put_page(page);
+        true
+    })
+}
+
+fn for_each_page(addr: u32, len: usize, mut visit: impl FnMut(u32, usize, usize, usize) -> bool) -> usize {
+    let mut done = 0;
+    while done < len {
+        let at = match addr.checked_add(done as u32) {
+            Some(at) if at < TASK_SIZE => at,
+            _ => break,
+        };
+        let offset = (at & (PAGE_SIZE - 1)) as usize;
+        let step = (len - done).min(PAGE_SIZE as usize - offset);
+        if !visit(at, offset, done, step) {
+            break;
+        }
+        done += step;
+    }
+    done
+}

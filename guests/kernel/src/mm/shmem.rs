@@ -1,0 +1,91 @@
+//! Memory that is shared without a file of any file system: `MAP_SHARED | MAP_ANONYMOUS`,
+//! System V segments. To the books it is a deleted file on device 0:1.
+
+use alloc::{boxed::Box, string::String, sync::Arc};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use abi::{
+    Ptr32,
+    books::{DentryRecord, FileRecord, InodeRecord},
+};
+
+use super::{
+    filemap::{AddressSpace, Backing},
+    vma::{FileRef, MappedFile},
+};
+
+/// Deleted, and the name is whole.
+const DENTRY_FLAGS: u32 = 3;
+/// Minor number of the kernel's own tmpfs mount.
+const SHM_MINOR: u32 = 1;
+
+static NEXT_INO: AtomicU32 = AtomicU32::new(2);
+
+/// A file that only its mappings keep alive. The records point at each other and at the
+/// name, so it lives in one place.
+pub struct ShmemFile {
+    file: FileRecord,
+    dentry: DentryRecord,
+    inode: InodeRecord,
+    name: String,
+    mapping: Arc<AddressSpace>,
+}
+
+impl ShmemFile {
+    /// A file of `size` bytes. `ino` 0 takes the next number.
+    pub fn new(name: &str, size: u64, ino: u32) -> Arc<Self> {
+        let mapping = Arc::new(AddressSpace::new(Backing::Shmem));
+        mapping.set_size(size);
+        let ino = if ino == 0 { NEXT_INO.fetch_add(1, Relaxed) } else { ino };
+        let mut file = Box::new(ShmemFile {
+            file: FileRecord::default(),
+            dentry: DentryRecord::default(),
+            inode: InodeRecord { ino, major: 0, minor: SHM_MINOR },
+            name: String::from(name),
+            mapping,
+        });
+        let shared: Arc<Self> = {
+            file.dentry = DentryRecord {
+                parent: Ptr32::NULL,
+                name: Ptr32::new(file.name.as_ptr() as u32),
+                name_len: file.name.len() as u32,
+                flags: DENTRY_FLAGS,
+            };
+            Arc::new_cyclic(|this| {
+                let at: *const ShmemFile = this.as_ptr();
+                let field = |offset: usize| at.cast::<u8>().wrapping_add(offset) as u32;
+                file.file = FileRecord {
+                    dentry: Ptr32::new(field(core::mem::offset_of!(ShmemFile, dentry))),
+                    inode: Ptr32::new(field(core::mem::offset_of!(ShmemFile, inode))),
+                };
+                *file
+            })
+        };
+        shared
+    }
+
+    /// The pages.
+    pub fn mapping(&self) -> &Arc<AddressSpace> {
+        &self.mapping
+    }
+}
+
+impl MappedFile for ShmemFile {
+    fn address_space(&self) -> Option<Arc<AddressSpace>> {
+        Some(self.mapping.clone())
+    }
+    fn record(&self) -> Ptr32<FileRecord> {
+        Ptr32::new((&raw const self.file) as u32)
+    }
+    fn readable(&self) -> bool {
+        true
+    }
+    fn writable(&self) -> bool {
+        true
+    }
+}
+
+/// `shmem_zero_setup`: what a shared anonymous mapping of `size` bytes maps.
+pub fn zero_setup(size: u32) -> FileRef {
+    FileRef(ShmemFile::new("/dev/zero", size.into(), 0))
+}

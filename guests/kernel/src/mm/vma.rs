@@ -1,0 +1,130 @@
+//! Areas of an address space, and the files behind them.
+#![allow(unsafe_code)]
+
+use alloc::sync::Arc;
+use core::{
+    ops::{Deref, DerefMut},
+    ptr::NonNull,
+};
+
+use abi::{
+    Ptr32,
+    books::{FileRecord, vm},
+    errno::Result,
+};
+use mm::vma::{AreaFile, AreaPtr};
+
+use super::{
+    filemap::AddressSpace,
+    gfp::GFP_KERNEL,
+    pgtable::{RIGHTS_NONE, rights},
+    slab::{CacheRef, kmem_cache_of},
+};
+use crate::sync::Once;
+
+/// What a mapping needs of an open file.
+pub trait MappedFile: Send + Sync {
+    /// The file's pages; `None` if its type cannot be mapped (ENODEV).
+    fn address_space(&self) -> Option<Arc<AddressSpace>>;
+    /// The record that the host follows to the file's name.
+    fn record(&self) -> Ptr32<FileRecord>;
+    /// Opened for reading.
+    fn readable(&self) -> bool;
+    /// Opened for writing.
+    fn writable(&self) -> bool;
+    /// The file system allows execution.
+    fn may_exec(&self) -> bool {
+        true
+    }
+    /// `/dev/zero`: a private mapping is anonymous memory, a shared one shared memory.
+    fn is_zero_device(&self) -> bool {
+        false
+    }
+    /// The last look before an area with these flags comes to be.
+    fn mmap(&self, _vm_flags: u32) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A file that an area keeps open.
+#[derive(Clone)]
+pub struct FileRef(pub Arc<dyn MappedFile>);
+
+impl AreaFile for FileRef {
+    fn same(&self, other: &Self) -> bool {
+        core::ptr::addr_eq(Arc::as_ptr(&self.0), Arc::as_ptr(&other.0))
+    }
+}
+
+impl Deref for FileRef {
+    type Target = dyn MappedFile;
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+/// `vm_area_struct`.
+pub type VmArea = mm::vma::VmArea<FileRef>;
+
+/// The rights bits of a fresh page-table entry of an area: never writable in a private
+/// area, whose first write makes a copy.
+pub fn vm_page_prot(flags: u32) -> u32 {
+    match flags {
+        f if f & (vm::READ | vm::WRITE | vm::EXEC) == 0 => RIGHTS_NONE,
+        f => rights(f & vm::SHARED != 0 && f & vm::WRITE != 0),
+    }
+}
+
+/// Whether a write makes a private copy.
+pub fn is_cow_mapping(flags: u32) -> bool {
+    flags & (vm::SHARED | vm::MAYWRITE) == vm::MAYWRITE
+}
+
+static VM_AREA_CACHEP: Once<CacheRef> = Once::new();
+
+/// Makes the cache of areas.
+pub fn init() {
+    VM_AREA_CACHEP.set(kmem_cache_of::<VmArea>("vm_area_struct"));
+}
+
+/// An area in the cache `vm_area_struct`.
+pub struct VmaBox(NonNull<VmArea>);
+
+// SAFETY: the box owns its area, as `Box` would.
+unsafe impl Send for VmaBox {}
+
+impl AreaPtr for VmaBox {
+    type File = FileRef;
+    fn new(area: VmArea) -> Self {
+        let at = VM_AREA_CACHEP.get().alloc(GFP_KERNEL).cast::<VmArea>();
+        let at = NonNull::new(at).expect("the reserve below the min mark holds an area");
+        // SAFETY: a fresh object of the right size.
+        unsafe { at.write(area) };
+        VmaBox(at)
+    }
+}
+
+impl Deref for VmaBox {
+    type Target = VmArea;
+    fn deref(&self) -> &VmArea {
+        // SAFETY: ours, and initialised.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl DerefMut for VmaBox {
+    fn deref_mut(&mut self) -> &mut VmArea {
+        // SAFETY: ours, and initialised.
+        unsafe { self.0.as_mut() }
+    }
+}
+
+impl Drop for VmaBox {
+    fn drop(&mut self) {
+        // SAFETY: ours; nobody uses it afterwards.
+        unsafe {
+            self.0.drop_in_place();
+            VM_AREA_CACHEP.get().free(self.0.as_ptr().cast());
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! The areas of an address space: a balanced tree by address, whose records are also
+//! linked in ascending order for the host.
+
+use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
+use core::ops::{Bound, DerefMut};
+
+use abi::{
+    Ptr32,
+    books::{VmaRecord, vm},
+};
+
+const PAGE_SHIFT: u32 = 12;
+
+/// Unmapped addresses kept below an area that grows down (256 pages).
+pub const STACK_GUARD_GAP: u32 = 256 << PAGE_SHIFT;
+
+/// Flags whose areas are never joined with others.
+const VM_SPECIAL: u32 = vm::IO | vm::DONTEXPAND | vm::PFNMAP;
+
+/// The file behind an area.
+pub trait AreaFile: Clone {
+    /// Whether both are the same open file.
+    fn same(&self, other: &Self) -> bool;
+}
+
+/// `vm_area_struct`.
+#[derive(Clone, Debug)]
+#[repr(C)]
+pub struct VmArea<F> {
+    /// Range, flags, offset; what the host reads.
+    pub record: VmaRecord,
+    /// What is mapped; `None` for anonymous memory.
+    pub file: Option<F>,
+    /// Some page of the area may be anonymous (`anon_vma` is set).
+    pub anon: bool,
+}
+
+impl<F> VmArea<F> {
+    /// Bytes.
+    pub fn len(&self) -> u32 {
+        self.record.end - self.record.start
+    }
+
+    /// An area has at least a page.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Pages.
+    pub fn pages(&self) -> u32 {
+        self.len() >> PAGE_SHIFT
+    }
+
+    /// Whether all of `flags` are set.
+    pub fn is(&self, flags: u32) -> bool {
+        self.record.flags & flags == flags
+    }
+
+    /// Offset in the file of the page at `addr`, in pages.
+    pub fn pgoff(&self, addr: u32) -> u32 {
+        self.record.pgoff.wrapping_add((addr - self.record.start) >> PAGE_SHIFT)
+    }
+
+    /// First address that others must keep clear of (`vm_start_gap`).
+    pub fn start_gap(&self) -> u32 {
+        if self.is(vm::GROWSDOWN) { self.record.start.saturating_sub(STACK_GUARD_GAP) } else { self.record.start }
+    }
+}
+
+/// A pointer that owns an area and never moves it.
+pub trait AreaPtr: DerefMut<Target = VmArea<Self::File>> {
+    /// The file behind the area.
+    type File: AreaFile;
+    /// Puts an area into memory.
+    fn new(area: VmArea<Self::File>) -> Self;
+}
+
+impl<F: AreaFile> AreaPtr for Box<VmArea<F>> {
+    type File = F;
+    fn new(area: VmArea<F>) -> Self {
+        Box::new(area)
+    }
+}
+
+/// All areas of an address space.
+#[derive(Debug)]
+pub struct VmaTree<P> {
+    areas: BTreeMap<u32, P>,
+}
+
+impl<P: AreaPtr> Default for VmaTree<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<P: AreaPtr> VmaTree<P> {
+    /// No area.
+    pub const fn new() -> Self {
+        VmaTree { areas: BTreeMap::new() }
+    }
+
+    /// Number of areas.
+    pub fn len(&self) -> usize {
+        self.areas.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.areas.is_empty()
+    }
+
+    /// The first record of the list.
+    pub fn head(&self) -> Ptr32<VmaRecord> {
+        self.areas.values().next().map_or(Ptr32::NULL, record_ptr)
+    }
+
+    /// All areas, ascending.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &VmArea<P::File>> {
+        self.areas.values().map(|p| &**p)
+    }
+
+    /// `find_vma`: the first area that ends above `addr`; it may begin above it, too.
+    pub fn find(&self, addr: u32) -> Option<&VmArea<P::File>> {
+        match self.areas.range(..=addr).next_back() {
+            Some((_, area)) if area.record.end > addr => Some(area),
+            _ => self.areas.range(addr..).next().map(|(_, area)| &**area),
+        }
+    }
+
+    /// As [`Self::find`], to change what is neither range nor order.
+    pub fn find_mut(&mut self, addr: u32) -> Option<&mut VmArea<P::File>> {
+        let start = self.find(addr)?.record.start;
+        self.areas.get_mut(&start).map(|p| &mut **p)
+    }
+
+    /// The area that holds `addr`.
+    pub fn lookup(&self, addr: u32) -> Option<&VmArea<P::File>> {
+        self.find(addr).filter(|area| area.record.start <= addr)
+    }
+
+    /// The last area that begins below `addr`.
+    pub fn prev(&self, addr: u32) -> Option<&VmArea<P::File>> {
+        self.areas.range(..addr).next_back().map(|(_, area)| &**area)
+    }
+
+    /// Whether an area touches the range.
+    pub fn intersects(&self, start: u32, end: u32) -> bool {
+        self.find(start).is_some_and(|area| area.record.start < end)
+    }
+
+    /// The areas that touch a range, ascending.
+    pub fn range(&self, start: u32, end: u32) -> impl Iterator<Item = &VmArea<P::File>> {
+        let first = self.find(start).map_or(end, |area| area.record.start.min(end));
+        self.areas.range(first..end).map(|(_, area)| &**area)
+    }
+
+    /// Adds an area where none is.
+    pub fn insert(&mut self, area: P) {
+        let start = area.record.start;
+        debug_assert!(!self.intersects(start, area.record.end), "areas must not overlap");
+        let this = record_ptr(&area);
+        self.areas.insert(start, area);
+        self.link_before(start, this);
+        let next = self.next_ptr(start);
+        if let Some(area) = self.areas.get_mut(&start) {
+            area.record.next = next;
+        }
+    }
+
+    /// Takes out the area that begins at `start`.
+    pub fn remove(&mut self, start: u32) -> Option<P> {
+        let mut area = self.areas.remove(&start)?;
+        self.link_before(start, area.record.next);
+        area.record.next = Ptr32::NULL;
+        Some(area)
+    }
+
+    fn next_ptr(&self, start: u32) -> Ptr32<VmaRecord> {
+        self.areas.range((Bound::Excluded(start), Bound::Unbounded)).next().map_or(Ptr32::NULL, |(_, p)| record_ptr(p))
+    }
+
+    fn link_before(&mut self, start: u32, next: Ptr32<VmaRecord>) {
+        if let Some((_, prev)) = self.areas.range_mut(..start).next_back() {
+            prev.record.next = next;
+        }
+    }
+
+    /// `split_vma`: if an area reaches across `addr`, makes two of it that meet there.
+    pub fn split(&mut self, addr: u32) {
+        let Some(area) = self.lookup(addr).filter(|area| area.record.start < addr) else { return };
+        let start = area.record.start;
+        let mut upper = area.clone();
+        upper.record.pgoff = area.pgoff(addr);
+        upper.record.start = addr;
+        if let Some(lower) = self.areas.get_mut(&start) {
+            lower.record.end = addr;
+        }
+        self.insert(P::new(upper));
+    }
+
+    /// Takes out everything in a range, splitting what reaches across its ends.
+    pub fn take(&mut self, start: u32, end: u32) -> Vec<P> {
+        self.split(start);
+        self.split(end);
+        let starts: Vec<u32> = self.range(start, end).map(|area| area.record.start).collect();
+        starts.into_iter().filter_map(|at| self.remove(at)).collect()
+    }
+
+    /// Moves the borders of the area that begins at `start`. The new range must be free.
+    pub fn resize(&mut self, start: u32, new_start: u32, new_end: u32) {
+        let Some(mut area) = self.remove(start) else { return };
+        let moved = (i64::from(new_start) - i64::from(start)) >> PAGE_SHIFT;
+        area.record.pgoff = area.record.pgoff.wrapping_add(moved as u32);
+        (area.record.start, area.record.end) = (new_start, new_end);
+        self.insert(area);
+    }
+
+    /// Changes the flags of all areas inside a range, which must begin and end at borders.
+    pub fn set_flags(&mut self, start: u32, end: u32, change: impl Fn(u32) -> u32) {
+        for (_, area) in self.areas.range_mut(start..end) {
+            area.record.flags = change(area.record.flags);
+        }
+    }
+
+    /// Joins the two areas that meet at `addr`, if nothing tells them apart.
+    pub fn merge(&mut self, addr: u32) -> bool {
+        let (Some(lower), Some(upper)) = (self.prev(addr), self.areas.get(&addr)) else { return false };
+        if lower.record.end != addr || !can_merge(lower, upper) {
+            return false;
+        }
+        let (start, end, anon) = (lower.record.start, upper.record.end, upper.anon);
+        self.remove(addr);
+        if let Some(lower) = self.areas.get_mut(&start) {
+            lower.record.end = end;
+            lower.anon |= anon;
+        }
+        true
+    }
+
+    /// Joins what can be joined at every border from `start` to `end`, both included.
+    pub fn merge_range(&mut self, start: u32, end: u32) {
+        let borders: Vec<u32> = self.areas.range(start..=end).map(|(&at, _)| at).collect();
+        for at in borders {
+            self.merge(at);
+        }
+    }
+
+    /// The highest place for `len` bytes in `low..high`.
+    pub fn unmapped_topdown(&self, len: u32, low: u32, high: u32) -> Option<u32> {
+        let fits = |from: u32, to: u32| to.checked_sub(from.max(low)).is_some_and(|gap| gap >= len);
+        let mut gap_end = high;
+        for area in self.areas.range(..high).rev().map(|(_, area)| area) {
+            if fits(area.record.end, gap_end) {
+                return Some(gap_end - len);
+            }
+            gap_end = gap_end.min(area.start_gap());
+            if gap_end < low {
+                return None;
+            }
+        }
+        fits(low, gap_end).then(|| gap_end - len)
+    }
+
+    /// The lowest place for `len` bytes in `low..high`.
+    pub fn unmapped_bottomup(&self, len: u32, low: u32, high: u32) -> Option<u32> {
+        let fits = |from: u32, to: u32| to.checked_sub(from).is_some_and(|gap| gap >= len);
+        let mut gap_start = low;
+        for area in self.range(low, high) {
+            if fits(gap_start, area.start_gap().min(high)) {
+                return Some(gap_start);
+            }
+            gap_start = gap_start.max(area.record.end);
+        }
+        fits(gap_start, high).then_some(gap_start)
+    }
+}
+
+fn record_ptr<P: AreaPtr>(area: &P) -> Ptr32<VmaRecord> {
+    Ptr32::new((&raw const area.record).addr() as u32)
+}
+
+fn can_merge<F: AreaFile>(lower: &VmArea<F>, upper: &VmArea<F>) -> bool {
+    let same_file = match (&lower.file, &upper.file) {
+        (None, None) => true,
+        (Some(a), Some(b)) => a.same(b),
+        _ => false,
+    };
+    lower.record.flags == upper.record.flags
+        && lower.record.flags & VM_SPECIAL == 0
+        && same_file
+        && lower.pgoff(lower.record.end) == upper.record.pgoff
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use proptest::prelude::*;
+    use std::{format, string::String, vec};
+
+    use super::*;
+
+    impl AreaFile for u32 {
+        fn same(&self, other: &Self) -> bool {
+            self == other
+        }
+    }
+
+    type Tree = VmaTree<Box<VmArea<u32>>>;
+    const P: u32 = 4096;
+
+    fn area(start: u32, end: u32, flags: u32, file: Option<(u32, u32)>) -> Box<VmArea<u32>> {
+        let pgoff = file.map_or(start, |(_, off)| off);
+        let record = VmaRecord { start: start * P, end: end * P, flags, pgoff, ..Default::default() };
+        Box::new(VmArea { record, file: file.map(|f| f.0), anon: false })
+    }
+
+    fn show(tree: &Tree) -> Vec<(u32, u32, u32)> {
+        tree.iter().map(|a| (a.record.start / P, a.record.end / P, a.record.flags)).collect()
+    }
+
+    /// As mmap with MAP_FIXED does it.
+    fn map(tree: &mut Tree, new: Box<VmArea<u32>>) {
+        let (start, end) = (new.record.start, new.record.end);
+        tree.take(start, end);
+        tree.insert(new);
+        tree.merge(start);
+        tree.merge(end);
+    }
+
+    #[test]
+    fn neighbours_with_equal_flags_become_one_and_protect_splits_them() {
+        let mut tree = Tree::new();
+        map(&mut tree, area(10, 13, 3, None));
+        map(&mut tree, area(11, 12, 1, None));
+        assert_eq!(show(&tree), [(10, 11, 3), (11, 12, 1), (12, 13, 3)]);
+        map(&mut tree, area(11, 12, 3, None));
+        assert_eq!(show(&tree), [(10, 13, 3)]);
+    }
+
+    #[test]
+    fn file_areas_join_only_where_file_and_offset_go_on() {
+        let mut tree = Tree::new();
+        map(&mut tree, area(10, 12, 1, Some((7, 0))));
+        map(&mut tree, area(12, 13, 1, Some((7, 2))));
+        map(&mut tree, area(13, 14, 1, Some((7, 9))));
+        map(&mut tree, area(14, 15, 1, Some((8, 10))));
+        assert_eq!(show(&tree), [(10, 13, 1), (13, 14, 1), (14, 15, 1)]);
+    }
+
+    #[test]
+    fn a_split_file_area_keeps_its_offsets() {
+        let mut tree = Tree::new();
+        tree.insert(area(10, 20, 1, Some((7, 100))));
+        tree.take(13 * P, 15 * P);
+        let offsets: Vec<_> = tree.iter().map(|a| (a.record.start / P, a.record.pgoff)).collect();
+        assert_eq!(offsets, [(10, 100), (15, 105)]);
+    }
+
+    #[test]
+    fn the_guard_gap_of_a_growing_area_is_not_given_away() {
+        let mut tree = Tree::new();
+        tree.insert(area(0x1000, 0x1010, 3 | vm::GROWSDOWN, None));
+        tree.insert(area(0x800, 0x900, 3, None));
+        assert_eq!(tree.unmapped_topdown(P, 0x10 * P, 0x1010 * P), Some((0x1000 - 257) * P));
+        assert_eq!(tree.unmapped_topdown(0x700 * P, 0x10 * P, 0x1010 * P), Some(0x100 * P));
+        assert_eq!(tree.unmapped_topdown(0x7f1 * P, 0x10 * P, 0x1010 * P), None);
+        assert_eq!(tree.unmapped_bottomup(0x601 * P, 0x400 * P, 0x2000 * P), Some(0x1010 * P));
+    }
+
+    proptest! {
+        #[test]
+        fn a_tree_agrees_with_a_page_by_page_model(
+            ops in proptest::collection::vec((0u32..60, 1u32..12, 0u32..4), 1..60)
+        ) {
+            let (mut tree, mut model) = (Tree::new(), vec![None; 80]);
+            for (start, len, flags) in ops {
+                let end = start + len;
+                if flags == 0 {
+                    tree.take(start * P, end * P);
+                } else {
+                    map(&mut tree, area(start, end, flags, None));
+                }
+                for page in start..end {
+                    model[page as usize] = (flags != 0).then_some(flags);
+                }
+                let mut expected: Vec<(u32, u32, u32)> = Vec::new();
+                for (page, flags) in model.iter().enumerate().filter_map(|(p, f)| f.map(|f| (p as u32, f))) {
+                    match expected.last_mut() {
+                        Some(last) if last.1 == page && last.2 == flags => last.1 = page + 1,
+                        _ => expected.push((page, page + 1, flags)),
+                    }
+                }
+                prop_assert_eq!(show(&tree), expected);
+                let chained = chain(&tree);
+                prop_assert!(chained.is_empty(), "{}", chained);
+            }
+        }
+    }
+
+    /// What is wrong with the list of records, if anything.
+    fn chain(tree: &Tree) -> String {
+        let areas: Vec<_> = tree.areas.values().collect();
+        let mut expected = tree.head();
+        for area in areas {
+            if record_ptr(area) != expected {
+                return format!("{:?} is out of the list", area.record);
+            }
+            expected = area.record.next;
+        }
+        if expected.is_null() { String::new() } else { String::from("the list goes on after the last area") }
+    }
+}

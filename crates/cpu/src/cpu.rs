@@ -35,8 +35,8 @@ pub(crate) struct RunContext {
     /// How many of the instructions that the block has taken are not complete, the current
     /// one included; set before a slow function is called, 0 outside blocks.
     pub ahead: u32,
-    /// What of the mode the running code was translated for.
-    pub mode: u32,
+    /// What of the mode the running code was translated for, in the upper half.
+    pub mode_key: u64,
     /// Where indirect branches look for their target first.
     pub targets: *const Target,
     /// The exit through which the last block was left, if it can be linked.
@@ -119,7 +119,7 @@ impl Cpu {
             write: null(),
             lazy: LazyFlags::default(),
             ahead: 0,
-            mode: 0,
+            mode_key: 0,
             targets: null(),
             exit_op: null(),
             next: null(),

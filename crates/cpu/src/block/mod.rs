@@ -8,6 +8,8 @@
 
 mod cache;
 mod link;
+mod live;
+mod lower;
 mod op;
 mod translate;
 
@@ -18,7 +20,7 @@ use iced_x86::Instruction;
 use crate::slow::Slow;
 
 pub(crate) use cache::Cache;
-pub(crate) use link::Target;
+pub(crate) use link::{Target, Targets};
 pub(crate) use op::{Handler, Op};
 pub(crate) use translate::translate;
 
@@ -51,6 +53,9 @@ pub(crate) struct Insn {
     pub slow: Slow,
 }
 
+/// The operations of a block that is being made.
+struct Operations(Vec<Op>);
+
 /// A translated block. Its operations stay where they are until it dies.
 pub(crate) struct Block {
     pub key: Key,
@@ -75,12 +80,19 @@ impl Block {
     /// another page to be right, or 0.
     pub(crate) const HEAD: usize = 1;
 
-    /// A block made of `ops`, whose first two are the page's expectation and the head.
-    fn new(key: Key, len: u32, second: Option<u32>, linkable: bool, insns: Vec<Insn>, mut ops: Vec<Op>) -> Box<Self> {
+    /// A block made of `ops`, whose first two are the page's expectation and the head. An operation
+    /// whose `link` leads to an exit of the block has the distance to it in `link`'s place.
+    fn new(key: Key, len: u32, second: Option<u32>, linkable: bool, insns: Vec<Insn>, ops: Operations) -> Box<Self> {
+        let mut ops = ops.0.into_boxed_slice();
+        let first = ops.as_mut_ptr();
         for (place, op) in ops.iter_mut().enumerate() {
             op.pos = place as u16;
+            let distance = op.link.addr();
+            if place > Self::HEAD && distance != 0 {
+                op.link = first.wrapping_add(place + distance);
+            }
         }
-        let ops = NonNull::from(Box::leak(ops.into_boxed_slice()));
+        let ops = NonNull::from(Box::leak(ops));
         let insns = insns.into_boxed_slice();
         let mut block =
             Box::new(Block { key, len, second, linkable, insns, ops, incoming: Vec::new(), outgoing: Vec::new() });

@@ -4,7 +4,10 @@ use iced_x86::{Decoder, DecoderError, DecoderOptions, FlowControl, Instruction};
 use memory::line_mask;
 use x86::{LinearAddr, PhysAddr};
 
-use super::{Block, Insn, Key, Op};
+use super::{
+    Block, Insn, Key, Op, Operations, live,
+    lower::{self, WayOut},
+};
 use crate::{
     Cpu, Exception,
     engine::mode::{self, Mode},
@@ -98,7 +101,7 @@ fn note_code(cpu: &mut Cpu, key: Key, len: u32, second: Option<u32>) {
 }
 
 /// The operations: what is expected of the page, the head, one or more an instruction, the exits.
-fn operations(cpu: &mut Cpu, key: Key, mode: Mode, insns: &[Insn], len: u32) -> Vec<Op> {
+fn operations(cpu: &mut Cpu, key: Key, mode: Mode, insns: &[Insn], len: u32) -> Operations {
     let expectation = match mode.has(mode::FLAT_CS) && !mode.has(mode::GUARDED_FETCH) {
         true => (cpu.mem().host_base() as u64)
             .wrapping_add(u64::from(key.phys & !0xfff))
@@ -109,10 +112,45 @@ fn operations(cpu: &mut Cpu, key: Key, mode: Mode, insns: &[Insn], len: u32) -> 
         Op { link: std::ptr::without_provenance(expectation as usize), ..Op::new(hot::EXIT) },
         Op { imm: insns.len() as u32, disp: key.eip, ..Op::new(hot::HEAD) },
     ];
-    for index in 0..insns.len() {
-        ops.push(Op { insn: index as u8, ..Op::new(hot::SLOW) });
+    let after = key.eip.wrapping_add(len);
+    let last = insns.len() - 1;
+    let live = live::after_each(insns, mode);
+    let fused = last.checked_sub(1).and_then(|n| Some((n, lower::fused(&insns[n].insn, &insns[last].insn, mode)?)));
+    for (index, Insn { insn, .. }) in insns.iter().enumerate() {
+        if let Some((n, op)) = fused
+            && n == index
+        {
+            ops.push(Op { insn: index as u8, ..op });
+            continue;
+        }
+        let flags = live[index];
+        let op = lower::simple(insn, mode, flags).unwrap_or(Op::new(hot::SLOW));
+        ops.push(Op { insn: index as u8, ..op });
     }
-    let last = insns.len() as u8 - 1;
-    ops.push(Op { imm: key.eip.wrapping_add(len), insn: last, ..Op::new(hot::EXIT) });
-    ops
+    let exit = |eip, patched| Op { imm: eip, src: patched, insn: last as u8, ..Op::new(hot::EXIT) };
+    // Where a way out belongs to an operation before it, that operation's link leads there.
+    match lower::way_out(&insns[last].insn, mode) {
+        WayOut::Unknown => {}
+        WayOut::Next => ops.push(exit(after, 0)),
+        WayOut::Jump { target } => {
+            ops.pop();
+            ops.push(exit(target, 0));
+        }
+        WayOut::Call { target } => {
+            link_to(&mut ops, 1);
+            ops.push(exit(target, 1));
+        }
+        WayOut::Branch { target } => {
+            link_to(&mut ops, 2);
+            ops.extend([exit(after, 0), exit(target, 2)]);
+        }
+    }
+    Operations(ops)
+}
+
+/// Lets the last operation's link lead to the one `distance` further on.
+fn link_to(ops: &mut [Op], distance: usize) {
+    if let Some(op) = ops.last_mut() {
+        op.link = std::ptr::without_provenance(distance);
+    }
 }

@@ -138,7 +138,7 @@ impl Engine {
         cpu.run.leave = Leave::Next;
         cpu.run.exit_op = std::ptr::null();
         cpu.run.targets = self.cache.targets();
-        cpu.run.mode = mode.0;
+        cpu.run.mode_key = u64::from(mode.0) << 32;
         let (left, eip) = (cpu.run.left, cpu.state.eip);
         hot::enter(cpu, block);
 

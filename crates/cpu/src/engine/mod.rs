@@ -1,5 +1,7 @@
 //! The engine: dispatch, budget, breakpoints, block cache.
 
+#[cfg(test)]
+mod agree;
 mod debug;
 mod dispatch;
 pub(crate) mod mode;

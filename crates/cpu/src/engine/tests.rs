@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Counts ECX down and EAX up.
-fn countdown(asm: &mut CodeAssembler) -> Result<(), iced_x86::IcedError> {
+fn countdown(asm: &mut CodeAssembler) -> Result<(), IcedError> {
     let mut again = asm.create_label();
     asm.mov(ecx, 1000)?;
     asm.set_label(&mut again)?;

@@ -59,6 +59,11 @@ impl SegmentRegister {
         self.rights & Self::UNUSABLE != 0
     }
 
+    /// A data segment, writable, expand-up, of 4 GiB from its base: no access through it needs a check.
+    pub(crate) const fn unlimited(&self) -> bool {
+        self.limit == !0 && self.rights & (Self::UNUSABLE | 0x9e) == 0x92
+    }
+
     /// Base 0, limit 4 GiB − 1, expand-up, usable, readable, and writable unless code: no
     /// access through it needs a check.
     pub const fn flat(self) -> bool {

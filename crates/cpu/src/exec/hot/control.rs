@@ -16,7 +16,7 @@ pub(crate) const JUMP_DIRECT: Handler = jump_direct;
 pub(crate) const JUMP_CHECKED: Handler = jump_checked;
 
 handlers! {
-    fn head(cpu, op) {
+    fn head<>(cpu, op) {
         let left = (*cpu).run.left - i64::from((*op).imm);
         if left < 0 {
             (*cpu).state.eip = (*op).disp;
@@ -26,16 +26,16 @@ handlers! {
         go(cpu, op.add(1))
     }
 
-    fn exit(cpu, op) {
+    fn exit<>(cpu, op) {
         (*cpu).state.eip = (*op).imm;
         (*cpu).run.exit_op = op;
     }
 
-    fn jump_direct(cpu, op) {
+    fn jump_direct<>(cpu, op) {
         go(cpu, (*op).link)
     }
 
-    fn jump_checked(cpu, op) {
+    fn jump_checked<>(cpu, op) {
         let head = (*op).link;
         let expected = (*head.sub(1)).link.addr() as u64;
         if *(*cpu).run.read.add(((*op).imm >> 12) as usize) == expected {

@@ -7,8 +7,14 @@
 
 #![allow(unsafe_code)]
 
+mod access;
+pub(crate) mod alu;
+pub(crate) mod branch;
 mod control;
+pub(crate) mod data;
+pub(crate) mod shift;
 mod slow;
+pub(crate) mod stack;
 
 use crate::{
     Cpu,
@@ -18,19 +24,29 @@ use crate::{
 pub(crate) use control::{EXIT, HEAD, JUMP_CHECKED, JUMP_DIRECT};
 pub(crate) use slow::SLOW;
 
-/// Defines handlers with the calling convention of the host.
+use slow::settle;
+
+/// Defines handlers with the calling convention of the host. A type parameter stands in
+/// brackets, constant parameters in angle brackets.
 macro_rules! handlers {
-    ($($(#[$attr:meta])* fn $name:ident $(<$(const $param:ident: $t:ty),*>)? ($cpu:ident, $op:ident) $body:block)*) => {$(
+    ($($(#[$attr:meta])* fn $name:ident $([$W:ident: $bound:ident])? <$(const $param:ident: $t:ty),*>
+       ($cpu:ident, $op:ident) $body:block)*) => {$(
         $(#[$attr])*
         #[cfg(target_arch = "x86_64")]
-        pub(crate) unsafe extern "sysv64-unwind" fn $name$(<$(const $param: $t),*>)?($cpu: *mut Cpu, $op: *const Op) {
+        pub(crate) unsafe extern "sysv64-unwind" fn $name<$($W: $bound,)? $(const $param: $t),*>(
+            $cpu: *mut Cpu,
+            $op: *const Op,
+        ) {
             // SAFETY: `$cpu` is the CPU of the running `Engine::run`, `$op` an operation of a live block
             // that was made for this handler: `enter` and `go` are the only callers.
             unsafe { $body }
         }
         $(#[$attr])*
         #[cfg(not(target_arch = "x86_64"))]
-        pub(crate) unsafe extern "C-unwind" fn $name$(<$(const $param: $t),*>)?($cpu: *mut Cpu, $op: *const Op) {
+        pub(crate) unsafe extern "C-unwind" fn $name<$($W: $bound,)? $(const $param: $t),*>(
+            $cpu: *mut Cpu,
+            $op: *const Op,
+        ) {
             // SAFETY: as above.
             unsafe { $body }
         }

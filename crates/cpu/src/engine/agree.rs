@@ -1,0 +1,220 @@
+//! Blocks and single steps give the same state, on random programs.
+
+use x86::PhysAddr;
+
+use crate::{Gpr, testing::Lab};
+
+/// A small generator of reproducible numbers (xorshift64*).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u32 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
+    }
+
+    fn below(&mut self, n: u32) -> u32 {
+        self.next() % n
+    }
+
+    fn pick(&mut self, from: &[u8]) -> u8 {
+        from[self.below(from.len() as u32) as usize]
+    }
+
+    /// Values that are likely to meet carries, signs and zeroes.
+    fn value(&mut self) -> u32 {
+        match self.below(6) {
+            0 => self.below(4),
+            1 => !self.below(4),
+            2 => 0x7fff_fffe + self.below(4),
+            3 => [0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000][self.below(6) as usize],
+            _ => self.next(),
+        }
+    }
+}
+
+/// A ModRM byte and what follows: a register, or memory that lies in RAM most of the time.
+fn modrm(r: &mut Random, out: &mut Vec<u8>) {
+    let reg = r.below(8) as u8;
+    modrm_with(r, out, reg);
+}
+
+fn modrm_with(r: &mut Random, out: &mut Vec<u8>, reg: u8) {
+    let reg = reg << 3;
+    match r.below(8) {
+        0..=3 => out.push(0xc0 | reg | r.below(8) as u8),
+        4 => {
+            // A fixed place, at times at the end of a page.
+            out.push(reg | 5);
+            let place = if r.below(4) == 0 { 0x4ffd + r.below(3) } else { 0x4000 + r.below(64) };
+            out.extend(place.to_le_bytes());
+        }
+        5 => {
+            out.push(0x40 | reg | 3); // [ebx + disp8]; EBX begins in RAM
+            out.push(r.below(128) as u8);
+        }
+        6 => {
+            out.extend([0x44 | reg, 0x24]); // [esp + disp8]
+            out.push(r.below(64) as u8);
+        }
+        _ => {
+            out.extend([0x84 | reg, (r.below(4) as u8) << 6 | 0x0b]); // [ebx + ecx * scale + disp32]
+            out.extend(r.below(0x1000).to_le_bytes());
+        }
+    }
+}
+
+/// One random instruction.
+fn instruction(r: &mut Random, out: &mut Vec<u8>) {
+    let prefix = r.below(12) == 0;
+    match r.below(26) {
+        0..=5 => {
+            if prefix {
+                out.push(0x66);
+            }
+            out.push((r.below(8) as u8) << 3 | r.pick(&[0, 1, 2, 3]));
+            modrm(r, out);
+        }
+        6..=7 => {
+            out.push(0x83);
+            modrm(r, out);
+            out.push(r.value() as u8);
+        }
+        8 => {
+            out.push(0x81);
+            modrm(r, out);
+            out.extend(r.value().to_le_bytes());
+        }
+        9 => {
+            out.push(0x80);
+            modrm(r, out);
+            out.push(r.value() as u8);
+        }
+        10 => {
+            out.push(r.pick(&[0x88, 0x89, 0x8a, 0x8b, 0x84, 0x85, 0x86, 0x87]));
+            modrm(r, out);
+        }
+        11 => {
+            out.push(0xb8 | r.pick(&[0, 1, 2, 6, 7, 5]));
+            out.extend(r.value().to_le_bytes());
+        }
+        12 => out.push(0x40 | r.pick(&[0, 1, 2, 6, 7, 8, 9, 10, 14, 15])),
+        13..=14 => {
+            out.push(r.pick(&[0xc0, 0xc1, 0xc1]));
+            let which = r.below(8) as u8;
+            modrm_with(r, out, which);
+            out.push(r.below(34) as u8);
+        }
+        15 => {
+            out.push(r.pick(&[0xd0, 0xd1, 0xd2, 0xd3, 0xd3]));
+            let which = r.below(8) as u8;
+            modrm_with(r, out, which);
+        }
+        16 => {
+            out.extend([0x0f, 0x90 | r.below(16) as u8]);
+            modrm(r, out);
+        }
+        17 => {
+            out.extend([0x0f, 0x40 | r.below(16) as u8]);
+            modrm(r, out);
+        }
+        18 => {
+            out.extend([0x0f, r.pick(&[0xb6, 0xb7, 0xbe, 0xbf, 0xaf, 0xbc, 0xbd, 0xa3, 0xab, 0xc1, 0xb1])]);
+            modrm(r, out);
+        }
+        19 => {
+            out.extend([0x0f, r.pick(&[0xa4, 0xac])]);
+            modrm(r, out);
+            out.push(r.below(33) as u8);
+        }
+        20 => out.push(r.pick(&[0x50, 0x51, 0x52, 0x58, 0x59, 0x5a, 0x98, 0x99, 0x9f, 0xf5, 0xf8, 0xf9, 0x90])),
+        21 => {
+            out.push(r.pick(&[0xf6, 0xf7]));
+            let which = r.pick(&[2, 3, 4, 5]);
+            modrm_with(r, out, which);
+        }
+        22 => {
+            out.push(0x69);
+            modrm(r, out);
+            out.extend(r.value().to_le_bytes());
+        }
+        23 => {
+            out.push(r.pick(&[0x8d, 0xff]));
+            let which = if out.last() == Some(&0xff) { r.below(2) as u8 } else { r.pick(&[0, 1, 2, 6, 7]) };
+            let at = out.len();
+            modrm_with(r, out, which);
+            if out[at - 1] == 0x8d && out[at] >= 0xc0 {
+                out.truncate(at - 1); // LEA of a register is no instruction
+            }
+        }
+        24 => out.extend([0x0f, 0xc8 | r.pick(&[0, 1, 2, 6, 7])]),
+        _ => out.extend([r.pick(&[0xf3, 0xf2, 0x90]), r.pick(&[0xa4, 0xa5, 0xaa, 0xab, 0xa6, 0xae, 0xad])]),
+    }
+}
+
+/// A loop over random instructions with branches forward, and a call.
+fn program(r: &mut Random) -> Vec<u8> {
+    let mut code = Vec::new();
+    for _ in 0..4 + r.below(40) {
+        if r.below(6) == 0 {
+            // Jcc over the next instruction.
+            let mut skipped = Vec::new();
+            instruction(r, &mut skipped);
+            code.extend([0x70 | r.below(16) as u8, skipped.len() as u8]);
+            code.extend(skipped);
+        } else {
+            instruction(r, &mut code);
+        }
+    }
+    // call next; add esp, 4; jmp start
+    code.extend([0xe8, 0, 0, 0, 0, 0x83, 0xc4, 4, 0xe9]);
+    let back = (code.len() as u32 + 4).wrapping_neg();
+    code.extend(back.to_le_bytes());
+    code
+}
+
+fn prepare(lab: &mut Lab, seed: u64) {
+    let mut r = Random(seed);
+    for reg in [Gpr::Eax, Gpr::Edx, Gpr::Ebp] {
+        lab.cpu.state.set_gpr(reg, r.value());
+    }
+    lab.cpu.state.set_gpr(Gpr::Ecx, r.below(32));
+    lab.cpu.state.set_gpr(Gpr::Ebx, 0x4000 + r.below(0x1000));
+    lab.cpu.state.set_gpr(Gpr::Esi, 0x5000 + r.below(0x2000));
+    lab.cpu.state.set_gpr(Gpr::Edi, 0x5000 + r.below(0x2000));
+    for n in 0..0x1000 {
+        lab.mem.write_u32(PhysAddr(0x4000 + 4 * n), r.value());
+    }
+}
+
+#[test]
+fn blocks_and_single_steps_give_the_same_state() {
+    let mut retired = 0;
+    for seed in 1..=250u64 {
+        let mut r = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let code = program(&mut r);
+        let (mut blocks, mut steps) = (Lab::new(&code), Lab::single_step(&code));
+        prepare(&mut blocks, seed);
+        prepare(&mut steps, seed);
+        for round in 0..6 {
+            let budget = u64::from(1 + r.below(200));
+            let exits = (blocks.run(budget), steps.run(budget));
+            let context = format!("seed {seed} round {round}: {:02x?}", code);
+            assert_eq!(exits.0, exits.1, "{context}");
+            let (a, b) = (&blocks.cpu.state, &steps.cpu.state);
+            assert_eq!(a.retired, b.retired, "{context}");
+            assert_eq!(a.eip, b.eip, "{context}");
+            assert_eq!(a.gpr, b.gpr, "{context}");
+            assert_eq!(a.eflags, b.eflags, "{context}");
+            assert_eq!(blocks.bus.mmio, steps.bus.mmio, "{context}");
+            if !matches!(exits.0, crate::Exit::Budget) {
+                break;
+            }
+        }
+        assert_eq!(blocks.mem.hash(), steps.mem.hash(), "seed {seed}: {code:02x?}");
+        retired += blocks.cpu.state.retired;
+    }
+    assert!(retired > 40_000, "most programs must run on: {retired}");
+}

@@ -1,0 +1,153 @@
+//! SHL, SHR, SAR, ROL, ROR, SHLD, SHRD, BT, BSF, BSR of registers of 32 bits.
+
+use super::{
+    access::{ECX, get, note, set, set_carry_and_overflow},
+    go, handlers, settle,
+};
+use crate::{
+    Cpu, alu,
+    block::{Handler, Op},
+    lazy::Kind,
+};
+
+/// The operations.
+pub(crate) const SHL: u8 = 0;
+pub(crate) const SHR: u8 = 1;
+pub(crate) const SAR: u8 = 2;
+pub(crate) const ROL: u8 = 3;
+pub(crate) const ROR: u8 = 4;
+
+/// `value` shifted by `count`, 1 to 31.
+#[inline(always)]
+const fn shifted<const OP: u8>(value: u32, count: u32) -> u32 {
+    match OP {
+        SHL => value << count,
+        SHR => value >> count,
+        SAR => (value as i32 >> count) as u32,
+        ROL => value.rotate_left(count),
+        _ => value.rotate_right(count),
+    }
+}
+
+/// Shifts `dst` by a count from 1 to 31.
+macro_rules! shift {
+    ($cpu:ident, $op:ident, $OP:ident, $FLAGS:ident, $count:expr) => {{
+        let rotates = $OP >= ROL;
+        if $FLAGS && rotates && (*$cpu).run.lazy.kind != Kind::Eager {
+            return settle($cpu, $op);
+        }
+        let (value, count) = (get::<u32>($cpu, (*$op).dst), $count);
+        let result = shifted::<$OP>(value, count);
+        if $FLAGS {
+            match $OP {
+                SHL => note($cpu, Kind::Shl, value, count, result),
+                SHR => note($cpu, Kind::Shr, value, count, result),
+                SAR => note($cpu, Kind::Sar, value, count, result),
+                ROL => set_carry_and_overflow($cpu, result & 1 != 0, result >> 31 != result & 1),
+                _ => set_carry_and_overflow($cpu, result >> 31 != 0, result >> 31 != result >> 30 & 1),
+            }
+        }
+        set($cpu, (*$op).dst, result);
+    }};
+}
+
+handlers! {
+    fn shift_ri<const OP: u8, const FLAGS: bool>(cpu, op) {
+        shift!(cpu, op, OP, FLAGS, (*op).imm & 31);
+        go(cpu, op.add(1))
+    }
+
+    fn shift_rc<const OP: u8, const FLAGS: bool>(cpu, op) {
+        let count = get::<u32>(cpu, ECX) & 31;
+        if count != 0 {
+            shift!(cpu, op, OP, FLAGS, count);
+        }
+        go(cpu, op.add(1))
+    }
+
+    /// SHLD and SHRD whose flags are dead, by 1 to 31.
+    fn double_shift<const RIGHT: bool>(cpu, op) {
+        let (dst, src, count) = (get::<u32>(cpu, (*op).dst), get::<u32>(cpu, (*op).src), (*op).imm & 31);
+        let result = match RIGHT {
+            true => ((u64::from(src) << 32 | u64::from(dst)) >> count) as u32,
+            false => ((u64::from(dst) << 32 | u64::from(src)) >> (32 - count)) as u32,
+        };
+        set(cpu, (*op).dst, result);
+        go(cpu, op.add(1))
+    }
+
+    fn double_shift_flags<const RIGHT: bool>(cpu, op) {
+        let (dst, src, count) = (get::<u32>(cpu, (*op).dst), get::<u32>(cpu, (*op).src), (*op).imm as u8);
+        let before = alu::Flags::default(); // a shift by at least 1 keeps nothing of it
+        let (result, flags) = match RIGHT {
+            true => alu::shrd(dst, src, count, before),
+            false => alu::shld(dst, src, count, before),
+        };
+        set(cpu, (*op).dst, result);
+        (*cpu).set_flags(flags);
+        go(cpu, op.add(1))
+    }
+
+    fn bit_test<>(cpu, op) {
+        if (*cpu).run.lazy.kind != Kind::Eager {
+            return settle(cpu, op);
+        }
+        let index = get::<u32>(cpu, (*op).src).wrapping_add((*op).imm) & 31;
+        let cf = get::<u32>(cpu, (*op).dst) >> index & 1 != 0;
+        (*cpu).state.eflags.set(x86::Eflags::CF, cf);
+        go(cpu, op.add(1))
+    }
+
+    fn bit_scan<const REVERSE: bool>(cpu, op) {
+        if (*cpu).run.lazy.kind != Kind::Eager {
+            return settle(cpu, op);
+        }
+        let src = get::<u32>(cpu, (*op).src);
+        (*cpu).state.eflags.set(x86::Eflags::ZF, src == 0);
+        if src != 0 {
+            set(cpu, (*op).dst, if REVERSE { 31 - src.leading_zeros() } else { src.trailing_zeros() });
+        }
+        go(cpu, op.add(1))
+    }
+}
+
+/// The handlers of `$f` by operation and liveness of the flags.
+macro_rules! by_shift {
+    ($f:ident, $op:expr, $flags:expr) => {
+        match ($op, $flags) {
+            (SHL, false) => $f::<SHL, false> as Handler,
+            (SHL, true) => $f::<SHL, true>,
+            (SHR, false) => $f::<SHR, false>,
+            (SHR, true) => $f::<SHR, true>,
+            (SAR, false) => $f::<SAR, false>,
+            (SAR, true) => $f::<SAR, true>,
+            (ROL, false) => $f::<ROL, false>,
+            (ROL, true) => $f::<ROL, true>,
+            (_, false) => $f::<ROR, false>,
+            (_, true) => $f::<ROR, true>,
+        }
+    };
+}
+
+/// The handler of a shift by the constant `imm`, 1 to 31, or by CL.
+pub(crate) fn shift(op: u8, by_cl: bool, flags: bool) -> Handler {
+    if by_cl { by_shift!(shift_rc, op, flags) } else { by_shift!(shift_ri, op, flags) }
+}
+
+/// The handler of SHLD or SHRD by the constant `imm`, 1 to 31.
+pub(crate) fn double(right: bool, flags: bool) -> Handler {
+    match (right, flags) {
+        (false, false) => double_shift::<false>,
+        (true, false) => double_shift::<true>,
+        (false, true) => double_shift_flags::<false>,
+        (true, true) => double_shift_flags::<true>,
+    }
+}
+
+/// The handler of BT of a register.
+pub(crate) const BIT_TEST: Handler = bit_test;
+
+/// The handler of BSF or BSR of a register.
+pub(crate) fn scan(reverse: bool) -> Handler {
+    if reverse { bit_scan::<true> } else { bit_scan::<false> }
+}

@@ -13,6 +13,9 @@ use std::{
     process::Command,
 };
 
+#[path = "build/kallsyms.rs"]
+mod kallsyms;
+
 /// A guest workspace: what to build, for which target, and how to link it.
 struct Guest {
     /// Its folder in `guests/`.
@@ -65,6 +68,7 @@ fn build_guests() -> Result<()> {
     let target_dir = outer_target_dir(&out_dir)?.join("guests");
 
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build");
     for source in ["kernel", "programs", "abi", "mm", "../crates/x86"] {
         watch_sources(&guests_dir.join(source))?;
     }
@@ -79,7 +83,11 @@ fn build_guests() -> Result<()> {
         let built = build(&guest, &guests_dir.join(guest.dir), &target_dir)?;
         for bin in guest.bins {
             let (from, to) = (built.join(bin), out_dir.join(bin));
-            fs::copy(&from, &to).map_err(|e| failed("copy", &from, e))?;
+            let mut image = fs::read(&from).map_err(|e| failed("read", &from, e))?;
+            if guest.dir == KERNEL.dir {
+                kallsyms::embed(&mut image)?;
+            }
+            fs::write(&to, image).map_err(|e| failed("write", &to, e))?;
         }
     }
     write_program_list(&out_dir)

@@ -161,7 +161,7 @@ impl Chipset {
     }
 
     /// Whether address line 20 is let through: either gate opens it.
-    pub(crate) fn a20(&self) -> bool {
+    pub fn a20(&self) -> bool {
         self.i8042.a20() || self.port92.a20()
     }
 

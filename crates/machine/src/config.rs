@@ -1,4 +1,7 @@
-use cpu::{CpuModel, mmu::TlbGeometry};
+use cpu::{
+    CpuModel, CpuState,
+    mmu::{Tlb, TlbGeometry},
+};
 use serde::{Deserialize, Serialize};
 use x86::PAGE_SIZE;
 
@@ -27,7 +30,7 @@ pub struct MachineConfig {
     pub memory_bytes: u64,
     /// The processor that CPUID describes.
     pub cpu_model: CpuModel,
-    /// How many translations a CPU's TLB holds.
+    /// How many translations the TLB holds.
     pub tlb: TlbGeometry,
     /// COM1 to COM4; `None` where there is no port.
     pub serial: [Option<SerialInput>; 4],
@@ -70,6 +73,11 @@ impl MachineConfig {
             return Err(Error::Memory { bytes: self.memory_bytes });
         }
         Ok(())
+    }
+
+    /// The processor after RESET.
+    pub(crate) fn cpu_at_reset(&self) -> CpuState {
+        CpuState { tlb: Tlb::new(self.tlb), ..CpuState::reset(self.cpu_model) }
     }
 }
 

@@ -27,7 +27,7 @@ mod stop;
 pub use boot::{Boot, BootError, Image};
 pub use chipset::Chipset;
 pub use config::{MachineConfig, SerialInput};
-pub use cpu::{CpuModel, CpuState, EngineConfig, Exception, WatchKind, mmu::TlbGeometry};
+pub use cpu::{CpuModel, CpuState, EngineConfig, EngineStats, Exception, WatchKind, mmu::TlbGeometry};
 pub use devices::{Outlet, ResetCause};
 pub use error::Error;
 pub use firmware::{MemoryRegion, RegionKind};

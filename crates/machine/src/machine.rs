@@ -1,4 +1,4 @@
-use cpu::{Cpu, CpuState, Engine, EngineConfig, WatchKind, mmu::Tlb};
+use cpu::{Cpu, CpuState, Engine, EngineConfig, EngineStats, WatchKind};
 use memory::{FrameKind, PhysMem};
 use x86::{LinearAddr, PhysAddr};
 
@@ -45,7 +45,7 @@ impl Machine {
         config.check()?;
         let mut machine = Machine {
             chipset: Chipset::new(&config),
-            cpu: Cpu::new(CpuState::reset(config.cpu_model)),
+            cpu: Cpu::new(config.cpu_at_reset()),
             mem: empty_memory(&config)?,
             input: InputQueue::default(),
             now_ns: 0,
@@ -68,7 +68,7 @@ impl Machine {
     pub fn reboot(&mut self) -> Result<(), Error> {
         let retired = self.cpu.state.retired;
         self.chipset.reset(&mut BoardView { now_ns: self.now_ns, signals: &mut self.signals });
-        self.cpu.state = CpuState { retired, ..CpuState::reset(self.config.cpu_model) };
+        self.cpu.state = CpuState { retired, ..self.config.cpu_at_reset() };
         self.load()?;
         self.cpu.state.retired = retired;
         self.engine.invalidate();
@@ -78,12 +78,11 @@ impl Machine {
     fn load(&mut self) -> Result<(), Error> {
         let memory_map = firmware::memory_map(&self.config);
         if let Some(state) = boot::load(&self.boot, &mut self.mem, &memory_map, self.config.cpu_model)? {
-            self.cpu.state = state;
+            self.cpu.state = CpuState { tlb: self.config.cpu_at_reset().tlb, ..state };
             let mut board = BoardView { now_ns: self.now_ns, signals: &mut self.signals };
             firmware::set_up_chips(&mut self.chipset, &mut board);
             firmware::write_data_area(&mut self.mem, &self.config);
         }
-        self.cpu.state.tlb = Tlb::new(self.config.tlb);
         Ok(())
     }
 
@@ -144,6 +143,11 @@ impl Machine {
     /// Counts of this run.
     pub fn stats(&self) -> &MachineStats {
         &self.stats
+    }
+
+    /// What the engine did in this run.
+    pub fn engine_stats(&self) -> EngineStats {
+        self.engine.stats()
     }
 
     /// The ranges of ports as wired.

@@ -1,6 +1,9 @@
 //! The run loop: between two looks at the chips the engine runs for exactly as many
 //! instructions as there is time until the next deadline.
 
+#[cfg(test)]
+mod tests;
+
 use cpu::{Activity, Exit, RunRequest};
 use devices::Outlet;
 use x86::Eflags;

@@ -1,7 +1,7 @@
 //! The page cache: one set of pages for `read`, `write` and `mmap` of a file.
 
 use alloc::{collections::BTreeMap, vec::Vec};
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use abi::errno::{EFAULT, EFBIG, ENOSPC, Result};
 
@@ -9,6 +9,7 @@ use super::{
     Gfp, PAGE_SHIFT, PAGE_SIZE, Page, alloc_page,
     gfp::GFP_HIGHUSER_MOVABLE,
     highmem::kmap_local,
+    memory::zap_range,
     oom,
     page::{get_page, pg, put_page},
     uaccess::{UserPtr, copy_from_user_partial, copy_to_user_partial},
@@ -37,13 +38,19 @@ struct Inner {
 /// live nowhere else, so a page that is missing below the size is a hole and reads as zeros.
 pub struct AddressSpace {
     backing: Backing,
+    /// Some page table has mapped a page of it.
+    was_mapped: AtomicBool,
     inner: SpinLock<Inner>,
 }
 
 impl AddressSpace {
     /// An empty file.
     pub const fn new(backing: Backing) -> Self {
-        AddressSpace { backing, inner: SpinLock::new(Inner { pages: BTreeMap::new(), size: 0 }) }
+        AddressSpace {
+            backing,
+            was_mapped: AtomicBool::new(false),
+            inner: SpinLock::new(Inner { pages: BTreeMap::new(), size: 0 }),
+        }
     }
 
     /// Whether the pages count as shared memory.
@@ -96,13 +103,47 @@ impl AddressSpace {
         }
     }
 
-    /// Sets the size. Pages beyond it leave the cache, and the rest of the last one is
-    /// zeroed, so that a later growth reads zeros.
+    /// A page of the file is about to be mapped.
+    pub fn note_mapped(&self) {
+        self.was_mapped.store(true, Relaxed);
+    }
+
+    /// `unmap_mapping_range`: no process maps what lies at or behind page `index` any more,
+    /// private copies included.
+    fn unmap_from(&self, index: u32) {
+        let this: *const AddressSpace = self;
+        crate::task::for_each_process(&mut |process| {
+            let mut mm = process.mm.lock();
+            let ranges: Vec<(u32, u32)> = mm
+                .areas
+                .iter()
+                .filter(|area| {
+                    let mapping = area.file.as_ref().and_then(|file| file.address_space());
+                    mapping.is_some_and(|mapping| core::ptr::eq(&raw const *mapping, this))
+                })
+                .filter_map(|area| {
+                    let skip = index.saturating_sub(area.record.pgoff);
+                    (skip < area.pages()).then(|| (area.record.start + (skip << PAGE_SHIFT), area.record.end))
+                })
+                .collect();
+            for (start, end) in ranges {
+                zap_range(&mut mm, start, end);
+            }
+        });
+    }
+
+    /// Sets the size. Pages beyond it leave the cache and the page tables, and the rest of
+    /// the last one is zeroed, so that a later growth reads zeros.
     pub fn set_size(&self, size: u64) {
+        let shrinks = size < self.size();
+        if shrinks && self.was_mapped.load(Relaxed) {
+            // First the size, so that no fault brings back what is unmapped here.
+            self.inner.lock().size = size;
+            self.unmap_from(size.div_ceil(PAGE_SIZE.into()) as u32);
+        }
         let (gone, tail) = {
             let mut inner = self.inner.lock();
             let keep = size.div_ceil(PAGE_SIZE.into()) as u32;
-            let shrinks = size < inner.size;
             inner.size = size;
             let gone = if shrinks { inner.pages.split_off(&keep) } else { BTreeMap::new() };
             let offset = size as u32 & (PAGE_SIZE - 1);

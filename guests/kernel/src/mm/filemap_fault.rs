@@ -27,6 +27,7 @@ pub fn map_file_page(mm: &mut MmGuard, area: &VmArea, addr: u32, write: bool) ->
     if u64::from(index) << 12 >= mapping.size() {
         return Err(FaultError::Sigbus);
     }
+    mapping.note_mapped();
     let page = mapping.grab_page(index).map_err(|_| FaultError::Oom)?;
     page.set(pg::REFERENCED);
     if write && !area.is(vm::SHARED) {

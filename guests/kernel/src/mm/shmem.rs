@@ -1,8 +1,11 @@
 //! Memory that is shared without a file of any file system: `MAP_SHARED | MAP_ANONYMOUS`,
 //! System V segments. To the books it is a deleted file on device 0:1.
 
-use alloc::{boxed::Box, string::String, sync::Arc};
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use alloc::{string::String, sync::Arc};
+use core::{
+    mem::offset_of,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
 
 use abi::{
     Ptr32,
@@ -37,31 +40,31 @@ impl ShmemFile {
         let mapping = Arc::new(AddressSpace::new(Backing::Shmem));
         mapping.set_size(size);
         let ino = if ino == 0 { NEXT_INO.fetch_add(1, Relaxed) } else { ino };
-        let mut file = Box::new(ShmemFile {
-            file: FileRecord::default(),
-            dentry: DentryRecord::default(),
-            inode: InodeRecord { ino, major: 0, minor: SHM_MINOR },
-            name: String::from(name),
-            mapping,
-        });
-        let shared: Arc<Self> = {
-            file.dentry = DentryRecord {
-                parent: Ptr32::NULL,
-                name: Ptr32::new(file.name.as_ptr() as u32),
-                name_len: file.name.len() as u32,
-                flags: DENTRY_FLAGS,
-            };
-            Arc::new_cyclic(|this| {
-                let at: *const ShmemFile = this.as_ptr();
-                let field = |offset: usize| at.cast::<u8>().wrapping_add(offset) as u32;
-                file.file = FileRecord {
-                    dentry: Ptr32::new(field(core::mem::offset_of!(ShmemFile, dentry))),
-                    inode: Ptr32::new(field(core::mem::offset_of!(ShmemFile, inode))),
-                };
-                *file
-            })
-        };
-        shared
+        let name = String::from(name);
+        Arc::new_cyclic(|this| {
+            let this: *const ShmemFile = this.as_ptr();
+            let field = |offset: usize| (this as usize + offset) as u32;
+            ShmemFile {
+                file: FileRecord {
+                    dentry: Ptr32::new(field(offset_of!(ShmemFile, dentry))),
+                    inode: Ptr32::new(field(offset_of!(ShmemFile, inode))),
+                },
+                dentry: DentryRecord {
+                    parent: Ptr32::NULL,
+                    name: Ptr32::new(name.as_ptr() as u32),
+                    name_len: name.len() as u32,
+                    flags: DENTRY_FLAGS,
+                },
+                inode: InodeRecord { ino, major: 0, minor: SHM_MINOR },
+                name,
+                mapping,
+            }
+        })
+    }
+
+    /// The name, without ` (deleted)`.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The pages.

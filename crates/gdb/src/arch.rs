@@ -142,12 +142,7 @@ pub fn description() -> String {
     feature(&mut xml, "org.gnu.gdb.i386.sse", &sse, CORE..SSE);
     feature(&mut xml, "org.gnu.gdb.i386.linux", "", SSE..LINUX);
     // Structures rather than flags: only of those can an expression take a bit, `$cr0.PG`.
-    let system = [
-        structure("i386_cr0", CR0, &[]),
-        structure("i386_cr3", &[("PWT", 3), ("PCD", 4)], &[("PDBR", 12, 31)]),
-        structure("i386_cr4", CR4, &[]),
-        structure("i386_efer", EFER, &[]),
-    ];
+    let system = [structure("i386_cr0", CR0, &[]), structure("i386_cr4", CR4, &[]), structure("i386_efer", EFER, &[])];
     feature(&mut xml, "org.pagewalk.i386.system", &system.concat(), LINUX..COUNT);
     xml + "</target>\n"
 }
@@ -171,7 +166,8 @@ fn type_of(name: &str, bits: usize) -> &'static str {
         ("eflags", _) => "i386_eflags",
         ("mxcsr", _) => "i386_mxcsr",
         ("cr0", _) => "i386_cr0",
-        ("cr3", _) => "i386_cr3",
+        // A number, so that a condition can compare it.
+        ("cr3", _) => "uint32",
         ("cr4", _) => "i386_cr4",
         ("efer", _) => "i386_efer",
         _ => "int32",

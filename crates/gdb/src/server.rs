@@ -34,8 +34,13 @@ pub trait Keeper {
     fn stopped(&mut self, machine: &mut Machine, stop: Stop) -> Verdict;
     /// The machine rests while gdb thinks; called some ten times a second or more.
     fn resting(&mut self, machine: &mut Machine) -> Verdict;
+    /// The count of retired instructions beyond which the machine must not run; reaching it is
+    /// [`Stop::Limit`] to [`Keeper::stopped`].
+    fn limit(&self) -> Option<u64> {
+        None
+    }
     /// The contents of a file of the guest, as the host knows it.
-    fn file(&mut self, path: &[u8]) -> Option<Vec<u8>>;
+    fn file(&mut self, machine: &Machine, path: &[u8]) -> Option<Vec<u8>>;
 }
 
 /// What gdb is told about the machine.

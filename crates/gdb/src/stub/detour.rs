@@ -86,10 +86,9 @@ impl Stub<'_> {
 
     /// Takes the mark away, unless gdb has a breakpoint at the same place.
     pub(super) fn end_detour(&mut self) {
-        if let Some(detour) = self.resume.detour.take() {
-            if !self.breakpoints.contains_key(&detour.back_at) {
-                self.machine.remove_breakpoint(LinearAddr(detour.back_at));
-            }
+        let Some(detour) = self.resume.detour.take() else { return };
+        if !self.breakpoints.contains_key(&detour.back_at) {
+            self.machine.remove_breakpoint(LinearAddr(detour.back_at));
         }
     }
 }

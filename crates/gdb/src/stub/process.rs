@@ -54,9 +54,9 @@ impl Stub<'_> {
         if let Some((pid, name)) = std::str::from_utf8(path).ok().and_then(split_proc) {
             // A link to the program itself is a file like any other.
             let contents = self.process_file(pid, name)?;
-            return if name == "exe" { self.keeper.file(&contents) } else { Some(contents) };
+            return if name == "exe" { self.keeper.file(self.machine, &contents) } else { Some(contents) };
         }
-        self.keeper.file(path)
+        self.keeper.file(self.machine, path)
     }
 
     fn process_file(&self, pid: u32, name: &str) -> Option<Vec<u8>> {

@@ -97,7 +97,9 @@ impl Stub<'_> {
     /// A slice without steps.
     fn run_on(&mut self) -> Event {
         let pass_breakpoint = mem::take(&mut self.resume.pass_breakpoint);
-        let limit = RunLimit { retired: Some(self.machine.retired() + SLICE), pass_breakpoint };
+        let slice = self.machine.retired() + SLICE;
+        let retired = Some(self.keeper.limit().map_or(slice, |limit| slice.min(limit)));
+        let limit = RunLimit { retired, pass_breakpoint };
         let stop = self.machine.run(limit, self.keeper.host());
         match self.meaning(stop) {
             Meaning::Event(event) => {
@@ -141,7 +143,7 @@ impl Stub<'_> {
     fn meaning(&mut self, stop: Stop) -> Meaning {
         let cpu = 0;
         match stop {
-            Stop::Limit => Meaning::Done,
+            Stop::Limit if self.keeper.limit().is_none_or(|limit| self.machine.retired() < limit) => Meaning::Done,
             Stop::Breakpoint { .. } => {
                 let back = self.resume.detour.is_some_and(|detour| detour.is_over(self.machine.cpu(detour.cpu)));
                 match () {

@@ -10,6 +10,7 @@ use inspect::{Answer, Request};
 use machine::Machine;
 
 pub use command::Command;
+pub use view::{gdb_setup, guest_file};
 
 /// Why a look failed.
 #[derive(Debug, thiserror::Error)]

@@ -22,23 +22,29 @@ pub fn with_target<T>(machine: &Machine, look: impl FnOnce(&Target<'_>) -> T) ->
 
 /// GUEST's symbols, from the initramfs that we made.
 fn programs(boot: &Boot) -> Vec<Program> {
-    let Boot::Multiboot { modules, .. } = boot else { return Vec::new() };
-    let archives: Vec<&[u8]> = modules.iter().map(|(image, _)| image.bytes.as_slice()).collect();
-    let file = |path: &[u8]| {
-        let path = path.strip_prefix(b"/").unwrap_or(path);
-        archives
-            .iter()
-            .flat_map(|archive| abi::cpio::Archive::new(archive))
-            .flatten()
-            .find(|entry| entry.name == path)
-            .map(|entry| entry.data)
-    };
-    let run = file(runfile::PATH.as_bytes()).and_then(|bytes| runfile::RunFile::parse(bytes).ok());
-    let Some(run) = run else { return Vec::new() };
-    file(&run.exe)
-        .map(|bytes| Program { symbols: Symbols::of_bytes(bytes), path: run.exe.clone() })
-        .into_iter()
-        .collect()
+    let program = run_file(boot).and_then(|run| {
+        let bytes = guest_file(boot, &run.exe)?;
+        Some(Program { symbols: Symbols::of_bytes(bytes), path: run.exe })
+    });
+    program.into_iter().collect()
+}
+
+/// What the guest's `init` is to run.
+fn run_file(boot: &Boot) -> Option<runfile::RunFile> {
+    runfile::RunFile::parse(guest_file(boot, runfile::PATH.as_bytes())?).ok()
+}
+
+/// A file of the guest as it was in the archives that the machine booted with.
+pub fn guest_file<'a>(boot: &'a Boot, path: &[u8]) -> Option<&'a [u8]> {
+    let Boot::Multiboot { modules, .. } = boot else { return None };
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    let entries = modules.iter().flat_map(|(image, _)| abi::cpio::Archive::new(&image.bytes)).flatten();
+    entries.filter(|entry| entry.name == path).map(|entry| entry.data).last()
+}
+
+/// What gdb is told: the program that the guest is to run, with its symbols.
+pub fn gdb_setup(boot: &Boot) -> gdb::Setup {
+    gdb::Setup { program: run_file(boot).map(|run| run.exe), programs: programs(boot) }
 }
 
 fn wired(resources: &[Resource]) -> Vec<WiredRange> {

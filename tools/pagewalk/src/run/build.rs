@@ -38,6 +38,7 @@ pub fn machine(args: &RunArgs, boot: prepare::Boot, streams: Streams) -> Result<
 fn serial(mode: Mode, streams: Streams) -> [Option<SerialInput>; 4] {
     let console = match streams.stdin {
         Stream::Terminal => SerialInput::Live,
+        Stream::Absent => SerialInput::None,
         Stream::Raw if mode == Mode::Program => SerialInput::None,
         Stream::Raw => SerialInput::OnDemand,
     };

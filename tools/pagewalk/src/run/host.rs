@@ -164,6 +164,12 @@ impl Surroundings {
         }
     }
 
+    /// Looks at the terminal while the machine rests, so that its user can still end or look.
+    pub fn attend_terminal(&mut self) {
+        let typed = self.terminal.as_mut().map(|terminal| terminal.poll()).unwrap_or_default();
+        self.take_typed(typed);
+    }
+
     /// Whether the run must stop: a wish, a signal, the time limit, a lens.
     fn must_stop(&mut self) -> bool {
         if self.want.is_none() {

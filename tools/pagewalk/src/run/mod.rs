@@ -1,9 +1,11 @@
 //! `pagewalk run`, the tour, and `pagewalk gdb`.
 
 mod build;
+mod debugger;
 mod finish;
 mod host;
 mod input;
+mod keeper;
 mod monitor;
 mod prepare;
 mod session;
@@ -12,10 +14,11 @@ mod stats;
 mod terminal;
 
 use crate::{
-    cli::{EngineArg, GdbArgs, RunArgs},
+    cli::{EngineArg, RunArgs},
     error::Error,
 };
 
+pub use debugger::gdb;
 pub use prepare::cannot_start;
 use prepare::{Stream, Streams};
 use session::Session;
@@ -31,6 +34,8 @@ pub fn tour(verbose: u8) -> Result<u8, Error> {
 /// `pagewalk run`.
 pub fn run(args: &RunArgs, verbose: u8) -> Result<u8, Error> {
     refuse_later(args)?;
+    let shifted = with_gdb_address(args);
+    let args = shifted.as_ref().unwrap_or(args);
     let streams = Streams::of_host();
     if let Some(file) = &args.snapshot {
         return Session::restore(args, file, streams, verbose)?.run();
@@ -38,10 +43,16 @@ pub fn run(args: &RunArgs, verbose: u8) -> Result<u8, Error> {
     Session::new(args, prepare::run(args, streams)?, streams, verbose)?.run()
 }
 
-/// `pagewalk gdb`: a machine that waits, and gdb on it.
-pub fn gdb(args: &GdbArgs, verbose: u8) -> Result<u8, Error> {
-    let _ = (args, verbose);
-    Err(Error::Later("`gdb`".into()))
+/// `run --gdb PROGRAM`: what was taken for an address is none, but the program.
+fn with_gdb_address(args: &RunArgs) -> Option<RunArgs> {
+    let word = args.gdb.as_ref().filter(|word| gdb::ListenAddr::parse(word).is_err())?;
+    let is_file = !word.starts_with("unix:") && std::path::Path::new(word).exists();
+    is_file.then(|| RunArgs {
+        gdb: Some(String::new()),
+        guest: Some(word.into()),
+        args: args.guest.iter().map(|path| path.clone().into_os_string()).chain(args.args.clone()).collect(),
+        ..args.clone()
+    })
 }
 
 fn refuse_later(args: &RunArgs) -> Result<(), Error> {

@@ -23,6 +23,8 @@ pub enum Stream {
     Terminal,
     /// Anything else: it goes through a serial line of its own, byte by byte.
     Raw,
+    /// Nobody's: the input has ended before it began. The keyboard is gdb's.
+    Absent,
 }
 
 /// GUEST's three standard streams.
@@ -204,7 +206,7 @@ fn environment(extra: &[String], streams: Streams) -> Result<Vec<Vec<u8>>, Error
 fn device(stream: Stream, line: u8) -> Vec<u8> {
     match stream {
         Stream::Terminal => b"/dev/ttyS0".to_vec(),
-        Stream::Raw => format!("/dev/rawS{line}").into_bytes(),
+        Stream::Raw | Stream::Absent => format!("/dev/rawS{line}").into_bytes(),
     }
 }
 

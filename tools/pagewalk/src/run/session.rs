@@ -1,13 +1,19 @@
 //! A run from its first instruction to its exit status.
 
-use std::{path::Path, time::Duration, time::Instant};
+use std::{
+    path::Path,
+    rc::Rc,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+    time::Instant,
+};
 
 use machine::{Machine, RunLimit, Stop};
 
 use super::{
     build, finish,
     host::{Surroundings, Want},
-    monitor,
+    keeper::{End, Keeper},
     prepare::{self, Mode, Stream, Streams, cannot_start},
     signals, stats,
     terminal::Terminal,
@@ -15,7 +21,7 @@ use super::{
 use crate::{
     cli::RunArgs,
     error::{Error, status},
-    lens::control,
+    lens::{self, control},
 };
 
 /// A machine with its surroundings.
@@ -24,16 +30,13 @@ pub struct Session<'a> {
     machine: Machine,
     host: Surroundings,
     control: Option<control::Server>,
+    debugger: Option<Rc<gdb::Server>>,
+    signal: Arc<AtomicBool>,
     mode: Mode,
+    stdin: Stream,
     /// GUEST's name, for messages.
     name: String,
     began: Instant,
-}
-
-/// How a run ended.
-enum End {
-    Stopped(Stop),
-    Wanted(Want),
 }
 
 impl<'a> Session<'a> {
@@ -80,19 +83,46 @@ impl<'a> Session<'a> {
         if let Some(server) = &control {
             signals::remove_at_end(server.path().to_owned());
         }
+        let debugger = match &args.gdb {
+            Some(addr) => {
+                let addr = gdb::ListenAddr::parse(addr).map_err(|e| Error::Usage(e.to_string()))?;
+                let setup = lens::gdb_setup(machine.boot_images());
+                Some(Rc::new(gdb::Server::bind(&addr, setup).map_err(cannot_start)?))
+            }
+            None => None,
+        };
+        if let Some(gdb::ListenAddr::Unix(path)) = debugger.as_ref().map(|server| server.addr()) {
+            signals::remove_at_end(path.clone());
+        }
+        let signal = signals::watch(streams.stdin)?;
         let waiting = control.as_ref().map(control::Server::waiting);
+        let gdb_waits = debugger.clone();
         let mut host = Surroundings::new(
             mode,
             streams,
             verbose > 0,
-            signals::watch()?,
+            Arc::clone(&signal),
             timeout,
-            Box::new(move || waiting.as_ref().is_some_and(|waiting| waiting.get())),
+            Box::new(move || {
+                waiting.as_ref().is_some_and(|waiting| waiting.get())
+                    || gdb_waits.as_ref().is_some_and(|server| server.wants_attention())
+            }),
         );
         if streams.stdin == Stream::Terminal {
             host.set_terminal(Terminal::open()?);
         }
-        Ok(Session { args, machine, host, control, mode, name, began: Instant::now() })
+        Ok(Session {
+            args,
+            machine,
+            host,
+            control,
+            debugger,
+            signal,
+            mode,
+            stdin: streams.stdin,
+            name,
+            began: Instant::now(),
+        })
     }
 
     /// Runs to the end and tells the exit status.
@@ -110,37 +140,46 @@ impl<'a> Session<'a> {
         Ok(status)
     }
 
+    /// The flag that ends the run when it is set.
+    pub fn signal(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.signal)
+    }
+
     fn run_to_end(&mut self) -> Result<End, Error> {
-        let limit = [self.args.max_instructions, self.args.save_at].into_iter().flatten().min();
-        let limit = RunLimit { retired: limit, ..RunLimit::default() };
-        loop {
-            let stop = self.machine.run(limit, &mut self.host);
-            if stop != Stop::Interrupted {
-                if let Stop::Reset { cause } = stop
-                    && !self.args.no_reboot
-                    && self.mode == Mode::Kernel
-                {
-                    crate::say(&format!("reset by {cause}: the machine starts again"));
-                    self.machine.reboot().map_err(cannot_start)?;
-                    continue;
-                }
-                return Ok(End::Stopped(stop));
+        if let Some(server) = self.debugger.clone().filter(|_| !self.args.gdb_nowait) {
+            if self.streams_are_ours() {
+                crate::say(&format!("waiting for gdb on {}", server.addr()));
             }
-            if let Some(server) = &mut self.control
-                && server.serve(&mut self.machine) == control::After::Quit
-            {
-                return Ok(End::Wanted(Want::Quit));
-            }
-            match self.host.take_want() {
-                None => {}
-                Some(Want::Monitor) => {
-                    if monitor::run(&mut self.machine, &mut self.host) == monitor::After::Quit {
-                        return Ok(End::Wanted(Want::Quit));
-                    }
-                }
-                Some(want) => return Ok(End::Wanted(want)),
+            let (mut keeper, machine) = self.keeper();
+            let ending = server.hold(machine, &mut keeper).map(Some);
+            if let Some(end) = keeper.after_gdb(ending)? {
+                return Ok(end);
             }
         }
+        let debugger = self.debugger.clone();
+        loop {
+            let (mut keeper, machine) = self.keeper();
+            let limit = RunLimit { retired: keeper.limit(), ..RunLimit::default() };
+            let stop = machine.run(limit, keeper.host);
+            if let Some(end) = keeper.attend(machine, stop)? {
+                return Ok(end);
+            }
+            if let Some(server) = &debugger {
+                let ending = server.poll(machine, &mut keeper);
+                if let Some(end) = keeper.after_gdb(ending)? {
+                    return Ok(end);
+                }
+            }
+        }
+    }
+
+    fn keeper(&mut self) -> (Keeper<'_>, &mut Machine) {
+        (Keeper::new(self.args, self.mode, &mut self.host, self.control.as_mut()), &mut self.machine)
+    }
+
+    /// Whether our standard error is free for messages, and not gdb's screen.
+    fn streams_are_ours(&self) -> bool {
+        self.stdin != Stream::Absent
     }
 
     /// The exit status, and on standard error what the user must know.
@@ -155,6 +194,7 @@ impl<'a> Session<'a> {
             // What a shell reports of a program that SIGPIPE ended.
             End::Wanted(Want::Closed) => return Ok(128 + 13),
             End::Wanted(Want::Quit | Want::Monitor) => return Ok(status::INTERRUPTED),
+            End::Killed => return Ok(128 + 9),
         };
         let status = finish::status(*stop, self.args, &self.machine);
         if let Some(line) = finish::report(*stop, self.args, self.mode, &self.name) {

@@ -13,6 +13,7 @@ use std::{
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::prepare::Stream;
 use crate::error::{Error, status};
 
 /// How long a run may take to end by itself.
@@ -26,11 +27,19 @@ pub fn remove_at_end(path: PathBuf) {
     LEFTOVERS.lock().unwrap_or_else(|e| e.into_inner()).push(path);
 }
 
-/// A flag that SIGINT, SIGTERM and SIGHUP set.
-pub fn watch() -> Result<Arc<AtomicBool>, Error> {
+/// A flag that SIGINT, SIGTERM and SIGHUP set. Where the keyboard is gdb's, its Ctrl-C is none
+/// of our concern.
+pub fn watch(stdin: Stream) -> Result<Arc<AtomicBool>, Error> {
+    let cannot = |e| Error::CannotStart(format!("cannot handle signals: {e}"));
     let flag = Arc::new(AtomicBool::new(false));
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
-        .map_err(|e| Error::CannotStart(format!("cannot handle signals: {e}")))?;
+    let ours: &[i32] = match stdin {
+        Stream::Absent => {
+            signal_hook::flag::register(SIGINT, Arc::default()).map_err(cannot)?;
+            &[SIGTERM, SIGHUP]
+        }
+        Stream::Terminal | Stream::Raw => &[SIGINT, SIGTERM, SIGHUP],
+    };
+    let mut signals = signal_hook::iterator::Signals::new(ours).map_err(cannot)?;
     let set = Arc::clone(&flag);
     thread::spawn(move || {
         for signal in signals.forever() {

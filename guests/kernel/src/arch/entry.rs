@@ -37,6 +37,14 @@ global_asm!(
     cld
     .endm
 
+    /* The kernel keeps no program's FS and GS: the descriptor behind them goes with a
+       context switch, and an interrupt of the kernel would then fail to restore them. */
+    .macro CLEAR_FS_GS
+    xor eax, eax
+    mov fs, eax
+    mov gs, eax
+    .endm
+
     .macro EX_TABLE insn, fixup
     .pushsection __ex_table, "a"
     .long \insn, \fixup
@@ -67,6 +75,7 @@ common_trap:
     mov ax, gs
     mov [esp + 40], eax
     mov dword ptr [esp + 44], -1
+    CLEAR_FS_GS
     mov ebx, esp
     test byte ptr [esp + 52], 3
     jz 2f
@@ -86,6 +95,7 @@ entry_int80:
     push eax                    /* orig_eax */
     SEG pushl, gs
     SAVE_FROM_FS
+    CLEAR_FS_GS
     mov ebx, esp
     xor ebp, ebp
     and esp, -16

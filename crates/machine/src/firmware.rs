@@ -19,6 +19,11 @@ const VIDEO_START: u64 = 640 * KIB;
 const DATA_AREA: u64 = 0x400;
 const BIOS_START: u64 = 960 * KIB;
 
+const TABLES_BYTES: u64 = 128 * KIB;
+/// Where firmware's ROM lies below 4 GiB.
+const ROM_START: u64 = 0xfffc_0000;
+const SPACE_END: u64 = 1 << 32;
+
 /// What a region of physical addresses is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RegionKind {
@@ -46,8 +51,15 @@ pub(crate) fn memory_map(config: &MachineConfig) -> Vec<MemoryRegion> {
         region(0, CONVENTIONAL_END, RegionKind::Ram),
         region(CONVENTIONAL_END, VIDEO_START, RegionKind::Reserved),
         region(BIOS_START, MIB, RegionKind::Reserved),
-        region(MIB, config.memory_bytes, RegionKind::Ram),
+        region(MIB, tables_start(config), RegionKind::Ram),
+        region(tables_start(config), config.memory_bytes, RegionKind::Reserved),
+        region(ROM_START, SPACE_END, RegionKind::Reserved),
     ]
+}
+
+/// Firmware keeps the end of memory for its tables.
+fn tables_start(config: &MachineConfig) -> u64 {
+    config.memory_bytes - TABLES_BYTES
 }
 
 /// The same as the tree of resources that dumps show.
@@ -97,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_memory_map_leaves_out_the_hole_below_1_mib() {
+    fn the_memory_map_leaves_out_the_hole_below_1_mib_and_what_firmware_keeps() {
         let config = MachineConfig { memory_bytes: 64 * MIB, ..MachineConfig::default() };
         let shown: Vec<String> =
             memory_resources(&config).iter().map(|r| format!("{:08x}-{:08x} : {}", r.start, r.end, r.name)).collect();
@@ -107,7 +119,9 @@ mod tests {
                 "00000000-0009fbff : System RAM",
                 "0009fc00-0009ffff : Reserved",
                 "000f0000-000fffff : Reserved",
-                "00100000-03ffffff : System RAM"
+                "00100000-03fdffff : System RAM",
+                "03fe0000-03ffffff : Reserved",
+                "fffc0000-ffffffff : Reserved"
             ]
         );
     }

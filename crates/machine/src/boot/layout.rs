@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use memory::{FrameKind, PhysMem};
+use memory::PhysMem;
 use x86::{PAGE_SIZE, PhysAddr};
 
 use super::BootError;
@@ -11,7 +11,8 @@ const HIGH_MEMORY_START: u64 = 1 << 20;
 /// Puts things into RAM, each checked.
 pub(super) struct Layout<'a> {
     mem: &'a mut PhysMem,
-    memory_end: u64,
+    /// RAM that firmware leaves to the kernel.
+    ram: Vec<Range<u64>>,
     /// Everything placed so far: first address and the one behind the last.
     placed: Vec<(u64, u64)>,
 }
@@ -19,16 +20,15 @@ pub(super) struct Layout<'a> {
 impl<'a> Layout<'a> {
     pub fn new(mem: &'a mut PhysMem, memory_map: &[MemoryRegion]) -> Self {
         let ram = memory_map.iter().filter(|region| region.kind == RegionKind::Ram);
-        let memory_end = ram.map(|region| region.start + region.len).max().unwrap_or(0);
-        Layout { mem, memory_end, placed: Vec::new() }
+        Layout { mem, ram: ram.map(|region| region.start..region.start + region.len).collect(), placed: Vec::new() }
     }
 
     /// Puts `bytes`, followed by zeros up to `len`, at `start`.
     pub fn place(&mut self, what: &str, start: u64, bytes: &[u8], len: u64) -> Result<(), BootError> {
         let last = start + len.max(1) - 1;
-        let is_ram = |frame: u64| frame < 1 << 20 && self.mem.kind(frame as u32) == FrameKind::Ram;
-        if !(start >> 12..=last >> 12).all(is_ram) {
-            return Err(BootError::DoesNotFit { what: what.to_owned(), start, last, memory_end: self.memory_end });
+        if !self.ram.iter().any(|ram| ram.contains(&start) && ram.contains(&last)) {
+            let memory_end = self.ram.iter().map(|ram| ram.end).max().unwrap_or(0);
+            return Err(BootError::DoesNotFit { what: what.to_owned(), start, last, memory_end });
         }
         self.mem.load(PhysAddr(start), bytes);
         self.clear(start + bytes.len() as u64, start + len);

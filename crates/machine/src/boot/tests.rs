@@ -100,7 +100,7 @@ fn a_kernel_is_entered_at_its_physical_entry_with_what_the_specification_says() 
     assert_eq!(mem.read_u32(PhysAddr(0x10_001c)), 0x1234_5678);
     let info = |offset: u32| mem.read_u32(PhysAddr((state.gpr[3] + offset).into()));
     assert_eq!(info(0), 0b10_0110_1101);
-    assert_eq!((info(4), info(8)), (639, 15 * 1024));
+    assert_eq!((info(4), info(8)), (639, 15 * 1024 - 128));
     assert_eq!(string_at(&mem, info(16)), "console=ttyS0 quiet");
     assert_eq!(string_at(&mem, info(64)), "pagewalk");
 }
@@ -118,7 +118,14 @@ fn the_memory_map_has_entries_of_24_bytes_that_say_20() {
         .collect();
     assert_eq!(
         entries,
-        [(20, 0, 0x9_fc00, 1), (20, 0x9_fc00, 0x400, 2), (20, 0xf_0000, 0x1_0000, 2), (20, 0x10_0000, 15 * MIB, 1)]
+        [
+            (20, 0, 0x9_fc00, 1),
+            (20, 0x9_fc00, 0x400, 2),
+            (20, 0xf_0000, 0x1_0000, 2),
+            (20, 0x10_0000, 0xee_0000, 1),
+            (20, 0xfe_0000, 0x2_0000, 2),
+            (20, 0xfffc_0000, 0x4_0000, 2)
+        ]
     );
 }
 
@@ -199,11 +206,11 @@ fn malformed_kernels_are_refused_with_what_and_where() {
         ),
         (
             elf(&|f| f.program_header(5, 0x4000_0000)),
-            "image: program header 0's segment needs 0x100000-0x400fffff, which is not all RAM (memory ends at 0x1000000)",
+            "image: program header 0's segment needs 0x100000-0x400fffff, which is not all RAM (memory ends at 0xfe0000)",
         ),
         (
             elf(&|f| f.program_header(3, 0xa_0000)),
-            "image: program header 0's segment needs 0xa0000-0xa2fff, which is not all RAM (memory ends at 0x1000000)",
+            "image: program header 0's segment needs 0xa0000-0xa2fff, which is not all RAM (memory ends at 0xfe0000)",
         ),
         (
             elf(&|f| f.program_header(3, 0xffff_f000)),

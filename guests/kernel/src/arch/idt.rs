@@ -30,8 +30,8 @@ pub fn init() {
     let (stubs, int80) = (&raw const trap_stubs, &raw const entry_int80);
     for (vector, gate) in idt.iter_mut().enumerate().take(48) {
         let offset = stubs as u32 + vector as u32 * 16;
-        // #BP, #OF and #BR may be raised by INT3, INTO and BOUND in ring 3.
-        let access = if matches!(vector, 3..=5) { 0xee } else { 0x8e };
+        // INT3 and INTO are for ring 3, too.
+        let access = if matches!(vector, 3 | 4) { 0xee } else { 0x8e };
         *gate = match vector {
             8 => Descriptor::gate(DOUBLEFAULT_TSS, 0, 0x85),
             15 => Descriptor(0),

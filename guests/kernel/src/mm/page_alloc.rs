@@ -7,7 +7,7 @@ use abi::{
     Ptr32,
     books::{NR_ORDERS, ZoneRecord},
 };
-use mm::buddy::{BadFree, Frames, FreeArea};
+use mm::buddy::{BadFree, Frames, FreeArea, MAX_ORDER};
 
 use super::{
     Gfp, PAGE_SIZE, Page,
@@ -116,11 +116,18 @@ pub fn add_present(region: Region) {
 /// Hands free memory of the boot to the buddy system.
 pub fn free_boot_memory(region: Region) {
     let mut zones = ZONES.lock_irqsave();
-    for pfn in region.start..region.end {
-        let page = pfn_to_page(pfn);
-        page.clear(pg::RESERVED);
-        zones.records[page.zone()].managed_pages += 1;
-        zones.free(page.zone(), pfn, 0);
+    let mut pfn = region.start;
+    while pfn < region.end {
+        // The largest aligned block that fits; zones begin and end on such blocks.
+        let fits = (region.end - pfn).ilog2() as u8;
+        let order = MAX_ORDER.min(pfn.trailing_zeros() as u8).min(fits);
+        for page in &mem_map()[pfn as usize..(pfn + (1 << order)) as usize] {
+            page.clear(pg::RESERVED);
+        }
+        let zone = pfn_to_page(pfn).zone();
+        zones.records[zone].managed_pages += 1 << order;
+        zones.free(zone, pfn, order);
+        pfn += 1 << order;
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
 
 /// How long the TSC is compared with the PIT in one measurement.
 const CALIBRATION_NS: u64 = 2_000_000;
-const CALIBRATION_ROUNDS: u32 = 5;
+const CALIBRATION_ROUNDS: u32 = 3;
 const SHIFT: u32 = 22;
 
 struct Clock {

@@ -4,6 +4,8 @@
 //! programs) says `skipped: needs X` and counts as ignored.
 
 mod layering;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod oracle;
 mod programs;
 mod support;
 
@@ -14,5 +16,7 @@ fn main() {
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(layering::trials());
     trials.extend(programs::trials());
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    trials.extend(oracle::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

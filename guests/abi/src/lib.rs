@@ -12,7 +12,6 @@ pub mod books;
 pub mod cpio;
 pub mod elf;
 pub mod errno;
-pub mod ldisc;
 pub mod nr;
 pub mod out;
 pub mod proc;

@@ -2,21 +2,20 @@ use super::{Flags, add, sub};
 
 /// DAA on AL (SDM Vol. 2, "DAA—Decimal Adjust AL After Addition").
 ///
-/// UNDEFINED: OF is 0.
+/// UNDEFINED: OF is that of adding the correction.
 pub(crate) fn daa(al: u8, before: Flags) -> (u8, Flags) {
     let (correction, af, cf) = decimal_correction(al, before);
-    let result = al.wrapping_add(correction);
-    (result, Flags { cf, af, ..Flags::of_result(result) })
+    let (result, flags) = add(al, correction);
+    (result, Flags { cf, af, ..flags })
 }
 
 /// DAS on AL (SDM Vol. 2, "DAS—Decimal Adjust AL After Subtraction").
 ///
-/// UNDEFINED: OF is 0.
+/// UNDEFINED: OF is that of subtracting the correction.
 pub(crate) fn das(al: u8, before: Flags) -> (u8, Flags) {
-    let (correction, af, mut cf) = decimal_correction(al, before);
-    cf |= af && al < 6;
-    let result = al.wrapping_sub(correction);
-    (result, Flags { cf, af, ..Flags::of_result(result) })
+    let (correction, af, cf) = decimal_correction(al, before);
+    let (result, flags) = sub(al, correction);
+    (result, Flags { cf: cf || af && al < 6, af, ..flags })
 }
 
 /// What to add or subtract, AF and CF.
@@ -28,23 +27,22 @@ fn decimal_correction(al: u8, before: Flags) -> (u8, bool, bool) {
 
 /// AAA on AX (SDM Vol. 2, "AAA—ASCII Adjust After Addition").
 ///
-/// UNDEFINED: SF, ZF and PF are those of AL, OF is 0.
+/// UNDEFINED: SF, ZF, PF and OF are those of the 16-bit addition, before AL's high digit is cleared.
 pub(crate) fn aaa(ax: u16, before: Flags) -> (u16, Flags) {
     let adjust = ax & 15 > 9 || before.af;
-    ascii_adjusted(if adjust { add(ax, 0x106).0 } else { ax }, adjust)
+    ascii_adjusted(add(ax, if adjust { 0x106 } else { 0 }), adjust)
 }
 
 /// AAS on AX (SDM Vol. 2, "AAS—ASCII Adjust AL After Subtraction").
 ///
-/// UNDEFINED: SF, ZF and PF are those of AL, OF is 0.
+/// UNDEFINED: SF, ZF, PF and OF are those of the 16-bit subtraction, before AL's high digit is cleared.
 pub(crate) fn aas(ax: u16, before: Flags) -> (u16, Flags) {
     let adjust = ax & 15 > 9 || before.af;
-    ascii_adjusted(if adjust { sub(ax, 0x106).0 } else { ax }, adjust)
+    ascii_adjusted(sub(ax, if adjust { 0x106 } else { 0 }), adjust)
 }
 
-fn ascii_adjusted(ax: u16, adjusted: bool) -> (u16, Flags) {
-    let result = ax & 0xff0f;
-    (result, Flags { cf: adjusted, af: adjusted, ..Flags::of_result(result as u8) })
+fn ascii_adjusted((result, flags): (u16, Flags), adjusted: bool) -> (u16, Flags) {
+    (result & 0xff0f, Flags { cf: adjusted, af: adjusted, ..flags })
 }
 
 /// AAM: AL divided by `base` as `AH:AL` = quotient:remainder; `None` is #DE.
@@ -58,11 +56,11 @@ pub(crate) fn aam(al: u8, base: u8) -> Option<(u16, Flags)> {
 
 /// AAD: AL + AH × `base` in AX.
 ///
-/// UNDEFINED: CF, AF and OF are 0.
+/// UNDEFINED: CF, AF and OF are those of the 8-bit addition.
 pub(crate) fn aad(ax: u16, base: u8) -> (u16, Flags) {
     let [al, ah] = ax.to_le_bytes();
-    let result = al.wrapping_add(ah.wrapping_mul(base));
-    (u16::from(result), Flags::of_result(result))
+    let (result, flags) = add(al, ah.wrapping_mul(base));
+    (result.into(), flags)
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 use super::{Flags, Word};
 
+/// The status flags after a division.
+///
 /// UNDEFINED: AF is set; SF, ZF and PF are clear; CF and OF stay.
-fn flags_after(before: Flags) -> Flags {
+pub(crate) fn flags_after_division(before: Flags) -> Flags {
     Flags { cf: before.cf, of: before.of, af: true, ..Flags::default() }
 }
 
@@ -12,7 +14,7 @@ pub(crate) fn div<W: Word>(high: W, low: W, divisor: W, before: Flags) -> Option
     if quotient >> W::BITS != 0 {
         return None;
     }
-    Some((W::truncate(quotient), W::truncate(dividend % divisor.zext()), flags_after(before)))
+    Some((W::truncate(quotient), W::truncate(dividend % divisor.zext()), flags_after_division(before)))
 }
 
 /// Signed `high:low / divisor`, truncated, as `(quotient, remainder, flags)`; `None` is #DE.
@@ -24,7 +26,7 @@ pub(crate) fn idiv<W: Word>(high: W, low: W, divisor: W, before: Flags) -> Optio
     if result.sext() != quotient {
         return None;
     }
-    Some((result, W::truncate((dividend % divisor.sext()) as u64), flags_after(before)))
+    Some((result, W::truncate((dividend % divisor.sext()) as u64), flags_after_division(before)))
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]

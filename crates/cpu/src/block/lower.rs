@@ -117,6 +117,11 @@ fn memory(op: &mut Op, insn: &Instruction, mode: Mode) -> Option<bool> {
     address(op, insn)
 }
 
+/// The segment may be one that can be written: not code.
+fn writable(insn: &Instruction) -> bool {
+    insn.memory_segment() != Register::CS
+}
+
 /// Puts the memory operand's offset into `op`; says whether it is indexed.
 fn address(op: &mut Op, insn: &Instruction) -> Option<bool> {
     let part = |reg: Register| match reg {
@@ -142,7 +147,7 @@ fn two_operands(op: &mut Op, insn: &Instruction, mode: Mode) -> Option<Form> {
             op.dst = register(insn.op0_register())?;
             Form::RegMem { indexed: memory(op, insn, mode)? }
         }
-        (OpKind::Memory, OpKind::Register) => {
+        (OpKind::Memory, OpKind::Register) if writable(insn) => {
             op.src = register(insn.op1_register())?;
             Form::MemReg { indexed: memory(op, insn, mode)? }
         }
@@ -151,7 +156,8 @@ fn two_operands(op: &mut Op, insn: &Instruction, mode: Mode) -> Option<Form> {
             op.imm = insn.try_immediate(1).ok()? as u32;
             Form::RegImm
         }
-        (OpKind::Memory, _) => {
+        (OpKind::Memory, OpKind::Register) => return None,
+        (OpKind::Memory, _) if writable(insn) => {
             op.imm = insn.try_immediate(1).ok()? as u32;
             Form::MemImm { indexed: memory(op, insn, mode)? }
         }
@@ -263,9 +269,11 @@ fn one_operand(op: &mut Op, insn: &Instruction, mode: Mode) -> Option<bool> {
         op.dst = register(insn.op0_register())?;
         op.src = op.dst;
         Some(false)
-    } else {
+    } else if writable(insn) {
         memory(op, insn, mode)?;
         Some(true)
+    } else {
+        None
     }
 }
 
@@ -332,7 +340,7 @@ fn multiply(mut op: Op, insn: &Instruction, mode: Mode, flags: bool) -> Option<O
         }
         op.handler = match insn.mnemonic() {
             Mnemonic::Mul => alu::mul(in_memory, flags),
-            Mnemonic::Div if !in_memory => alu::DIV,
+            Mnemonic::Div if !in_memory => alu::div(flags),
             _ => return None,
         };
         return Some(op);

@@ -271,24 +271,35 @@ pub(crate) fn scale(a: F80, b: F80, env: Env) -> Outcome {
     }
 }
 
-/// What FPREM and FPREM1 leave: the remainder, and the quotient's low three bits or, if the
-/// reduction is not complete, `None`.
+/// What FPREM and FPREM1 leave.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Remainder {
     pub outcome: Outcome,
-    pub quotient: Option<u8>,
+    pub quotient: Quotient,
+}
+
+/// What is known of a quotient.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Quotient {
+    /// There is none: a NaN, an invalid operation.
+    None,
+    /// The reduction is not complete.
+    Partial,
+    /// Its low three bits.
+    Low(u8),
 }
 
 /// The remainder of `a ÷ b`, with the quotient truncated (FPREM) or rounded to nearest (FPREM1).
 pub(crate) fn remainder(a: F80, b: F80, nearest: bool, env: Env) -> Remainder {
-    let whole = |outcome| Remainder { outcome, quotient: Some(0) };
+    let none = |outcome| Remainder { outcome, quotient: Quotient::None };
+    let whole = |outcome| Remainder { outcome, quotient: Quotient::Low(0) };
     if let Some(nan) = nan_of_two(a, b) {
-        return whole(nan);
+        return none(nan);
     }
     let (x, y) = (a.number(), b.number());
     let denormal = denormal(x) | denormal(y);
     match (x, y) {
-        (Number::Infinity { .. }, _) | (_, Number::Zero { .. }) => whole(Outcome::INVALID),
+        (Number::Infinity { .. }, _) | (_, Number::Zero { .. }) => none(Outcome::INVALID),
         (Number::Zero { .. }, _) => whole(Outcome::exact(a).with(denormal)),
         (Number::Finite { value, .. }, Number::Infinity { .. }) => whole(finish(value, env.full()).with(denormal)),
         (Number::Finite { value: p, .. }, Number::Finite { value: q, .. }) => {
@@ -305,24 +316,24 @@ pub(crate) fn remainder(a: F80, b: F80, nearest: bool, env: Env) -> Remainder {
 
 /// The rest (`None` is 0) and the quotient's low bits, unless the exponents are 64 or more apart: then
 /// one step of the reduction.
-fn reduce(a: Exact, b: Exact, nearest: bool) -> (Option<Exact>, Option<u8>) {
+fn reduce(a: Exact, b: Exact, nearest: bool) -> (Option<Exact>, Quotient) {
     let distance = a.exp - b.exp;
     let (dividend, divisor) = (a.sig >> 64, b.sig >> 64);
     if distance >= 64 {
         // UNDEFINED: how far a step goes, between 32 and 63 bits.
         let step = distance & 31 | 32;
         let rest = (dividend << step) % divisor;
-        return (Exact::normalized(a.sign, b.exp + distance - step, rest << 64), None);
+        return (Exact::normalized(a.sign, b.exp + distance - step, rest << 64), Quotient::Partial);
     }
     if distance < -1 || distance == -1 && !nearest {
-        return (Some(a), Some(0));
+        return (Some(a), Quotient::Low(0));
     }
     if distance == -1 {
         // |a| < |b|; the nearest quotient is 1 if 2|a| > |b|; a tie goes to the even 0.
         if dividend <= divisor {
-            return (Some(a), Some(0));
+            return (Some(a), Quotient::Low(0));
         }
-        return (Exact::normalized(!a.sign, a.exp, (2 * divisor - dividend) << 64), Some(1));
+        return (Exact::normalized(!a.sign, a.exp, (2 * divisor - dividend) << 64), Quotient::Low(1));
     }
     let shifted = dividend << distance;
     let (mut quotient, rest) = (shifted / divisor, shifted % divisor);
@@ -331,7 +342,7 @@ fn reduce(a: Exact, b: Exact, nearest: bool) -> (Option<Exact>, Option<u8>) {
         quotient += 1;
         result = Exact::normalized(!a.sign, b.exp, (divisor - rest) << 64);
     }
-    (result, Some(quotient as u8 & 7))
+    (result, Quotient::Low(quotient as u8 & 7))
 }
 
 /// How two numbers compare; unordered is `None`. The second part says that a NaN was signaling, or a

@@ -5,7 +5,7 @@ use iced_x86::{Code, Instruction, Mnemonic, OpKind};
 use super::{
     F80,
     access::{Source, check, load_number, note, st},
-    arith::{self, Env, Outcome},
+    arith::{self, Env, Outcome, Quotient},
     flags::{self, C0, C1, C2, C3},
     number::Number,
 };
@@ -141,27 +141,29 @@ fn fscale(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
 }
 
 /// C0, C3 and C1 are the quotient's bits 2, 1 and 0; C2 says that the reduction is not complete.
+/// Without a quotient only C2 is cleared.
 fn fprem(cpu: &mut Cpu, insn: &Instruction, nearest: bool) -> Result<Flow, Exception> {
     check(cpu)?;
     note(cpu, insn);
     let fpu = &mut cpu.state.fpu;
     if fpu.is_empty(0) || fpu.is_empty(1) {
+        fpu.set_codes(C2, 0);
         if fpu.underflow() {
             fpu.fill(0, F80::INDEFINITE);
         }
         return Ok(Flow::Next);
     }
     let remainder = arith::remainder(fpu.st(0), fpu.st(1), nearest, fpu.env());
-    if let Some(value) = fpu.settle(remainder.outcome) {
+    let stored = fpu.settle(remainder.outcome);
+    let bit = |q: u8, n: u32, code| if q >> n & 1 != 0 { code } else { 0 };
+    match remainder.quotient {
+        _ if stored.is_none() || remainder.outcome.flags & flags::IE != 0 => fpu.set_codes(C2, 0),
+        Quotient::None => fpu.set_codes(C2, 0),
+        Quotient::Partial => fpu.set_codes(C0 | C1 | C2 | C3, C2),
+        Quotient::Low(q) => fpu.set_codes(C0 | C1 | C2 | C3, bit(q, 2, C0) | bit(q, 1, C3) | bit(q, 0, C1)),
+    }
+    if let Some(value) = stored {
         fpu.fill(0, value);
-        let codes = match remainder.quotient {
-            None => C2,
-            Some(q) => {
-                let bit = |n: u32, code| if q >> n & 1 != 0 { code } else { 0 };
-                bit(2, C0) | bit(1, C3) | bit(0, C1)
-            }
-        };
-        fpu.set_codes(C0 | C1 | C2 | C3, codes);
     }
     Ok(Flow::Next)
 }

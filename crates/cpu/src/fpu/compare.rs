@@ -63,6 +63,7 @@ fn condition_codes(order: Option<Ordering>) -> u16 {
     }
 }
 
+/// The condition codes are set whatever is raised; an unmasked exception keeps the stack from popping.
 fn compare(cpu: &mut Cpu, insn: &Instruction, nans: Nans, pops: u32) -> Result<Flow, Exception> {
     check(cpu)?;
     let memory = insn.op_count() > 0 && insn.op0_kind() == OpKind::Memory;
@@ -80,8 +81,8 @@ fn compare(cpu: &mut Cpu, insn: &Instruction, nans: Nans, pops: u32) -> Result<F
         let (value, denormal) = loaded.unwrap_or((fpu.st(other), 0));
         judge(fpu.st(0), value, denormal, nans)
     };
+    fpu.set_codes(C0 | C2 | C3, condition_codes(order));
     if fpu.raise(raised, false) {
-        fpu.set_codes(C0 | C2 | C3, condition_codes(order));
         (0..pops).for_each(|_| fpu.pop());
     }
     Ok(Flow::Next)
@@ -96,7 +97,7 @@ fn source(code: Code) -> Source {
     }
 }
 
-/// FCOMI and its kin: ZF, PF, CF; the other status flags are cleared.
+/// FCOMI and its kin: ZF, PF, CF; the other status flags are cleared. C1 stays unless the stack faults.
 fn compare_to_eflags(cpu: &mut Cpu, insn: &Instruction, nans: Nans, pops: u32) -> Result<Flow, Exception> {
     check(cpu)?;
     note(cpu, insn);
@@ -107,17 +108,18 @@ fn compare_to_eflags(cpu: &mut Cpu, insn: &Instruction, nans: Nans, pops: u32) -
     } else {
         judge(fpu.st(0), fpu.st(other), 0, nans)
     };
-    if fpu.raise(raised, false) {
+    let c1 = raised & flags::SF == 0 && fpu.status & C1 != 0;
+    if fpu.raise(raised, c1) {
         (0..pops).for_each(|_| fpu.pop());
-        let result = match order {
-            Some(Ordering::Greater) => Eflags::empty(),
-            Some(Ordering::Less) => Eflags::CF,
-            Some(Ordering::Equal) => Eflags::ZF,
-            None => Eflags::ZF | Eflags::PF | Eflags::CF,
-        };
-        let kept = cpu.eflags() & !Eflags::STATUS;
-        cpu.set_eflags(kept | result);
     }
+    let result = match order {
+        Some(Ordering::Greater) => Eflags::empty(),
+        Some(Ordering::Less) => Eflags::CF,
+        Some(Ordering::Equal) => Eflags::ZF,
+        None => Eflags::ZF | Eflags::PF | Eflags::CF,
+    };
+    let kept = cpu.eflags() & !Eflags::STATUS;
+    cpu.set_eflags(kept | result);
     Ok(Flow::Next)
 }
 
@@ -128,9 +130,8 @@ fn ftst(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
     let fpu = &mut cpu.state.fpu;
     let (order, raised) =
         if fpu.is_empty(0) { (None, flags::IE | flags::SF) } else { judge(fpu.st(0), F80::ZERO, 0, Nans::Invalid) };
-    if fpu.raise(raised, false) {
-        fpu.set_codes(C0 | C2 | C3, condition_codes(order));
-    }
+    fpu.set_codes(C0 | C2 | C3, condition_codes(order));
+    fpu.raise(raised, false);
     Ok(Flow::Next)
 }
 

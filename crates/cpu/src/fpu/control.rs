@@ -27,12 +27,12 @@ pub(super) fn lookup(insn: &Instruction) -> Option<Slow> {
         Mnemonic::Ffreep => |c, i| {
             stack(c, i, |fpu, i| {
                 fpu.free(i);
-                fpu.rotate(1);
+                fpu.pop();
             })
         },
         Mnemonic::Fincstp => |c, i| rotate(c, i, 1),
         Mnemonic::Fdecstp => |c, i| rotate(c, i, 7),
-        Mnemonic::Fnop => |c, i| stack(c, i, |_, _| ()),
+        Mnemonic::Fnop => fnop,
         // Obsolete since the 387.
         Mnemonic::Fneni | Mnemonic::Fndisi | Mnemonic::Fnsetpm => |cpu, _| check_available(cpu).map(|()| Flow::Next),
         _ => return lookup_images(insn.code()),
@@ -103,20 +103,24 @@ fn fnstsw(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
     Ok(Flow::Next)
 }
 
-/// What changes tags alone: no exception is raised.
+/// What changes tags alone: no exception is raised, C1 is cleared.
 fn stack(cpu: &mut Cpu, insn: &Instruction, change: impl Fn(&mut Fpu, usize)) -> Result<Flow, Exception> {
     check(cpu)?;
     note(cpu, insn);
     let index = if insn.op_count() > 0 { st(insn, 0) } else { 0 };
     change(&mut cpu.state.fpu, index);
+    cpu.state.fpu.set_c1(false);
+    Ok(Flow::Next)
+}
+
+fn fnop(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+    check(cpu)?;
+    note(cpu, insn);
     Ok(Flow::Next)
 }
 
 fn rotate(cpu: &mut Cpu, insn: &Instruction, by: u16) -> Result<Flow, Exception> {
-    stack(cpu, insn, |fpu, _| {
-        fpu.rotate(by);
-        fpu.set_c1(false);
-    })
+    stack(cpu, insn, |fpu, _| fpu.rotate(by))
 }
 
 /// The full tag word: 0 valid, 1 zero, 2 special, 3 empty, two bits a physical register.

@@ -141,14 +141,21 @@ impl Fpu {
     pub(crate) fn raise(&mut self, flags: Flags, c1: bool) -> bool {
         let stopped = flags & flags::BEFORE & !self.control != 0;
         self.status |= if stopped { flags & (flags::BEFORE | flags::SF) } else { flags };
-        self.set_c1(c1 && (!stopped || flags & flags::SF != 0));
+        self.set_c1(c1);
         self.summarize();
         !stopped
     }
 
+    /// Accumulates `flags` of an operation that is done.
+    pub(crate) fn raise_after(&mut self, flags: Flags) {
+        self.status |= flags;
+        self.summarize();
+    }
+
     /// Accounts for an outcome; the value, unless it must not be stored.
     pub(crate) fn settle(&mut self, outcome: Outcome) -> Option<F80> {
-        self.raise(outcome.flags, outcome.up).then_some(outcome.value)
+        let stopped = outcome.flags & flags::BEFORE & !self.control != 0;
+        self.raise(outcome.flags, outcome.up && !stopped).then_some(outcome.value)
     }
 
     /// An empty register was read. True if masked: the default NaN stands in.

@@ -5,7 +5,7 @@ use x86::Eflags;
 
 use super::{
     F80,
-    access::{Source, check, load, load_number, note, st, store},
+    access::{Source, check, load, load_number, note, st},
     arith::{self, Outcome},
     flags::{self, Flags},
     number::{Narrow, Number, integer_part},
@@ -13,6 +13,8 @@ use super::{
 };
 use crate::{
     Cpu, Exception, Fpu,
+    mmu::access::{self, View},
+    operand,
     slow::{Flow, Slow},
 };
 
@@ -30,7 +32,8 @@ pub(super) fn lookup(insn: &Instruction) -> Option<Slow> {
             Code::Fild_m32int => |c, i| fld(c, i, Source::Int32),
             _ => |c, i| fld(c, i, Source::Int64),
         },
-        Mnemonic::Fst | Mnemonic::Fstp | Mnemonic::Fstpnce => match insn.code() {
+        Mnemonic::Fstpnce => fstpnce,
+        Mnemonic::Fst | Mnemonic::Fstp => match insn.code() {
             Code::Fst_m32fp | Code::Fstp_m32fp => fst32,
             Code::Fst_m64fp | Code::Fstp_m64fp => fst64,
             Code::Fstp_m80fp => fstp80,
@@ -93,13 +96,18 @@ fn push_outcome(fpu: &mut Fpu, outcome: Outcome) {
     }
 }
 
-/// A single, double or integer is widened; a signaling NaN is invalid.
+/// A single, double or integer is widened; a signaling NaN is invalid. A denormal is pushed though DE
+/// be unmasked: the next instruction tells.
 fn fld(cpu: &mut Cpu, insn: &Instruction, source: Source) -> Result<Flow, Exception> {
     check(cpu)?;
     let (value, denormal) = load_number(cpu, insn, source)?;
     note(cpu, insn);
-    let outcome = arith::nan_of_one(value).unwrap_or(Outcome { value, flags: denormal, up: false });
-    push_outcome(&mut cpu.state.fpu, outcome);
+    let fpu = &mut cpu.state.fpu;
+    let room = fpu.is_empty(7);
+    push_outcome(fpu, arith::nan_of_one(value).unwrap_or(Outcome::exact(value)));
+    if room {
+        fpu.raise_after(denormal);
+    }
     Ok(Flow::Next)
 }
 
@@ -116,9 +124,7 @@ fn fld_st(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
     note(cpu, insn);
     let source = st(insn, insn.op_count() - 1);
     let fpu = &mut cpu.state.fpu;
-    if !fpu.is_empty(7) {
-        push_outcome(fpu, Outcome::exact(F80::ZERO));
-    } else if fpu.is_empty(source) {
+    if fpu.is_empty(source) {
         if fpu.underflow() {
             fpu.push(F80::INDEFINITE);
         }
@@ -164,8 +170,13 @@ fn store_converted<const N: usize>(
     let (bytes, raised, up) =
         if fpu.is_empty(0) { (indefinite, flags::IE | flags::SF, false) } else { convert(fpu.st(0), unmasked) };
     let stores = raised & unmasked & !flags::PE == 0;
+    // What is not stored is not inexact.
+    let (raised, up) = if stores { (raised, up) } else { (raised & !flags::PE, false) };
+    let addr = operand::linear(cpu, insn, N as u32, true)?;
     if stores {
-        store(cpu, insn, &bytes)?;
+        access::write(cpu, addr, &bytes, View::Current)?;
+    } else {
+        access::probe_write(cpu, addr, N as u32, View::Current)?;
     }
     note(cpu, insn);
     let fpu = &mut cpu.state.fpu;
@@ -214,6 +225,18 @@ fn fst_st(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
             fpu.pop();
         }
     }
+    Ok(Flow::Next)
+}
+
+/// The undocumented D9 D8+i: an empty ST(0) is popped without a fault.
+fn fstpnce(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+    if !cpu.state.fpu.is_empty(0) {
+        return fst_st(cpu, insn);
+    }
+    check(cpu)?;
+    note(cpu, insn);
+    cpu.state.fpu.set_c1(false);
+    cpu.state.fpu.pop();
     Ok(Flow::Next)
 }
 
@@ -309,7 +332,6 @@ fn fcmov(cpu: &mut Cpu, insn: &Instruction, condition: fn(Eflags) -> bool) -> Re
         }
         return Ok(Flow::Next);
     }
-    fpu.set_c1(false);
     if holds {
         fpu.fill(0, fpu.st(source));
     }

@@ -133,34 +133,35 @@ fn to_gpr(
     Ok(Flow::Next)
 }
 
-fn cvtpi2ps(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+/// The source of CVTPI2PS and CVTPI2PD. From memory it does not touch the MMX state.
+fn mmx_source(cpu: &mut Cpu, insn: &Instruction) -> Result<u128, Exception> {
+    if insn.op1_kind() != OpKind::Register {
+        check_sse(cpu)?;
+        return Ok(read64(cpu, insn, 1)?.into());
+    }
     check_both(cpu)?;
     let src = read64(cpu, insn, 1)?;
-    let (singles, flags) = arith::cvtdq2ps(0, src.into(), control(cpu));
-    mxcsr::raise(cpu, flags)?;
     cpu.state.fpu.enter_mmx();
+    Ok(src.into())
+}
+
+fn cvtpi2ps(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+    let src = mmx_source(cpu, insn)?;
+    let (singles, flags) = arith::cvtdq2ps(0, src, control(cpu));
+    mxcsr::raise(cpu, flags)?;
     let dst = xmm_operand(cpu, insn, 0);
     *dst = with_low64(*dst, singles as u64);
     Ok(Flow::Next)
 }
 
-/// From memory it does not touch the MMX state (SDM Vol. 2, "CVTPI2PD").
 fn cvtpi2pd(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
-    let from_register = insn.op1_kind() == OpKind::Register;
-    if from_register {
-        check_both(cpu)?
-    } else {
-        check_sse(cpu)?
-    }
-    let src = read64(cpu, insn, 1)?;
-    let (doubles, _) = arith::cvtdq2pd(0, src.into(), control(cpu)); // always exact
-    if from_register {
-        cpu.state.fpu.enter_mmx();
-    }
+    let src = mmx_source(cpu, insn)?;
+    let (doubles, _) = arith::cvtdq2pd(0, src, control(cpu)); // always exact
     *xmm_operand(cpu, insn, 0) = doubles;
     Ok(Flow::Next)
 }
 
+/// The registers become MMX's even if an exception keeps the result back.
 fn to_mmx(
     cpu: &mut Cpu,
     insn: &Instruction,
@@ -170,6 +171,7 @@ fn to_mmx(
     check_both(cpu)?;
     let src = source(cpu, insn, width)?;
     let (result, flags) = op(0, src, control(cpu));
+    cpu.state.fpu.enter_mmx();
     mxcsr::raise(cpu, flags)?;
     cpu.state.fpu.set_mmx(mm(insn.op0_register()), result as u64);
     Ok(Flow::Next)

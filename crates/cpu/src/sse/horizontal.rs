@@ -136,17 +136,18 @@ fn dot_product(cpu: &mut Cpu, insn: &Instruction, lanes: Lanes) -> Result<Flow, 
     let s = read(cpu, insn, 1, lanes)? & products;
     let d = *xmm_operand(cpu, insn, 0) & products;
     let control = Control::of_mxcsr(cpu.state.mxcsr);
-    let (total, flags) = if lanes == Lanes::Ps {
-        let (product, f1) = arith::mulps(d, s, control);
-        let (pairs, f2) = horizontal_ps(product & products, 0, control, arith::addps);
-        let (total, f3) = arith::addss(pairs, pairs >> 32, control);
-        (from_dwords([total as u32; 4]), f1 | f2 | f3)
+    // An unmasked exception of one step keeps the next from being tried.
+    let mut step = |(value, flags): (u128, Flags)| mxcsr::raise(cpu, flags).map(|()| value);
+    let total = if lanes == Lanes::Ps {
+        let product = step(arith::mulps(d, s, control))?;
+        let pairs = step(horizontal_ps(product & products, 0, control, arith::addps))?;
+        let total = step(arith::addss(pairs, pairs >> 32, control))?;
+        from_dwords([total as u32; 4])
     } else {
-        let (product, f1) = arith::mulpd(d, s, control);
-        let (total, f2) = arith::addsd(product, product >> 64, control);
-        (from_qwords([total as u64; 2]), f1 | f2)
+        let product = step(arith::mulpd(d, s, control))?;
+        let total = step(arith::addsd(product & products, product >> 64, control))?;
+        from_qwords([total as u64; 2])
     };
-    mxcsr::raise(cpu, flags)?;
     *xmm_operand(cpu, insn, 0) = total & sums;
     Ok(Flow::Next)
 }

@@ -2,6 +2,7 @@
 //! operation, on MMX and XMM registers alike.
 
 use iced_x86::{Instruction, Mnemonic};
+use x86::Eflags;
 
 use super::{
     access::{Align, check_mmx, check_sse, is_mm, mm, read64, read128, xmm_operand},
@@ -12,6 +13,7 @@ use super::{
 };
 use crate::{
     Cpu, Exception,
+    alu::Flags,
     slow::{Flow, Slow},
 };
 
@@ -125,6 +127,7 @@ fn newer(mnemonic: Mnemonic) -> Option<Slow> {
         Mnemonic::Pmuldq => packed!(|d, s| zip64(d, s, |a, b| (i64::from(a as i32) * i64::from(b as i32)) as u64)),
         Mnemonic::Pcmpeqq => packed!(|d, s| zip64(d, s, |a, b| mask64(a == b))),
         Mnemonic::Phminposuw => packed!(phminposuw),
+        Mnemonic::Ptest => ptest,
         _ => return None,
     };
     Some(slow)
@@ -160,6 +163,17 @@ fn phminposuw(_: u128, s: u128) -> u128 {
     let lanes = words(s);
     let (index, least) = lanes.iter().enumerate().min_by_key(|&(_, lane)| lane).expect("eight lanes");
     (index as u128) << 16 | u128::from(*least)
+}
+
+/// ZF: no bit in common; CF: no bit of the source beyond the destination; the other flags are cleared.
+fn ptest(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+    check_sse(cpu)?;
+    let src = read128(cpu, insn, 1, Align::Must)?;
+    let dst = *xmm_operand(cpu, insn, 0);
+    let flags = Flags { zf: src & dst == 0, cf: src & !dst == 0, ..Flags::default() };
+    let kept = cpu.eflags() & !Eflags::STATUS;
+    cpu.set_eflags(kept | flags.into());
+    Ok(Flow::Next)
 }
 
 /// `f` of neighbours, those of the destination first.

@@ -1,5 +1,7 @@
 //! ADD, OR, ADC, SBB, AND, SUB, XOR, CMP, TEST, INC, DEC, NEG, NOT, IMUL, MUL.
 
+use x86::Eflags;
+
 use super::{
     access::{EAX, EDX, carry, cheap, effective, get, host, load, note, place, set, set_carry_and_overflow},
     go, handlers, settle,
@@ -7,7 +9,7 @@ use super::{
 };
 use crate::{
     Cpu,
-    alu::Word,
+    alu::{Flags, Word, flags_after_division},
     block::{Handler, Op},
     lazy::Kind,
 };
@@ -225,7 +227,10 @@ handlers! {
     }
 
     /// DIV of EDX:EAX where neither the divisor nor the quotient makes it fault.
-    fn div_r<>(cpu, op) {
+    fn div_r<const FLAGS: bool>(cpu, op) {
+        if FLAGS && (*cpu).run.lazy.kind != Kind::Eager {
+            return settle(cpu, op);
+        }
         let dividend = u64::from(get::<u32>(cpu, EDX)) << 32 | u64::from(get::<u32>(cpu, EAX));
         let divisor = u64::from(get::<u32>(cpu, (*op).src));
         if divisor <= dividend >> 32 {
@@ -233,6 +238,11 @@ handlers! {
         }
         set(cpu, EAX, (dividend / divisor) as u32);
         set(cpu, EDX, (dividend % divisor) as u32);
+        if FLAGS {
+            let eflags = &mut (*cpu).state.eflags;
+            let after = flags_after_division(Flags::from(*eflags));
+            *eflags = (*eflags - Eflags::STATUS) | after.into();
+        }
         go(cpu, op.add(1))
     }
 }
@@ -370,4 +380,6 @@ pub(crate) fn mul(memory: bool, flags: bool) -> Handler {
 }
 
 /// The handler of DIV of 32 bits by a register.
-pub(crate) const DIV: Handler = div_r;
+pub(crate) fn div(flags: bool) -> Handler {
+    if flags { div_r::<true> } else { div_r::<false> }
+}

@@ -1,0 +1,200 @@
+//! What must be equal, and what the architecture leaves open.
+
+use std::sync::OnceLock;
+
+use iced_x86::{Mnemonic, RflagsBits};
+
+use super::{
+    generate::Case,
+    state::{DATA, DATA_LEN, End, Outcome, State},
+};
+
+/// EFLAGS that tell nothing: RF, which hosts and engines clear at different moments of a fault's delivery.
+const RF: u32 = 1 << 16;
+
+/// What differs, in words.
+pub fn difference(case: &Case, data: &[u8], expected: &Outcome, found: &Outcome) -> Option<String> {
+    if approximate(case.instruction.mnemonic()) {
+        return None;
+    }
+    if let (End::Fault { vector: a, .. }, End::Fault { vector: b, .. }) = (expected.end, found.end)
+        && a == b
+        && partial(case.instruction.mnemonic())
+    {
+        return None;
+    }
+    if wraps(expected.end, found.end) {
+        return None;
+    }
+    if expected.end != found.end {
+        return Some(format!("the host ends {:x?}, we {:x?}", expected.end, found.end));
+    }
+    registers(case, expected, found).or_else(|| memory(case, data, expected, found))
+}
+
+/// An access across the end of the 4 GiB of a flat segment may violate its limit or wrap
+/// (SDM Vol. 3A, "Limit Checking").
+fn wraps(host: End, ours: End) -> bool {
+    let End::Fault { vector: 12 | 13, code: 0, .. } = host else { return false };
+    matches!(ours, End::Fault { vector: 14, addr, .. } if addr >= 0xffff_fe00 || addr < 512)
+}
+
+/// Makers differ in what these access first, and so in where they fault and what they have written by then.
+fn partial(mnemonic: Mnemonic) -> bool {
+    matches!(
+        mnemonic,
+        Mnemonic::Cmpsb
+            | Mnemonic::Cmpsw
+            | Mnemonic::Cmpsd
+            | Mnemonic::Pusha
+            | Mnemonic::Pushad
+            | Mnemonic::Popa
+            | Mnemonic::Popad
+            | Mnemonic::Fnstenv
+            | Mnemonic::Fldenv
+            | Mnemonic::Fnsave
+            | Mnemonic::Frstor
+            | Mnemonic::Fxsave
+            | Mnemonic::Fxrstor
+            | Mnemonic::Maskmovq
+            | Mnemonic::Maskmovdqu
+    )
+}
+
+/// Results of these are only bounded by the architecture.
+fn approximate(mnemonic: Mnemonic) -> bool {
+    matches!(
+        mnemonic,
+        Mnemonic::Rcpps
+            | Mnemonic::Rcpss
+            | Mnemonic::Rsqrtps
+            | Mnemonic::Rsqrtss
+            | Mnemonic::Fsin
+            | Mnemonic::Fcos
+            | Mnemonic::Fsincos
+            | Mnemonic::Fptan
+            | Mnemonic::Fpatan
+            | Mnemonic::F2xm1
+            | Mnemonic::Fyl2x
+            | Mnemonic::Fyl2xp1
+    )
+}
+
+fn registers(case: &Case, expected: &Outcome, found: &Outcome) -> Option<String> {
+    let (a, b) = (&expected.state, &found.state);
+    let flags = !(RF | open_flags(case));
+    let mut different = Vec::new();
+    for i in 0..8 {
+        if a.gpr[i] != b.gpr[i] {
+            different.push(format!("gpr {i}: {:#x}, not {:#x}", a.gpr[i], b.gpr[i]));
+        }
+    }
+    if a.eip != b.eip {
+        different.push(format!("eip: {:#x}, not {:#x}", a.eip, b.eip));
+    }
+    if (a.eflags ^ b.eflags) & flags != 0 {
+        different.push(format!("eflags: {:#x}, not {:#x}", a.eflags, b.eflags));
+    }
+    let tiny = tiny_with_unmasked_underflow(expected);
+    floating_point(a, b, if tiny { PRECISION } else { 0 }, &mut different);
+    (!different.is_empty()).then(|| different.join("; "))
+}
+
+/// MXCSR: the inexact flag.
+const PRECISION: u32 = 1 << 5;
+
+/// DEVIATION: an unmasked underflow of SSE tells the inexactness of the denormal that it would have given,
+/// not that of the unbounded result.
+fn tiny_with_unmasked_underflow(host: &Outcome) -> bool {
+    matches!(host.end, End::Fault { vector: 19, .. }) && host.state.mxcsr & 0x810 == 0x10
+}
+
+fn floating_point(a: &State, b: &State, open_mxcsr: u32, different: &mut Vec<String>) {
+    if a.control != b.control {
+        different.push(format!("control: {:#x}, not {:#x}", a.control, b.control));
+    }
+    if a.status != b.status {
+        different.push(format!("status: {:#x}, not {:#x}", a.status, b.status));
+    }
+    if a.tag != b.tag {
+        different.push(format!("tag: {:#x}, not {:#x}", a.tag, b.tag));
+    }
+    for i in 0..8 {
+        if a.st[i] != b.st[i] {
+            different.push(format!("st{i}: {:x?}, not {:x?}", a.st[i], b.st[i]));
+        }
+        if a.xmm[i] != b.xmm[i] {
+            different.push(format!("xmm{i}: {:#x}, not {:#x}", a.xmm[i], b.xmm[i]));
+        }
+    }
+    if (a.mxcsr ^ b.mxcsr) & !open_mxcsr != 0 {
+        different.push(format!("mxcsr: {:#x}, not {:#x}", a.mxcsr, b.mxcsr));
+    }
+}
+
+/// Flags that the manual leaves undefined, unless the host is of the kind whose choices we made ours.
+fn open_flags(case: &Case) -> u32 {
+    if host_is_ours() {
+        return 0;
+    }
+    const BITS: [(u32, u32); 6] = [
+        (RflagsBits::CF, 1),
+        (RflagsBits::PF, 1 << 2),
+        (RflagsBits::AF, 1 << 4),
+        (RflagsBits::ZF, 1 << 6),
+        (RflagsBits::SF, 1 << 7),
+        (RflagsBits::OF, 1 << 11),
+    ];
+    let undefined = case.instruction.rflags_undefined();
+    BITS.iter().filter(|(bit, _)| undefined & bit != 0).map(|(_, flag)| flag).sum()
+}
+
+/// An AMD processor of family 25, Zen 3, whose undefined flags we have.
+fn host_is_ours() -> bool {
+    static OURS: OnceLock<bool> = OnceLock::new();
+    *OURS.get_or_init(|| {
+        let vendor = std::arch::x86_64::__cpuid(0);
+        let signature = std::arch::x86_64::__cpuid(1).eax;
+        let family = (signature >> 8 & 15) + (signature >> 20 & 255);
+        vendor.ebx.to_le_bytes() == *b"Auth" && family == 25
+    })
+}
+
+/// The environment's pointers are not compared, nor MXCSR's mask: makers differ in when they keep them, and in
+/// what they have.
+fn ignored(case: &Case, addr: u32) -> bool {
+    let part = match case.instruction.mnemonic() {
+        Mnemonic::Fnstenv | Mnemonic::Fnsave => match case.instruction.memory_size().size() {
+            14 | 94 => 6..14,
+            _ => 12..28,
+        },
+        Mnemonic::Fxsave => return in_part(case, addr, 6..24) || in_part(case, addr, 28..32),
+        _ => return false,
+    };
+    in_part(case, addr, part)
+}
+
+/// Whether `addr` lies in this part of the memory operand.
+fn in_part(case: &Case, addr: u32, part: std::ops::Range<u32>) -> bool {
+    part.contains(&addr.wrapping_sub(operand(case)))
+}
+
+fn operand(case: &Case) -> u32 {
+    let (insn, gpr) = (&case.instruction, &case.state.gpr);
+    insn.virtual_address(0, 0, |reg, _, _| if reg.is_gpr32() { Some(gpr[reg.number()].into()) } else { Some(0) })
+        .unwrap_or(0) as u32
+}
+
+fn memory(case: &Case, before: &[u8], expected: &Outcome, found: &Outcome) -> Option<String> {
+    if expected.data == found.data {
+        return None;
+    }
+    let different: Vec<String> = (0..DATA_LEN)
+        .filter(|&i| expected.data[i] != found.data[i] && !ignored(case, DATA + i as u32))
+        .take(40)
+        .map(|i| {
+            format!("{:#x}: {:#x} to {:#x}, not {:#x}", DATA as usize + i, before[i], expected.data[i], found.data[i])
+        })
+        .collect();
+    (!different.is_empty()).then(|| format!("memory {}", different.join(", ")))
+}

@@ -1,5 +1,8 @@
 //! The board's wires, as the processor sees them.
 
+#[cfg(test)]
+mod tests;
+
 use cpu::{Bus, IoEffect, IoRead, IoSize};
 use devices::{Board, Outlet};
 use x86::PhysAddr;

@@ -12,7 +12,7 @@ use counter::Counter;
 /// Frequency of the timer's clock input on a PC.
 pub const PIT_HZ: u64 = 1_193_182;
 
-const NS_PER_S: u128 = 1_000_000_000;
+const NS_PER_S: u64 = 1_000_000_000;
 const COUNTERS: usize = 3;
 const CONTROL_PORT: u16 = 3;
 
@@ -37,12 +37,13 @@ impl Pit8254 {
 
     /// How many clock ticks have passed at `now_ns`.
     pub fn ticks_at(now_ns: u64) -> u64 {
-        (u128::from(now_ns) * u128::from(PIT_HZ) / NS_PER_S) as u64
+        // Whole seconds apart, so that nothing overflows.
+        now_ns / NS_PER_S * PIT_HZ + now_ns % NS_PER_S * PIT_HZ / NS_PER_S
     }
 
     /// The first nanosecond at which `ticks` ticks have passed.
     fn ns_of(ticks: u64) -> u64 {
-        (u128::from(ticks) * NS_PER_S).div_ceil(u128::from(PIT_HZ)) as u64
+        ticks / PIT_HZ * NS_PER_S + (ticks % PIT_HZ * NS_PER_S).div_ceil(PIT_HZ)
     }
 
     /// Reads port 0x40 + `offset`. The control port cannot be read.

@@ -244,13 +244,13 @@ impl Rtc {
 
     /// Periods of the crystal, counted from the first second boundary of the chain on.
     fn crystal_ticks(&self, ns: u64) -> u64 {
-        let since_phase = u128::from(ns + SECOND_NS - self.phase_ns);
-        (since_phase * u128::from(CRYSTAL_HZ) / u128::from(SECOND_NS)) as u64
+        let since_phase = ns + SECOND_NS - self.phase_ns;
+        since_phase / SECOND_NS * CRYSTAL_HZ + since_phase % SECOND_NS * CRYSTAL_HZ / SECOND_NS
     }
 
     /// The first nanosecond at which [`Rtc::crystal_ticks`] is `ticks`.
     fn ns_of_crystal_tick(&self, ticks: u64) -> u64 {
-        let since_phase = (u128::from(ticks) * u128::from(SECOND_NS)).div_ceil(u128::from(CRYSTAL_HZ)) as u64;
+        let since_phase = ticks / CRYSTAL_HZ * SECOND_NS + (ticks % CRYSTAL_HZ * SECOND_NS).div_ceil(CRYSTAL_HZ);
         since_phase + self.phase_ns - SECOND_NS
     }
 }

@@ -20,6 +20,11 @@ const FLOATING: u8 = 0xff;
 const A20_OPEN: u32 = !0;
 const A20_GATED: u32 = !(1 << 20);
 
+/// Whether a read changes more than what the next read gives: interrupt lines or deadlines.
+fn reading_moves_outputs(device: DeviceId) -> bool {
+    matches!(device, DeviceId::Pic1 | DeviceId::Pic2 | DeviceId::KeyboardData | DeviceId::Rtc | DeviceId::Serial(_))
+}
+
 /// The bus of one entry into the engine, built from disjoint parts of the machine.
 pub(crate) struct MachineBus<'a> {
     pub chipset: &'a mut Chipset,
@@ -36,11 +41,13 @@ impl Bus for MachineBus<'_> {
         self.stats.port_reads += 1;
         let before = self.outputs();
         let mut value = 0;
+        let mut moved = false;
         for byte in (0..size as u16).rev() {
             let port = port.wrapping_add(byte);
             value = value << 8 | u32::from(self.read_byte(now, port, size));
+            moved |= self.ports.find(port).is_some_and(|(device, _)| reading_moves_outputs(device));
         }
-        IoRead { value, effect: self.effect(before) }
+        IoRead { value, effect: if moved { self.effect(before) } else { IoEffect::None } }
     }
 
     fn port_out(&mut self, now: u64, port: u16, size: IoSize, value: u32) -> IoEffect {

@@ -12,6 +12,7 @@ pub mod books;
 pub mod cpio;
 pub mod elf;
 pub mod errno;
+pub mod ldisc;
 pub mod nr;
 pub mod out;
 pub mod proc;

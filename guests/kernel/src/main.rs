@@ -11,6 +11,7 @@ extern crate alloc;
 
 pub mod arch;
 pub mod drivers;
+pub mod fs;
 pub mod lib;
 pub mod mm;
 pub mod sync;

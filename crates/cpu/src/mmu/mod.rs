@@ -4,7 +4,6 @@
 pub(crate) mod access;
 pub(crate) mod fetch;
 pub(crate) mod flush;
-mod host;
 mod project;
 mod tlb;
 mod walk;

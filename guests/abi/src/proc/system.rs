@@ -90,16 +90,35 @@ fn cpu_times(out: &mut dyn Out, t: &CpuTimes) {
     out!(out, "{user} 0 {system} {idle} 0 {irq} 0 0 0 0\n");
 }
 
-/// One line of `/proc/mounts`; spaces in the path are escaped.
-pub fn mount_line(out: &mut dyn Out, device: &str, path: &[u8], fs_type: &str, options: &str) {
+/// The beginning of a line of `/proc/mounts`: what is mounted.
+pub fn mount_head(out: &mut dyn Out, device: &str) {
     out!(out, "{device} ");
-    for &byte in path {
-        match byte {
-            b' ' | b'\t' | b'\n' | b'\\' => out!(out, "\\{byte:03o}"),
-            _ => out.bytes(&[byte]),
+}
+
+/// The end of a line of `/proc/mounts`, after the path in the form of [`Escaped`].
+pub fn mount_tail(out: &mut dyn Out, fs_type: &str, options: &str) {
+    out!(out, " {fs_type} {options} 0 0\n");
+}
+
+/// Writes a path with the escapes of `/proc/mounts`, whose columns are parted by blanks.
+pub struct Escaped<'a>(pub &'a mut dyn Out);
+
+impl core::fmt::Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        self.bytes(text.as_bytes());
+        Ok(())
+    }
+}
+
+impl Out for Escaped<'_> {
+    fn bytes(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            match byte {
+                b' ' | b'\t' | b'\n' | b'\\' => out!(self.0, "\\{byte:03o}"),
+                _ => self.0.bytes(&[byte]),
+            }
         }
     }
-    out!(out, " {fs_type} {options} 0 0\n");
 }
 
 /// One line of `/proc/filesystems` for a file system without a device.

@@ -169,7 +169,7 @@ extern "C" fn exit_to_user_mode(regs: &mut PtRegs) {
         if sched::need_resched() {
             irqflags::local_irq_enable();
             sched::schedule();
-        } else if signal::pending() {
+        } else if signal::has_work() {
             irqflags::local_irq_enable();
             signal::do_signal(regs);
         } else {

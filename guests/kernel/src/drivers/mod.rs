@@ -5,5 +5,7 @@ pub mod early_uart;
 pub mod irq;
 pub mod pic;
 pub mod pit;
+pub mod random;
 pub mod resource;
 pub mod rtc;
+pub mod tty;

@@ -1,36 +1,25 @@
-//! Tasks.
+//! Processes and threads.
 
+pub mod cred;
+pub mod current;
+pub mod exec;
+pub mod exit;
+pub mod fork;
+pub mod futex;
+mod hooks;
+pub mod init;
+pub mod itimer;
+pub mod pid;
+pub mod rlimits;
 pub mod sched;
 pub mod signal;
+pub mod softirq;
+pub mod stack;
+pub mod task_struct;
+pub mod timer;
+pub mod wait;
 
-/// The running thread, for the kernel's messages.
-pub fn pid_and_comm() -> (u32, &'static str) {
-    (0, "swapper")
-}
-
-/// The end of the boot: runs the first program. Never returns.
-pub fn start_init() -> ! {
-    crate::lib::panic::end(format_args!(
-        "No working init found.  Try passing init= option to kernel. See Linux Documentation/admin-guide/init.rst for guidance."
-    ))
-}
-
-/// The address space of the running thread, unless it is a kernel thread.
-pub fn current_mm() -> Option<&'static crate::mm::MmStruct> {
-    None
-}
-
-/// Counts a page fault that the running thread took.
-pub fn account_fault(_major: bool) {}
-
-/// The running thread's soft limit of a resource.
-pub fn rlimit(resource: u32) -> u32 {
-    const RLIMIT_STACK: u32 = 3;
-    if resource == RLIMIT_STACK { 8 << 20 } else { !0 }
-}
-
-/// Calls `visit` with every process that has an address space.
-pub fn for_each_process(_visit: &mut dyn FnMut(crate::mm::oom::Candidate)) {}
-
-/// Sends SIGKILL to a process.
-pub fn kill_process(_pid: u32) {}
+pub use current::{Current, current};
+pub use hooks::{account_fault, current_mm, for_each_process, kill_process, pid_and_comm, rlimit};
+pub use init::start_init;
+pub use task_struct::{SignalStruct, TaskStruct};

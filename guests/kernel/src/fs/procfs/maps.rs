@@ -1,0 +1,84 @@
+//! `/proc/PID/maps` and `smaps`.
+
+use abi::{
+    books::{MmRecord, VmaRecord},
+    out::Out,
+    proc::{
+        maps::{Row, line},
+        smaps::{self, Usage},
+    },
+};
+
+use super::names;
+use crate::mm::{MmGuard, MmStruct, PAGE_SIZE, page::pg, pgtable::PteExt};
+
+/// Writes `maps`.
+pub fn show_maps(mm: &MmStruct, out: &mut dyn Out) {
+    let guard = mm.lock();
+    let record = *guard.record();
+    guard.for_each_area(|area| show_line(&record, area, out));
+}
+
+/// Writes `smaps`.
+pub fn show_smaps(mm: &MmStruct, out: &mut dyn Out) {
+    let guard = mm.lock();
+    let record = *guard.record();
+    guard.for_each_area(|area| {
+        show_line(&record, area, out);
+        let usage = usage(&guard, area);
+        smaps::block(out, (area.end - area.start) / 1024, area.flags, &usage);
+    });
+}
+
+/// Adds up what the page tables say of an area.
+fn usage(guard: &MmGuard<'_>, area: &VmaRecord) -> Usage {
+    const PAGE_KB: u32 = PAGE_SIZE / 1024;
+    let mut usage = Usage::default();
+    let mut pss_bytes = [0u64; 2];
+    let mut at = area.start;
+    while let Some(addr) = guard.pgd.next_with_table(at, area.end) {
+        at = addr + PAGE_SIZE;
+        let pte = guard.pgd.get(addr);
+        let Some(page) = pte.page().filter(|page| !page.is(pg::RESERVED)) else { continue };
+        let (shares, is_dirty) = (page.mapcount().max(1), pte.dirty() || page.is(pg::DIRTY));
+        usage.rss += PAGE_KB;
+        usage.anonymous += if page.is_anon() { PAGE_KB } else { 0 };
+        usage.referenced += if pte.accessed() || page.is(pg::REFERENCED) { PAGE_KB } else { 0 };
+        pss_bytes[usize::from(is_dirty)] += u64::from(PAGE_SIZE / shares);
+        *match (shares > 1, is_dirty) {
+            (false, false) => &mut usage.private_clean,
+            (false, true) => &mut usage.private_dirty,
+            (true, false) => &mut usage.shared_clean,
+            (true, true) => &mut usage.shared_dirty,
+        } += PAGE_KB;
+    }
+    usage.pss = ((pss_bytes[0] + pss_bytes[1]) / 1024) as u32;
+    usage.pss_dirty = (pss_bytes[1] / 1024) as u32;
+    usage
+}
+
+fn show_line(mm: &MmRecord, area: &VmaRecord, out: &mut dyn Out) {
+    let mut row = Row { start: area.start, end: area.end, flags: area.flags, ..Row::default() };
+    if area.file.is_null() {
+        match anonymous_name(mm, area) {
+            Some(name) => line(out, &row, Some(&|out: &mut dyn Out| out.bytes(name))),
+            None => line(out, &row, None),
+        }
+        return;
+    }
+    let (dentry, inode) = names::file_records(area.file);
+    row.offset = u64::from(area.pgoff) << 12;
+    (row.major, row.minor, row.ino) = (inode.major, inode.minor, inode.ino);
+    line(out, &row, Some(&|out: &mut dyn Out| names::write_path(&dentry, out)));
+}
+
+/// The name of an area without a file.
+fn anonymous_name(mm: &MmRecord, area: &VmaRecord) -> Option<&'static [u8]> {
+    if area.start <= mm.brk && area.end >= mm.start_brk && mm.start_brk != 0 {
+        Some(b"[heap]")
+    } else if area.start <= mm.start_stack && area.end >= mm.start_stack {
+        Some(b"[stack]")
+    } else {
+        None
+    }
+}

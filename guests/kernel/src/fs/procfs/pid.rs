@@ -1,0 +1,441 @@
+//! `/proc/PID`.
+
+use alloc::{format, sync::Arc, vec::Vec};
+
+use abi::{
+    books::vm,
+    errno::{EACCES, EINVAL, ENOENT, ENOTDIR, ESRCH, Result},
+    out,
+    out::Out,
+    proc::{
+        pid_stat::{self, PidStat},
+        status::{self, Status},
+    },
+    stat::mode,
+};
+
+use super::{gather::gather, maps, parse_number, system};
+use crate::{
+    arch::TASK_SIZE,
+    drivers::tty,
+    fs::{Dentry, Dest, File, FileOps, Source, Whence},
+    mm::{
+        MmRef,
+        remote::{read_remote_vm, write_remote_vm},
+    },
+    task::{
+        TaskStruct, pid,
+        rlimits::{RLIM_INFINITY, resource},
+        task_struct::state,
+    },
+};
+
+/// The kinds of files below `/proc/PID`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+enum Kind {
+    Dir = 0,
+    Cmdline,
+    Comm,
+    Cwd,
+    Environ,
+    Exe,
+    FdDir,
+    Limits,
+    Maps,
+    Mem,
+    Mounts,
+    OomScoreAdj,
+    Root,
+    Smaps,
+    Stat,
+    Statm,
+    Status,
+    TaskDir,
+    Wchan,
+    /// A thread's own directory, below `task`.
+    ThreadDir,
+    /// A descriptor.
+    Fd,
+}
+
+const ENTRIES: [(&[u8], Kind); 17] = [
+    (b"cmdline", Kind::Cmdline),
+    (b"comm", Kind::Comm),
+    (b"cwd", Kind::Cwd),
+    (b"environ", Kind::Environ),
+    (b"exe", Kind::Exe),
+    (b"fd", Kind::FdDir),
+    (b"limits", Kind::Limits),
+    (b"maps", Kind::Maps),
+    (b"mem", Kind::Mem),
+    (b"mounts", Kind::Mounts),
+    (b"oom_score_adj", Kind::OomScoreAdj),
+    (b"root", Kind::Root),
+    (b"smaps", Kind::Smaps),
+    (b"stat", Kind::Stat),
+    (b"statm", Kind::Statm),
+    (b"status", Kind::Status),
+    (b"wchan", Kind::Wchan),
+];
+
+/// A name below `/proc/PID`.
+#[derive(Clone, Copy, Debug)]
+pub struct PidNode {
+    pid: u32,
+    kind: Kind,
+    fd: u32,
+}
+
+impl PidNode {
+    /// `/proc/PID` itself.
+    pub fn process(pid: u32) -> Self {
+        PidNode { pid, kind: Kind::Dir, fd: 0 }
+    }
+
+    fn with(self, kind: Kind) -> Self {
+        PidNode { kind, ..self }
+    }
+
+    /// Numbers that do not change between two looks.
+    pub fn ino(&self) -> u32 {
+        let low = if self.kind == Kind::Fd { 0x100 + self.fd } else { self.kind as u32 };
+        (self.pid << 12) + low
+    }
+
+    /// Type and rights.
+    pub fn mode(&self) -> u32 {
+        match self.kind {
+            Kind::Dir | Kind::TaskDir | Kind::ThreadDir => mode::S_IFDIR | 0o555,
+            Kind::FdDir => mode::S_IFDIR | 0o500,
+            Kind::Cwd | Kind::Exe | Kind::Root => mode::S_IFLNK | 0o777,
+            Kind::Fd => mode::S_IFLNK | self.fd_rights(),
+            Kind::Environ => mode::S_IFREG | 0o400,
+            Kind::Mem => mode::S_IFREG | 0o600,
+            Kind::Comm | Kind::OomScoreAdj => mode::S_IFREG | 0o644,
+            _ => mode::S_IFREG | 0o444,
+        }
+    }
+
+    /// A link to a descriptor shows how it is open.
+    fn fd_rights(&self) -> u32 {
+        let Ok(file) = self.task().and_then(|t| t.files().lock().get(self.fd)) else { return 0o500 };
+        (if file.readable() { 0o500 } else { 0o100 }) | if file.writable() { 0o300 } else { 0 }
+    }
+
+    /// The process's user and group.
+    pub fn owner(&self) -> (u32, u32) {
+        self.task().map_or((0, 0), |task| task.fsuid_gid())
+    }
+
+    fn task(&self) -> Result<Arc<TaskStruct>> {
+        pid::find(self.pid).ok_or(ESRCH)
+    }
+
+    fn mm(&self) -> Result<Option<MmRef>> {
+        Ok(self.task()?.mm())
+    }
+
+    /// ESRCH when the process is gone.
+    pub fn check_alive(&self) -> Result<()> {
+        self.task().map(drop)
+    }
+
+    /// A name in a directory.
+    pub fn child(&self, name: &[u8]) -> Result<PidNode> {
+        let task = self.task().map_err(|_| ENOENT)?;
+        match self.kind {
+            Kind::Dir if name == b"task" => Ok(self.with(Kind::TaskDir)),
+            Kind::Dir | Kind::ThreadDir => {
+                let found = ENTRIES.iter().find(|(entry, _)| *entry == name).ok_or(ENOENT)?;
+                Ok(self.with(found.1))
+            }
+            Kind::TaskDir => {
+                let number = parse_number(name).ok_or(ENOENT)?;
+                pid::find(number).filter(|t| t.tgid() == task.tgid()).ok_or(ENOENT)?;
+                Ok(PidNode { pid: number, kind: Kind::ThreadDir, fd: 0 })
+            }
+            Kind::FdDir => {
+                let fd = parse_number(name).ok_or(ENOENT)?;
+                task.files().lock().get(fd).map_err(|_| ENOENT)?;
+                Ok(PidNode { fd, ..self.with(Kind::Fd) })
+            }
+            _ => Err(ENOTDIR),
+        }
+    }
+
+    /// All names in a directory.
+    pub fn list(&self) -> Result<Vec<(Vec<u8>, PidNode)>> {
+        let task = self.task()?;
+        let decimal = |number: u32| format!("{number}").into_bytes();
+        Ok(match self.kind {
+            Kind::Dir | Kind::ThreadDir => {
+                let mut list: Vec<_> = ENTRIES.iter().map(|&(name, kind)| (name.to_vec(), self.with(kind))).collect();
+                if self.kind == Kind::Dir {
+                    list.push((b"task".to_vec(), self.with(Kind::TaskDir)));
+                }
+                list
+            }
+            Kind::TaskDir => {
+                let threads = pid::threads(task.tgid());
+                let node = |t: &Arc<TaskStruct>| PidNode { pid: t.pid(), kind: Kind::ThreadDir, fd: 0 };
+                threads.iter().map(|t| (decimal(t.pid()), node(t))).collect()
+            }
+            Kind::FdDir => {
+                let fds = task.files().lock().open_fds();
+                fds.into_iter().map(|fd| (decimal(fd), PidNode { fd, ..self.with(Kind::Fd) })).collect()
+            }
+            _ => return Err(ENOTDIR),
+        })
+    }
+
+    /// Where a link leads.
+    pub fn link_target(&self) -> Result<Arc<Dentry>> {
+        let task = self.task().map_err(|_| ENOENT)?;
+        match self.kind {
+            Kind::Cwd => Ok(task.fs().lock().pwd.clone()),
+            Kind::Root => Ok(task.fs().lock().root.clone()),
+            Kind::Exe => task.exe.lock().as_ref().map(|exe| exe.file().dentry().clone()).ok_or(ENOENT),
+            Kind::Fd => task.files().lock().get(self.fd).map(|file| file.dentry().clone()).map_err(|_| ENOENT),
+            _ => Err(EINVAL),
+        }
+    }
+
+    /// The text of a file.
+    pub fn text(&self) -> Result<Vec<u8>> {
+        let task = self.task()?;
+        let mm = task.mm();
+        Ok(match self.kind {
+            Kind::Cmdline => mm.map_or(Vec::new(), |mm| range(&mm, |r| (r.arg_start, r.arg_end))),
+            Kind::Environ => mm.map_or(Vec::new(), |mm| range(&mm, |r| (r.env_start, r.env_end))),
+            Kind::Comm => format!("{}\n", task.comm()).into_bytes(),
+            Kind::Limits => gather(|out| limits(&task, out)),
+            Kind::Maps => mm.map_or(Vec::new(), |mm| gather(|out| maps::show_maps(&mm, out))),
+            Kind::Smaps => mm.map_or(Vec::new(), |mm| gather(|out| maps::show_smaps(&mm, out))),
+            Kind::Mounts => gather(system::mounts),
+            Kind::OomScoreAdj | Kind::Wchan => b"0\n".to_vec(),
+            Kind::Stat => {
+                let (whole, more) = self.stat(&task);
+                let record = mm.as_ref().map(|mm| mm.snapshot());
+                gather(|out| pid_stat::stat(out, &whole, record.as_ref(), &more))
+            }
+            Kind::Statm => {
+                let record = mm.as_ref().map(|mm| mm.snapshot());
+                let (text, data) = mm.as_ref().map_or((0, 0), |mm| {
+                    let r = mm.snapshot();
+                    (pages(r.start_code, r.end_code), data_pages(mm))
+                });
+                gather(|out| pid_stat::statm(out, record.as_ref(), text, data))
+            }
+            Kind::Status => {
+                let record = mm.as_ref().map(|mm| mm.snapshot());
+                let more = self.status(&task, mm.as_ref());
+                gather(|out| status::write(out, &task.record().get(), record.as_ref(), &more))
+            }
+            _ => return Err(EINVAL),
+        })
+    }
+
+    /// The record with the time of all threads, and what else `stat` tells.
+    fn stat(&self, task: &Arc<TaskStruct>) -> (abi::books::TaskRecord, PidStat) {
+        let mut record = task.record().get();
+        record.tgid = record.pid;
+        let group = task.signal().state.lock();
+        let (children, dead, exit_code) = (group.children, group.dead_threads, group.exit_code);
+        let shared_pending = group.pending.set();
+        drop(group);
+        if self.kind == Kind::Stat && task.is_leader() {
+            let mut time = dead;
+            pid::threads(task.tgid()).iter().for_each(|t| time += t.cpu_time());
+            (record.utime_ns, record.stime_ns) = (abi::U64::new(time.user_ns), abi::U64::new(time.system_ns));
+        }
+        let (ignored, caught) = task.sighand().lock().ignored_and_caught();
+        let signals = task.signals.lock();
+        let low = |set: u64| set as u32;
+        let zombie = record.state == state::ZOMBIE;
+        let more = PidStat {
+            tpgid: tty::tpgid(task),
+            flags: 0x40_0000,
+            cmin_flt: children.min_flt,
+            cmaj_flt: children.maj_flt,
+            cutime_ns: children.time.user_ns,
+            cstime_ns: children.time.system_ns,
+            rss_limit: task.rlimit(resource::RSS),
+            signals: [low(signals.pending.set() | shared_pending), low(signals.blocked), low(ignored), low(caught)],
+            exit_signal: task.exit_signal.load(core::sync::atomic::Ordering::Relaxed),
+            exit_code: if zombie { exit_code.map_or(record.exit_code, |c| c as u32) } else { 0 },
+            ..PidStat::default()
+        };
+        (record, more)
+    }
+
+    fn status(&self, task: &Arc<TaskStruct>, mm: Option<&MmRef>) -> Status {
+        let cred = task.cred.lock().clone();
+        let shared = task.signal().state.lock().pending.set();
+        let (ignored, caught) = task.sighand().lock().ignored_and_caught();
+        let (pending, blocked, queued) = {
+            let signals = task.signals.lock();
+            (signals.pending.set(), signals.blocked, signals.pending.count())
+        };
+        let mut s = Status {
+            umask: task.fs().lock().umask,
+            uids: [cred.uid, cred.euid, cred.suid, cred.euid],
+            gids: [cred.gid, cred.egid, cred.sgid, cred.egid],
+            fd_size: task.files().lock().capacity(),
+            sig_queued: queued,
+            sig_limit: task.rlimit(resource::SIGPENDING),
+            sig_pnd: pending,
+            shd_pnd: shared,
+            sig_blk: blocked,
+            sig_ign: ignored,
+            sig_cgt: caught,
+            voluntary_switches: task.nvcsw.load(core::sync::atomic::Ordering::Relaxed),
+            nonvoluntary_switches: task.nivcsw.load(core::sync::atomic::Ordering::Relaxed),
+            nr_cpus: 1,
+            ..Status::default()
+        };
+        if let Some(mm) = mm {
+            let r = mm.snapshot();
+            let guard = mm.lock();
+            s.vm_stk = guard.pages_where(|f| f & vm::GROWSDOWN != 0);
+            s.vm_data = guard.pages_where(is_data) + s.vm_stk;
+            s.vm_exe = pages(r.start_code, r.end_code);
+            s.vm_lib = guard.pages_where(is_exec).saturating_sub(s.vm_exe);
+            s.vm_lck = guard.locked_vm();
+        }
+        s
+    }
+
+    /// `mem`, which is no text.
+    pub fn special_file(&self) -> Result<Option<Arc<dyn FileOps>>> {
+        Ok(match self.kind {
+            Kind::Mem => Some(Arc::new(Mem { mm: self.mm()? })),
+            _ => None,
+        })
+    }
+
+    /// Takes what is written to a file.
+    pub fn store(&self, text: &[u8]) -> Result<()> {
+        match self.kind {
+            Kind::Comm => {
+                self.task()?.set_comm(text.strip_suffix(b"\n").unwrap_or(text));
+                Ok(())
+            }
+            // Who is killed first is decided by size alone; a wish is taken without effect.
+            Kind::OomScoreAdj => {
+                let number = core::str::from_utf8(text.trim_ascii()).ok().and_then(|t| t.parse::<i32>().ok());
+                if number.is_some_and(|n| (-1000..=1000).contains(&n)) { Ok(()) } else { Err(EINVAL) }
+            }
+            _ => Err(EACCES),
+        }
+    }
+}
+
+fn is_data(flags: u32) -> bool {
+    flags & (vm::WRITE | vm::SHARED | vm::GROWSDOWN) == vm::WRITE
+}
+
+fn is_exec(flags: u32) -> bool {
+    flags & (vm::EXEC | vm::WRITE | vm::GROWSDOWN) == vm::EXEC
+}
+
+fn data_pages(mm: &MmRef) -> u32 {
+    mm.lock().pages_where(|f| is_data(f) || f & vm::GROWSDOWN != 0)
+}
+
+/// Whole pages that a range touches.
+fn pages(start: u32, end: u32) -> u32 {
+    end.div_ceil(4096) - (start / 4096).min(end.div_ceil(4096))
+}
+
+/// The bytes of a range that the address space's record names.
+fn range(mm: &MmRef, which: impl Fn(&abi::books::MmRecord) -> (u32, u32)) -> Vec<u8> {
+    let (start, end) = which(&mm.snapshot());
+    let mut bytes = alloc::vec![0; end.saturating_sub(start) as usize];
+    let count = read_remote_vm(mm, start, &mut bytes, true);
+    bytes.truncate(count);
+    bytes
+}
+
+fn limits(task: &TaskStruct, out: &mut dyn Out) {
+    const ROWS: [(&str, &str); 16] = [
+        ("Max cpu time", "seconds"),
+        ("Max file size", "bytes"),
+        ("Max data size", "bytes"),
+        ("Max stack size", "bytes"),
+        ("Max core file size", "bytes"),
+        ("Max resident set", "bytes"),
+        ("Max processes", "processes"),
+        ("Max open files", "files"),
+        ("Max locked memory", "bytes"),
+        ("Max address space", "bytes"),
+        ("Max file locks", "locks"),
+        ("Max pending signals", "signals"),
+        ("Max msgqueue size", "bytes"),
+        ("Max nice priority", ""),
+        ("Max realtime priority", ""),
+        ("Max realtime timeout", "us"),
+    ];
+    out!(out, "{:<25} {:<20} {:<20} {:<10}\n", "Limit", "Soft Limit", "Hard Limit", "Units");
+    let limits = *task.signal().rlimits.lock();
+    for ((name, unit), limit) in ROWS.iter().zip(limits.0) {
+        out!(out, "{name:<25} ");
+        for value in [limit.cur, limit.max] {
+            match value {
+                RLIM_INFINITY => out!(out, "{:<20} ", "unlimited"),
+                number => out!(out, "{number:<20} "),
+            }
+        }
+        out!(out, "{unit:<10}\n");
+    }
+}
+
+/// `/proc/PID/mem`: the offset is the address.
+struct Mem {
+    mm: Option<MmRef>,
+}
+
+impl FileOps for Mem {
+    fn read(&self, _file: &File, dest: &mut Dest<'_>, pos: &mut u64) -> Result<usize> {
+        let Some(mm) = self.mm.as_ref().filter(|_| *pos < TASK_SIZE.into()) else { return Ok(0) };
+        let mut done = 0;
+        let mut page = alloc::vec![0; dest.remaining().min(4096)];
+        while dest.remaining() > 0 {
+            let want = page.len().min(dest.remaining());
+            let got = read_remote_vm(mm, *pos as u32, &mut page[..want], true);
+            if got == 0 {
+                return if done > 0 { Ok(done) } else { Err(abi::errno::EIO) };
+            }
+            let stored = dest.put(&page[..got])?;
+            *pos += stored as u64;
+            done += stored;
+            if stored < want {
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    fn write(&self, _file: &File, source: &mut Source<'_>, pos: &mut u64) -> Result<usize> {
+        let Some(mm) = self.mm.as_ref().filter(|_| *pos < TASK_SIZE.into()) else { return Ok(0) };
+        let mut page = alloc::vec![0; source.remaining().min(4096)];
+        let count = source.take(&mut page)?;
+        match write_remote_vm(mm, *pos as u32, &page[..count], true) {
+            0 if count > 0 => Err(abi::errno::EIO),
+            done => {
+                *pos += done as u64;
+                Ok(done)
+            }
+        }
+    }
+
+    fn llseek(&self, file: &File, offset: i64, whence: Whence) -> Result<u64> {
+        let to = match whence {
+            Whence::Set => offset,
+            Whence::Cur => file.pos() as i64 + offset,
+            _ => return Err(EINVAL),
+        };
+        file.set_pos(to as u64);
+        Ok(to as u64)
+    }
+}

@@ -1,0 +1,133 @@
+//! `/proc/sys`.
+
+use alloc::{format, vec::Vec};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use abi::{
+    errno::{EACCES, EINVAL, ENOENT, Result},
+    proc::system::uts,
+};
+
+use super::Node;
+use crate::task::pid::PID_MAX;
+
+/// A directory.
+pub struct SysDir {
+    /// Makes its inode number.
+    pub number: u32,
+    dirs: &'static [(&'static str, &'static SysDir)],
+    files: &'static [(&'static str, &'static Entry)],
+}
+
+/// A file.
+pub struct Entry {
+    /// Makes its inode number.
+    pub number: u32,
+    value: Value,
+}
+
+/// What a file holds.
+enum Value {
+    /// A word that never changes.
+    Text(&'static str),
+    /// The name of the machine.
+    Hostname,
+    /// A number that never changes.
+    Number(u32),
+    /// A number that a program may set, in a range.
+    Setting(&'static AtomicU32, u32, u32),
+}
+
+/// `vm.overcommit_memory`: kept, without effect on the heuristic of mode 0.
+static OVERCOMMIT_MEMORY: AtomicU32 = AtomicU32::new(0);
+
+const fn entry(number: u32, value: Value) -> Entry {
+    Entry { number, value }
+}
+
+static OSTYPE: Entry = entry(0, Value::Text(uts::SYSNAME));
+static OSRELEASE: Entry = entry(1, Value::Text(uts::RELEASE));
+static VERSION: Entry = entry(2, Value::Text(uts::VERSION));
+static HOSTNAME: Entry = entry(3, Value::Hostname);
+static PID_MAX_FILE: Entry = entry(4, Value::Number(PID_MAX));
+static RANDOMIZE_VA_SPACE: Entry = entry(5, Value::Number(0));
+static NGROUPS_MAX: Entry = entry(6, Value::Number(65536));
+static CAP_LAST_CAP: Entry = entry(7, Value::Number(40));
+static OVERCOMMIT: Entry = entry(8, Value::Setting(&OVERCOMMIT_MEMORY, 0, 2));
+static MAX_MAP_COUNT: Entry = entry(9, Value::Number(65530));
+static MMAP_MIN_ADDR: Entry = entry(10, Value::Number(65536));
+static NR_OPEN: Entry = entry(11, Value::Number(1 << 20));
+static PIPE_MAX_SIZE: Entry = entry(12, Value::Number(crate::fs::pipe::PIPE_SIZE as u32));
+
+static KERNEL: SysDir = SysDir {
+    number: 1,
+    dirs: &[],
+    files: &[
+        ("cap_last_cap", &CAP_LAST_CAP),
+        ("hostname", &HOSTNAME),
+        ("ngroups_max", &NGROUPS_MAX),
+        ("osrelease", &OSRELEASE),
+        ("ostype", &OSTYPE),
+        ("pid_max", &PID_MAX_FILE),
+        ("randomize_va_space", &RANDOMIZE_VA_SPACE),
+        ("version", &VERSION),
+    ],
+};
+static VM: SysDir = SysDir {
+    number: 2,
+    dirs: &[],
+    files: &[("max_map_count", &MAX_MAP_COUNT), ("mmap_min_addr", &MMAP_MIN_ADDR), ("overcommit_memory", &OVERCOMMIT)],
+};
+static FS: SysDir = SysDir { number: 3, dirs: &[], files: &[("nr_open", &NR_OPEN), ("pipe-max-size", &PIPE_MAX_SIZE)] };
+/// `/proc/sys` itself.
+pub static ROOT: SysDir = SysDir { number: 0, dirs: &[("fs", &FS), ("kernel", &KERNEL), ("vm", &VM)], files: &[] };
+
+impl Entry {
+    /// Rights.
+    pub fn mode(&self) -> u32 {
+        if matches!(self.value, Value::Setting(..) | Value::Hostname) { 0o644 } else { 0o444 }
+    }
+
+    /// The text.
+    pub fn text(&self) -> Vec<u8> {
+        match &self.value {
+            Value::Text(text) => format!("{text}\n").into_bytes(),
+            Value::Hostname => {
+                let mut name = crate::syscall::uname::hostname();
+                name.push(b'\n');
+                name
+            }
+            Value::Number(number) => format!("{number}\n").into_bytes(),
+            Value::Setting(cell, ..) => format!("{}\n", cell.load(Relaxed)).into_bytes(),
+        }
+    }
+
+    /// Takes a new value.
+    pub fn store(&self, text: &[u8]) -> Result<()> {
+        let text = text.trim_ascii();
+        match &self.value {
+            Value::Hostname => crate::syscall::uname::set_hostname(text),
+            Value::Setting(cell, least, most) => {
+                let number = core::str::from_utf8(text).ok().and_then(|t| t.parse().ok()).ok_or(EINVAL)?;
+                if !(*least..=*most).contains(&number) {
+                    return Err(EINVAL);
+                }
+                cell.store(number, Relaxed);
+                Ok(())
+            }
+            _ => Err(EACCES),
+        }
+    }
+}
+
+/// A name in a directory.
+pub fn child(dir: &'static SysDir, name: &[u8]) -> Result<Node> {
+    list(dir).into_iter().find(|(n, _)| n == name).map(|(_, node)| node).ok_or(ENOENT)
+}
+
+/// All names in a directory.
+pub fn list(dir: &'static SysDir) -> Vec<(Vec<u8>, Node)> {
+    let dirs = dir.dirs.iter().map(|(name, d)| (name.as_bytes().to_vec(), Node::Sys(d)));
+    let files = dir.files.iter().map(|(name, f)| (name.as_bytes().to_vec(), Node::SysFile(f)));
+    dirs.chain(files).collect()
+}

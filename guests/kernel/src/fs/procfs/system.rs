@@ -1,0 +1,288 @@
+//! Files about the whole system.
+
+use abi::{
+    out,
+    out::Out,
+    proc::{
+        cpuinfo::{self, CpuInfo},
+        interrupts,
+        meminfo::{self, MemInfo},
+        resources, slabinfo,
+        system::{self, CpuTimes, Stat},
+        zones::{self, NodeStats},
+    },
+};
+
+use crate::{
+    arch::cpu,
+    drivers::{
+        irq,
+        resource::{self, Space},
+    },
+    fs::super_block::MOUNTS,
+    lib::cmdline,
+    mm::{
+        page_alloc::{totals, with_zones},
+        slab,
+        vmstat::{self, Item},
+    },
+    task::{pid, sched},
+    time::{getnstimeofday, ktime_get_ns},
+};
+
+/// A file: its name, its mode and what writes it.
+pub struct Entry {
+    /// Name.
+    pub name: &'static [u8],
+    /// Rights.
+    pub mode: u32,
+    /// Writes the text.
+    pub show: fn(&mut dyn Out),
+}
+
+const fn entry(name: &'static [u8], show: fn(&mut dyn Out)) -> Entry {
+    Entry { name, mode: 0o444, show }
+}
+
+static ENTRIES: &[Entry] = &[
+    entry(b"buddyinfo", buddyinfo),
+    entry(b"cmdline", |out| out!(out, "{}\n", cmdline::command_line())),
+    entry(b"cpuinfo", show_cpuinfo),
+    entry(b"devices", devices),
+    entry(b"filesystems", filesystems),
+    entry(b"interrupts", show_interrupts),
+    entry(b"iomem", |out| show_resources(out, Space::Memory)),
+    entry(b"ioports", |out| show_resources(out, Space::Io)),
+    entry(b"loadavg", loadavg),
+    entry(b"meminfo", show_meminfo),
+    entry(b"modules", |_| {}),
+    Entry { name: b"slabinfo", mode: 0o400, show: show_slabinfo },
+    entry(b"stat", stat),
+    entry(b"swaps", system::swaps_head),
+    entry(b"uptime", |out| system::uptime(out, ktime_get_ns(), sched::idle_ns())),
+    entry(b"version", system::version),
+    entry(b"vmstat", show_vmstat),
+    entry(b"zoneinfo", zoneinfo),
+];
+
+/// All files.
+pub fn entries() -> impl Iterator<Item = &'static Entry> {
+    ENTRIES.iter()
+}
+
+/// The file with a name.
+pub fn find(name: &[u8]) -> Option<&'static Entry> {
+    ENTRIES.iter().find(|e| e.name == name)
+}
+
+/// Its place in the list.
+pub fn index(entry: &Entry) -> u32 {
+    ENTRIES.iter().position(|e| e.name == entry.name).unwrap_or(0) as u32
+}
+
+fn buddyinfo(out: &mut dyn Out) {
+    with_zones(|all| all.iter().filter(|z| z.present_pages > 0).for_each(|z| zones::buddyinfo_line(out, z)));
+}
+
+fn zoneinfo(out: &mut dyn Out) {
+    let rows = [
+        ("nr_anon_pages", vmstat::read(Item::nr_anon_pages)),
+        ("nr_mapped", vmstat::read(Item::nr_mapped)),
+        ("nr_file_pages", vmstat::read(Item::nr_file_pages)),
+        ("nr_dirty", vmstat::read(Item::nr_dirty)),
+        ("nr_shmem", vmstat::read(Item::nr_shmem)),
+        ("nr_page_table_pages", vmstat::read(Item::nr_page_table_pages)),
+    ];
+    with_zones(|all| {
+        let managed = all.map(|z| z.managed_pages);
+        let mut node = Some(NodeStats { rows: &rows });
+        for (n, zone) in all.iter().enumerate().filter(|(_, z)| z.present_pages > 0) {
+            // Pages of each zone above, by the ratio that keeps a reserve for those who
+            // cannot go there: 1/256 for Normal, 1/32 for HighMem.
+            let above = |upto: usize| managed[n + 1..=upto].iter().sum::<u32>();
+            let ratio = [256, 32, 1][n];
+            let protection = [0, 1, 2, 2].map(|upto| if upto > n { above(upto) / ratio } else { 0 });
+            zones::zoneinfo_block(out, zone, node.take(), protection);
+        }
+    });
+}
+
+fn show_slabinfo(out: &mut dyn Out) {
+    slabinfo::head(out);
+    slab::for_each_cache(|record, name| slabinfo::line(out, name.as_bytes(), record));
+}
+
+fn show_resources(out: &mut dyn Out, space: Space) {
+    let kind = if space == Space::Memory { resources::Space::Memory } else { resources::Space::Ports };
+    resource::for_each(space, |depth, r, name| {
+        resources::line(out, kind, depth as usize, r.start, r.end, name.as_bytes());
+    });
+}
+
+fn show_meminfo(out: &mut dyn Out) {
+    let t = totals();
+    let (file, shmem) = (vmstat::read(Item::nr_file_pages), vmstat::read(Item::nr_shmem));
+    let anon = vmstat::read(Item::nr_anon_pages);
+    let info = MemInfo {
+        total: t.managed,
+        free: t.free,
+        available: t.free.saturating_sub(t.watermark_low),
+        cached: file,
+        active_anon: anon,
+        active_file: file - shmem.min(file),
+        inactive_anon: shmem,
+        high_total: t.managed_high,
+        high_free: t.free_high,
+        dirty: 0,
+        anon_pages: anon,
+        mapped: vmstat::read(Item::nr_mapped),
+        shmem,
+        slab_unreclaimable: slab::slab_pages(),
+        kernel_stack_kb: pid::counts().0 * 8,
+        page_tables: vmstat::read(Item::nr_page_table_pages),
+        commit_limit: t.managed / 2,
+        committed: anon + shmem,
+        vmalloc_total_kb: 122_880,
+        ..MemInfo::default()
+    };
+    meminfo::write(out, &info);
+}
+
+fn show_vmstat(out: &mut dyn Out) {
+    let read = vmstat::read;
+    for (name, value) in [
+        ("nr_free_pages", totals().free),
+        ("nr_slab_unreclaimable", slab::slab_pages()),
+        ("nr_anon_pages", read(Item::nr_anon_pages)),
+        ("nr_mapped", read(Item::nr_mapped)),
+        ("nr_file_pages", read(Item::nr_file_pages)),
+        ("nr_dirty", read(Item::nr_dirty)),
+        ("nr_shmem", read(Item::nr_shmem)),
+        ("nr_kernel_stack", pid::counts().0 * 8),
+        ("nr_page_table_pages", read(Item::nr_page_table_pages)),
+        ("pgfree", read(Item::pgfree)),
+        ("pgfault", read(Item::pgfault)),
+        ("pgmajfault", read(Item::pgmajfault)),
+        ("pgreuse", read(Item::pgreuse)),
+        ("oom_kill", read(Item::oom_kill)),
+    ] {
+        system::vmstat_line(out, name, value);
+    }
+}
+
+fn show_interrupts(out: &mut dyn Out) {
+    interrupts::head(out, 1);
+    for irq in 0..irq::NR_IRQS as u8 {
+        if let Some((count, names)) = irq::statistics(irq) {
+            let name = names.into_iter().flatten().next().unwrap_or("");
+            interrupts::irq_line(out, irq.into(), &[count], "XT-PIC", irq.into(), name);
+        }
+    }
+    for (name, words) in [
+        ("NMI", "Non-maskable interrupts"),
+        ("LOC", "Local timer interrupts"),
+        ("RES", "Rescheduling interrupts"),
+        ("CAL", "Function call interrupts"),
+        ("TLB", "TLB shootdowns"),
+    ] {
+        interrupts::vector_line(out, name, &[0], words);
+    }
+}
+
+fn stat(out: &mut dyn Out) {
+    let mut total = CpuTimes { idle_ns: sched::idle_ns(), ..CpuTimes::default() };
+    let (_, _, forks) = pid::counts();
+    pid::for_each(|task| {
+        let time = task.cpu_time();
+        total.user_ns += time.user_ns;
+        total.system_ns += time.system_ns;
+    });
+    let dead = sched::dead_time();
+    total.user_ns += dead.user_ns;
+    total.system_ns += dead.system_ns;
+    let mut irqs = [0; 16];
+    for (irq, count) in irqs.iter_mut().enumerate() {
+        *count = irq::statistics(irq as u8).map_or(0, |(count, _)| count);
+    }
+    let btime = (getnstimeofday().saturating_sub(ktime_get_ns()) / 1_000_000_000) as u32;
+    let stat = Stat {
+        cpus: &[total],
+        irqs,
+        ctxt: sched::switches(),
+        btime,
+        processes: forks,
+        procs_running: sched::nr_running(),
+        procs_blocked: 0,
+    };
+    system::stat(out, &stat);
+}
+
+fn loadavg(out: &mut dyn Out) {
+    let (averages, running, total, last) = sched::load::now();
+    system::loadavg(out, averages, running, total, last);
+}
+
+fn filesystems(out: &mut dyn Out) {
+    for name in ["tmpfs", "proc", "devtmpfs", "pipefs", "ramfs"] {
+        system::filesystem_line(out, name);
+    }
+}
+
+fn devices(out: &mut dyn Out) {
+    out!(out, "Character devices:\n  1 mem\n  4 ttyS\n  5 /dev/tty\n  5 /dev/console\n240 rawS\n\nBlock devices:\n");
+}
+
+/// `/proc/PID/mounts`, the same for all.
+pub fn mounts(out: &mut dyn Out) {
+    for mount in MOUNTS.lock().iter() {
+        let root = &mount.root;
+        system::mount_head(out, &mount.source);
+        root.write_path(&mut system::Escaped(out));
+        system::mount_tail(out, root.inode().sb().fs_type, mount.options);
+    }
+}
+
+fn show_cpuinfo(out: &mut dyn Out) {
+    if !cpu::has_cpuid() {
+        cpuinfo::block(out, &CpuInfo { vendor: "unknown", family: 4, model_name: "486", ..CpuInfo::default() });
+        return;
+    }
+    let (id, one) = (cpu::cpuid(0, 0), cpu::cpuid(1, 0));
+    let vendor = words([id.ebx, id.edx, id.ecx]);
+    let mut brand = [0; 48];
+    let has_brand = cpu::cpuid(0x8000_0000, 0).eax >= 0x8000_0004;
+    if has_brand {
+        for n in 0..3 {
+            let r = cpu::cpuid(0x8000_0002 + n, 0);
+            for (i, word) in [r.eax, r.ebx, r.ecx, r.edx].into_iter().enumerate() {
+                brand[n as usize * 16 + i * 4..][..4].copy_from_slice(&word.to_le_bytes());
+            }
+        }
+    }
+    let brand_len = brand.iter().position(|&b| b == 0).unwrap_or(brand.len());
+    let model_name = core::str::from_utf8(&brand[..brand_len]).unwrap_or("").trim();
+    let signature = one.eax;
+    let family = signature >> 8 & 15;
+    let info = CpuInfo {
+        processor: 0,
+        vendor: core::str::from_utf8(&vendor).unwrap_or(""),
+        family: if family == 15 { family + (signature >> 20 & 0xff) } else { family },
+        model: signature >> 4 & 15 | if family >= 6 { signature >> 12 & 0xf0 } else { 0 },
+        model_name: if model_name.is_empty() { "unknown" } else { model_name },
+        stepping: signature & 15,
+        khz: 0,
+        cpuid_level: id.eax,
+        features: [one.edx, one.ecx],
+        physical_bits: 32,
+        loops_per_second: 0,
+    };
+    cpuinfo::block(out, &info);
+}
+
+fn words(words: [u32; 3]) -> [u8; 12] {
+    let mut bytes = [0; 12];
+    for (i, word) in words.into_iter().enumerate() {
+        bytes[i * 4..i * 4 + 4].copy_from_slice(&word.to_le_bytes());
+    }
+    bytes
+}

@@ -1,0 +1,56 @@
+//! What memory management asks of the running task and of all.
+
+use alloc::string::String;
+
+use super::{
+    current, pid,
+    signal::{self, SIGKILL, SigInfo, send_to_process},
+    task_struct::state,
+};
+use crate::mm::{MmStruct, oom::Candidate};
+
+/// The running thread, for the kernel's messages.
+pub fn pid_and_comm() -> (u32, String) {
+    if !current::exists() {
+        return (0, "swapper".into());
+    }
+    let task = current();
+    (task.pid(), task.comm())
+}
+
+/// The address space of the running thread, unless it is a kernel thread.
+pub fn current_mm() -> Option<&'static MmStruct> {
+    if current::exists() { current().mm_of_current() } else { None }
+}
+
+/// Counts a page fault that the running thread took.
+pub fn account_fault(major: bool) {
+    current().record().update(|r| {
+        let count = if major { &mut r.maj_flt } else { &mut r.min_flt };
+        *count = count.wrapping_add(1);
+    });
+}
+
+/// The running thread's soft limit of a resource.
+pub fn rlimit(resource: u32) -> u32 {
+    current().rlimit(resource as usize)
+}
+
+/// Calls `visit` with every process that has an address space.
+pub fn for_each_process(visit: &mut dyn FnMut(Candidate)) {
+    for task in pid::select(|t| t.is_leader() && t.state() != state::ZOMBIE) {
+        let Some(mm) = task.mm() else { continue };
+        let group = task.signal().state.lock();
+        let dying = group.exit_code.is_some() || group.pending.set() & signal::mask(SIGKILL) != 0;
+        drop(group);
+        let (comm, uid) = (task.comm(), task.cred.lock().uid);
+        visit(Candidate { pid: task.pid(), comm: &comm, uid, mm: &mm, dying, oom_score_adj: 0 });
+    }
+}
+
+/// Sends SIGKILL to a process.
+pub fn kill_process(number: u32) {
+    if let Some(task) = pid::find_process(number) {
+        send_to_process(&task, SigInfo::kernel(SIGKILL));
+    }
+}

@@ -1,0 +1,394 @@
+//! `task_struct` and `signal_struct`.
+#![allow(unsafe_code)]
+
+use alloc::sync::Arc;
+use core::{
+    cell::UnsafeCell,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+};
+
+use abi::{Ptr32, U64, books::TaskRecord};
+
+use super::{
+    cred::Cred,
+    exec::ExeFile,
+    itimer::ITimers,
+    rlimits::Rlimits,
+    signal::{Pending, SigHand, TaskSignals},
+    stack::KernelStack,
+    wait::{Completion, WaitQueue},
+};
+use crate::{
+    arch::{PtRegs, ThreadStruct, task_pt_regs},
+    drivers::tty::Tty,
+    fs::{Book, FdTable, namei::FsStruct},
+    mm::{MmRef, MmStruct},
+    sync::SpinLock,
+};
+
+/// States of a task, as `/proc/PID/stat` shows them.
+pub mod state {
+    #![allow(missing_docs, reason = "Linux's letters")]
+    pub const RUNNING: u32 = b'R' as u32;
+    pub const INTERRUPTIBLE: u32 = b'S' as u32;
+    pub const UNINTERRUPTIBLE: u32 = b'D' as u32;
+    pub const STOPPED: u32 = b'T' as u32;
+    pub const ZOMBIE: u32 = b'Z' as u32;
+    pub const DEAD: u32 = b'X' as u32;
+    pub const IDLE: u32 = b'I' as u32;
+}
+
+/// Nanoseconds on the CPU.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuTime {
+    /// In ring 3.
+    pub user_ns: u64,
+    /// In the kernel.
+    pub system_ns: u64,
+}
+
+impl CpuTime {
+    /// Both together.
+    pub fn sum_ns(&self) -> u64 {
+        self.user_ns + self.system_ns
+    }
+}
+
+impl core::ops::AddAssign for CpuTime {
+    fn add_assign(&mut self, other: CpuTime) {
+        self.user_ns += other.user_ns;
+        self.system_ns += other.system_ns;
+    }
+}
+
+/// Time and faults of children that were waited for.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "Linux's names")]
+pub struct ChildUsage {
+    pub time: CpuTime,
+    pub min_flt: u32,
+    pub maj_flt: u32,
+    pub maxrss: u32,
+}
+
+/// How job control stopped or continued a process, until its parent has heard of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum JobReport {
+    /// Nothing to tell.
+    #[default]
+    None,
+    /// Stopped by this signal.
+    Stopped(u32),
+    /// Continued.
+    Continued,
+}
+
+/// What changes in a thread group.
+#[derive(Default)]
+pub struct GroupState {
+    /// Signals for any of the threads.
+    pub pending: Pending,
+    /// The status that every thread dies with, once one of them ends the group.
+    pub exit_code: Option<i32>,
+    /// The group is stopped by job control.
+    pub stopped: bool,
+    /// What `wait` has to tell the parent.
+    pub report: JobReport,
+    /// Time of threads that have ended.
+    pub dead_threads: CpuTime,
+    /// Of waited-for children.
+    pub children: ChildUsage,
+    /// This thread is replacing the program and ends all others.
+    pub exec_thread: Option<u32>,
+    /// The process has called `execve` since it was made.
+    pub did_exec: bool,
+}
+
+/// `signal_struct`: what the threads of a process share.
+pub struct SignalStruct {
+    /// Number of the process.
+    pub tgid: u32,
+    /// What changes.
+    pub state: SpinLock<GroupState>,
+    /// Where the process waits for its children.
+    pub wait_chldexit: Arc<WaitQueue>,
+    /// The controlling terminal.
+    pub tty: SpinLock<Option<Arc<Tty>>>,
+    /// Limits.
+    pub rlimits: SpinLock<Rlimits>,
+    /// Timers that signal.
+    pub itimers: SpinLock<ITimers>,
+    /// Orphaned children come to the nearest ancestor that asked for them.
+    pub child_subreaper: AtomicBool,
+}
+
+impl SignalStruct {
+    /// For a new process.
+    pub fn new(tgid: u32, tty: Option<Arc<Tty>>, rlimits: Rlimits) -> Arc<Self> {
+        Arc::new(SignalStruct {
+            tgid,
+            state: SpinLock::new(GroupState::default()),
+            wait_chldexit: Arc::default(),
+            tty: SpinLock::new(tty),
+            rlimits: SpinLock::new(rlimits),
+            itimers: SpinLock::new(ITimers::default()),
+            child_subreaper: AtomicBool::new(false),
+        })
+    }
+}
+
+/// What a new task begins with.
+#[allow(missing_docs, reason = "as in `TaskStruct`")]
+pub struct TaskParts {
+    pub record: TaskRecord,
+    pub thread: ThreadStruct,
+    pub stack: KernelStack,
+    pub signal: Arc<SignalStruct>,
+    pub mm: Option<MmRef>,
+    pub fs: Arc<SpinLock<FsStruct>>,
+    pub files: Arc<SpinLock<FdTable>>,
+    pub sighand: Arc<SpinLock<SigHand>>,
+    pub signals: TaskSignals,
+    pub cred: Cred,
+}
+
+/// `task_struct`: a thread.
+#[repr(C)]
+pub struct TaskStruct {
+    record: Book<TaskRecord>,
+    thread: UnsafeCell<ThreadStruct>,
+    stack: KernelStack,
+    signal: Arc<SignalStruct>,
+    mm: SpinLock<Option<MmRef>>,
+    fs: SpinLock<Arc<SpinLock<FsStruct>>>,
+    files: SpinLock<Arc<SpinLock<FdTable>>>,
+    sighand: SpinLock<Arc<SpinLock<SigHand>>>,
+    /// Signals of this thread.
+    pub signals: SpinLock<TaskSignals>,
+    /// Who it acts as.
+    pub cred: SpinLock<Cred>,
+    /// The file of the running program.
+    pub exe: SpinLock<Option<Arc<ExeFile>>>,
+    /// Where to store 0 and wake a futex at the end.
+    pub clear_child_tid: AtomicU32,
+    /// Where the new thread stores its number when it first runs.
+    pub set_child_tid: AtomicU32,
+    /// Head of the list of robust futexes.
+    pub robust_list: AtomicU32,
+    /// The signal that tells the parent of the end; 0 none.
+    pub exit_signal: AtomicU32,
+    /// What the parent of a `vfork` waits for.
+    pub vfork_done: SpinLock<Option<Arc<Completion>>>,
+    /// It is in the run queue.
+    pub on_rq: AtomicBool,
+    /// It is past the point of no return.
+    pub exiting: AtomicBool,
+    /// The CPU was given away by waiting.
+    pub nvcsw: AtomicU32,
+    /// The CPU was taken away.
+    pub nivcsw: AtomicU32,
+    /// When its time was last counted.
+    pub accounted_ns: SpinLock<u64>,
+    /// The deadline of a `restart_syscall`, and its arguments.
+    pub restart: SpinLock<Option<super::timer::Restart>>,
+}
+
+// SAFETY: `thread` is touched only by the task itself and by the scheduler while the task
+// does not run, on one CPU.
+unsafe impl Sync for TaskStruct {}
+// SAFETY: as above; nothing in a task is bound to a CPU.
+unsafe impl Send for TaskStruct {}
+
+impl TaskStruct {
+    /// A task out of its parts. It neither runs nor has anybody heard of it.
+    pub fn new(parts: TaskParts) -> Arc<Self> {
+        let mut record = parts.record;
+        record.stack = parts.stack.base();
+        record.mm = parts.mm.as_ref().map_or(Ptr32::NULL, |mm| mm.record());
+        record.start_time_ns = U64::new(crate::time::ktime_get_ns());
+        Arc::new(TaskStruct {
+            record: Book::new(record),
+            thread: UnsafeCell::new(parts.thread),
+            stack: parts.stack,
+            signal: parts.signal,
+            mm: SpinLock::new(parts.mm),
+            fs: SpinLock::new(parts.fs),
+            files: SpinLock::new(parts.files),
+            sighand: SpinLock::new(parts.sighand),
+            signals: SpinLock::new(parts.signals),
+            cred: SpinLock::new(parts.cred),
+            exe: SpinLock::new(None),
+            clear_child_tid: AtomicU32::new(0),
+            set_child_tid: AtomicU32::new(0),
+            robust_list: AtomicU32::new(0),
+            exit_signal: AtomicU32::new(0),
+            vfork_done: SpinLock::new(None),
+            on_rq: AtomicBool::new(false),
+            exiting: AtomicBool::new(false),
+            nvcsw: AtomicU32::new(0),
+            nivcsw: AtomicU32::new(0),
+            accounted_ns: SpinLock::new(crate::time::ktime_get_ns()),
+            restart: SpinLock::new(None),
+        })
+    }
+
+    /// The record that the host reads.
+    pub fn record(&self) -> &Book<TaskRecord> {
+        &self.record
+    }
+
+    /// The thread's own number.
+    pub fn pid(&self) -> u32 {
+        self.record.with(|r| r.pid)
+    }
+
+    /// The process's number.
+    pub fn tgid(&self) -> u32 {
+        self.record.with(|r| r.tgid)
+    }
+
+    /// The parent process's number.
+    pub fn ppid(&self) -> u32 {
+        self.record.with(|r| r.ppid)
+    }
+
+    /// The process group.
+    pub fn pgrp(&self) -> u32 {
+        self.record.with(|r| r.pgrp)
+    }
+
+    /// The session.
+    pub fn session(&self) -> u32 {
+        self.record.with(|r| r.session)
+    }
+
+    /// The letter of its state.
+    pub fn state(&self) -> u32 {
+        self.record.with(|r| r.state)
+    }
+
+    /// Sets the state.
+    pub fn set_state(&self, state: u32) {
+        self.record.update(|r| r.state = state);
+    }
+
+    /// Whether it is the first thread of its process.
+    pub fn is_leader(&self) -> bool {
+        self.record.with(|r| r.pid == r.tgid)
+    }
+
+    /// The name, without padding.
+    pub fn comm(&self) -> alloc::string::String {
+        let comm = self.record.with(|r| r.comm);
+        let len = comm.iter().position(|&b| b == 0).unwrap_or(comm.len());
+        alloc::string::String::from_utf8_lossy(&comm[..len]).into_owned()
+    }
+
+    /// Names the task: at most 15 bytes count.
+    pub fn set_comm(&self, name: &[u8]) {
+        let mut comm = [0; 16];
+        let len = name.len().min(15);
+        comm[..len].copy_from_slice(&name[..len]);
+        self.record.update(|r| r.comm = comm);
+    }
+
+    /// What the process's threads share.
+    pub fn signal(&self) -> &Arc<SignalStruct> {
+        &self.signal
+    }
+
+    /// The address space; `None` in kernel threads and after the end.
+    pub fn mm(&self) -> Option<MmRef> {
+        self.mm.lock().clone()
+    }
+
+    /// The address space of the running task, which stays while the task does not change it.
+    pub fn mm_of_current(&self) -> Option<&'static MmStruct> {
+        let mm = self.mm.lock();
+        // SAFETY: the caller is the running task, and keeps its own address space at least
+        // until it returns from what it needs this for.
+        mm.as_ref().map(|mm| unsafe { &*(&raw const **mm) })
+    }
+
+    /// Replaces the address space and returns the old one.
+    pub fn set_mm(&self, mm: Option<MmRef>) -> Option<MmRef> {
+        let record = mm.as_ref().map_or(Ptr32::NULL, |mm| mm.record());
+        self.record.update(|r| r.mm = record);
+        core::mem::replace(&mut self.mm.lock(), mm)
+    }
+
+    /// Root, working directory and umask.
+    pub fn fs(&self) -> Arc<SpinLock<FsStruct>> {
+        self.fs.lock().clone()
+    }
+
+    /// Stops sharing them (`CLONE_FS`).
+    pub fn set_fs(&self, fs: Arc<SpinLock<FsStruct>>) {
+        *self.fs.lock() = fs;
+    }
+
+    /// The descriptors.
+    pub fn files(&self) -> Arc<SpinLock<FdTable>> {
+        self.files.lock().clone()
+    }
+
+    /// Replaces the table of descriptors and returns the old one.
+    pub fn set_files(&self, files: Arc<SpinLock<FdTable>>) -> Arc<SpinLock<FdTable>> {
+        core::mem::replace(&mut self.files.lock(), files)
+    }
+
+    /// The handlers of signals.
+    pub fn sighand(&self) -> Arc<SpinLock<SigHand>> {
+        self.sighand.lock().clone()
+    }
+
+    /// Replaces the handlers.
+    pub fn set_sighand(&self, sighand: Arc<SpinLock<SigHand>>) {
+        *self.sighand.lock() = sighand;
+    }
+
+    /// User and group for files.
+    pub fn fsuid_gid(&self) -> (u32, u32) {
+        let cred = self.cred.lock();
+        (cred.euid, cred.egid)
+    }
+
+    /// The soft limit number `resource`.
+    pub fn rlimit(&self, resource: usize) -> u32 {
+        self.signal.rlimits.lock().0[resource].cur
+    }
+
+    /// Whether it is past the point of no return.
+    pub fn is_exiting(&self) -> bool {
+        self.exiting.load(Relaxed)
+    }
+
+    /// Lowest address of the kernel stack.
+    pub fn stack_base(&self) -> u32 {
+        self.stack.base()
+    }
+
+    /// The part that belongs to the processor.
+    ///
+    /// Only the scheduler and the task itself use it.
+    pub fn thread_ptr(&self) -> *mut ThreadStruct {
+        self.thread.get()
+    }
+
+    /// Uses the part that belongs to the processor; the task is the running one.
+    pub fn with_thread<R>(&self, change: impl FnOnce(&mut ThreadStruct) -> R) -> R {
+        // SAFETY: the running task is the only one that touches its own, see `Sync`.
+        change(unsafe { &mut *self.thread.get() })
+    }
+
+    /// A copy of the registers of ring 3, as they were when the thread entered the kernel.
+    pub fn user_regs(&self) -> PtRegs {
+        // SAFETY: the top of every kernel stack is initialised with them.
+        unsafe { *task_pt_regs(self.stack.base()) }
+    }
+
+    /// Time on the CPU, up to the last time it was counted.
+    pub fn cpu_time(&self) -> CpuTime {
+        self.record.with(|r| CpuTime { user_ns: r.utime_ns.get(), system_ns: r.stime_ns.get() })
+    }
+}

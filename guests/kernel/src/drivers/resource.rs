@@ -162,6 +162,9 @@ pub fn init() {
         roots.ioports = new_node(0, 0xffff, "PCI IO", 0);
         roots.iomem = new_node(0, !0, "PCI mem", 0);
     }
+    // Before the loader's map, whose equal ranges adopt them.
+    insert(Space::Memory, 0xa0000, 0xbffff, "Video RAM area");
+    insert(Space::Memory, 0xf0000, 0xfffff, "System ROM");
     crate::with_boot_info(|boot| {
         for range in boot.ranges().iter().filter(|r| r.start >> 32 == 0) {
             let end = (range.start + range.len - 1).min(u64::from(u32::MAX)) as u32;
@@ -180,8 +183,6 @@ pub fn init() {
     insert(Space::Memory, phys(sections::srodata()), phys(sections::erodata()) - 1, "Kernel rodata");
     insert(Space::Memory, phys(sections::sdata()), phys(sections::edata()) - 1, "Kernel data");
     insert(Space::Memory, phys(sections::bss_start()), phys(sections::bss_stop()) - 1, "Kernel bss");
-    insert(Space::Memory, 0xa0000, 0xbffff, "Video RAM area");
-    insert(Space::Memory, 0xf0000, 0xfffff, "System ROM");
     for (start, len, name) in [
         (0x00, 0x20, "dma1"),
         (0x20, 2, "pic1"),

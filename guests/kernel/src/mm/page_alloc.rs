@@ -13,7 +13,9 @@ use super::{
     Gfp, PAGE_SIZE, Page,
     memblock::Region,
     page::{MAPCOUNT_NONE, clear_highpage, mem_map, pfn_to_page, pg},
-    slab, watermark,
+    slab,
+    vmstat::{self, Item},
+    watermark,
 };
 use crate::sync::SpinLock;
 
@@ -145,6 +147,7 @@ impl Zones {
         let record = &mut self.records[zone];
         let pfn = self.areas[zone].alloc(&mut MemMap(mem_map()), &mut record.nr_free, order)?;
         record.free_pages -= 1 << order;
+        vmstat::add([Item::pgalloc_dma, Item::pgalloc_normal, Item::pgalloc_high][zone], 1 << order);
         Some(pfn)
     }
 
@@ -272,6 +275,7 @@ pub fn free_unused(page: &'static Page, order: u8) {
     let keep = 3 << pg::ZONE_SHIFT;
     page.flags.fetch_and(keep, Relaxed);
     zones.free(page.zone(), page.pfn(), order);
+    vmstat::add(Item::pgfree, 1 << order);
 }
 
 /// Numbers of all zones together.

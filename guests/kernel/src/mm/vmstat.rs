@@ -27,8 +27,12 @@ counters! {
     nr_page_table_pages,
     /// File pages written and not yet clean.
     nr_dirty,
-    /// Pages handed out.
-    pgalloc,
+    /// Pages handed out by zone DMA.
+    pgalloc_dma,
+    /// Pages handed out by zone Normal.
+    pgalloc_normal,
+    /// Pages handed out by zone HighMem.
+    pgalloc_high,
     /// Pages given back.
     pgfree,
     /// Page faults.

@@ -25,8 +25,11 @@ pub struct Row {
     pub ino: u32,
 }
 
+/// Writes the name of an area.
+pub type WriteName<'a> = &'a dyn Fn(&mut dyn Out);
+
 /// Writes one line; `name` writes the path or the name in brackets, if there is one.
-pub fn line(out: &mut dyn Out, row: &Row, name: Option<&dyn Fn(&mut dyn Out)>) {
+pub fn line(out: &mut dyn Out, row: &Row, name: Option<WriteName<'_>>) {
     let flag = |bit: u32, letter: char| if row.flags & bit != 0 { letter } else { '-' };
     let shared = if row.flags & vm::MAYSHARE != 0 { 's' } else { 'p' };
     out!(

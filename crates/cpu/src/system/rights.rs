@@ -15,7 +15,8 @@ pub(super) fn lar(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> 
             Tss16Available | Ldt | Tss16Busy | CallGate16 | TaskGate | Tss32Available | Tss32Busy | CallGate32
         )
     })?
-    .map(|d| (d.0 >> 32) as u32 & 0x00f0_ff00);
+    // UNDEFINED: bits 19:16 are those of the limit, as on silicon.
+    .map(|d| (d.0 >> 32) as u32 & 0x00ff_ff00);
     answer(cpu, insn, rights)
 }
 

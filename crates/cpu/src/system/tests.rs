@@ -346,7 +346,7 @@ fn questions_about_selectors_answer_by_zf() {
     let mut f = Fixture::user();
     let lar = [0x0f, 0x02, 0xd8]; // lar ebx, eax
     for (selector, rights) in
-        [(DATA3, Some(0x00c0_f300)), (CODE3, Some(0x00c0_fb00)), (DATA0, None), (0, None), (0x1f8, None)]
+        [(DATA3, Some(0x00cf_f300)), (CODE3, Some(0x00cf_fb00)), (DATA0, None), (0, None), (0x1f8, None)]
     {
         f.cpu.state.set_gpr(Gpr::Ebx, 1);
         with_eax(&mut f, selector.into(), &lar).unwrap();

@@ -63,12 +63,13 @@ pub(super) struct Pic8259 {
 }
 
 impl Pic8259 {
-    /// Powered on and not yet initialized.
+    /// Powered on and not yet initialized. UNDEFINED: everything is masked, as firmware leaves
+    /// it, so that a guest without firmware gets no interrupt that it has not asked for.
     pub fn new() -> Self {
         Pic8259 {
             lines: 0,
             edges: 0,
-            imr: 0,
+            imr: !0,
             isr: 0,
             elcr: 0,
             vector_base: 0,
@@ -185,6 +186,7 @@ impl Pic8259 {
         *self = Pic8259 {
             lines: self.lines,
             elcr: self.elcr,
+            imr: 0,
             vector_base: self.vector_base,
             expect: Expect::Icw2,
             single: icw1 & ICW1_SINGLE != 0,

@@ -38,18 +38,12 @@ pub(super) fn verify(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exceptio
     Ok(Flow::Next)
 }
 
-/// ARPL: raises the RPL of a selector to that of another.
+/// ARPL: raises the RPL of a selector to that of another. Memory is written, and must be
+/// writable, only if it changes, as on silicon.
 pub(super) fn arpl(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
     needs_descriptors(cpu)?;
     let rpl = operand::read_reg(cpu, insn.op1_register()) & 3;
-    let selector = if insn.op0_kind() == OpKind::Register {
-        operand::read_op(cpu, insn, 0)?
-    } else {
-        // It is a read-modify-write: the right to write is asked for even if nothing changes.
-        let addr = operand::linear(cpu, insn, 2, true)?;
-        crate::mmu::access::probe_write(cpu, addr, 2, crate::mmu::access::View::Current)?;
-        operand::read_sized(cpu, addr, 2)?
-    };
+    let selector = operand::read_op(cpu, insn, 0)?;
     let raised = selector & 3 < rpl;
     if raised {
         operand::write_op(cpu, insn, 0, selector & !3 | rpl)?;

@@ -7,7 +7,7 @@ use abi::errno::{EAGAIN, EINVAL, Result};
 use super::{
     Dest, File, FileOps, PollTable, Source, anon_inode,
     file::{not_seekable, o},
-    poll::poll,
+    poll::events,
 };
 use crate::{
     sync::SpinLock,
@@ -86,10 +86,10 @@ impl FileOps for EventFd {
         let count = *self.count.lock();
         let mut mask = 0;
         if count > 0 {
-            mask |= poll::IN | poll::RDNORM;
+            mask |= events::IN | events::RDNORM;
         }
         if count < u64::MAX - 1 {
-            mask |= poll::OUT | poll::WRNORM;
+            mask |= events::OUT | events::WRNORM;
         }
         mask
     }

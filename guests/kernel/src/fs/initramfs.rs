@@ -42,10 +42,13 @@ fn boot_module_bytes(module: Module) -> Option<&'static [u8]> {
     })
 }
 
+/// Device and inode number in an archive.
+type FileId = ((u32, u32), u32);
+
 /// Names of an archive by device and inode, for its hard links.
 #[derive(Default)]
 struct Unpacker {
-    links: BTreeMap<((u32, u32), u32), Vec<Arc<Dentry>>>,
+    links: BTreeMap<FileId, Vec<Arc<Dentry>>>,
 }
 
 impl Unpacker {

@@ -11,7 +11,7 @@ use super::{
     Dentry, Dest, File, FileOps, Inode, InodeOps, PollTable, Source, SuperBlock,
     file::{not_seekable, o},
     inode::Attr,
-    poll::poll,
+    poll::events,
     super_block::minor,
 };
 use crate::{
@@ -247,18 +247,18 @@ impl FileOps for PipeEnd {
         let mut mask = 0;
         if self.reads {
             if !state.buffer.is_empty() {
-                mask |= poll::IN | poll::RDNORM;
+                mask |= events::IN | events::RDNORM;
             }
             if state.writers == 0 && state.writer_openings > 0 {
-                mask |= poll::HUP;
+                mask |= events::HUP;
             }
         }
         if self.writes {
             if PIPE_SIZE - state.buffer.len().min(PIPE_SIZE) >= PIPE_BUF {
-                mask |= poll::OUT | poll::WRNORM;
+                mask |= events::OUT | events::WRNORM;
             }
             if state.readers == 0 {
-                mask |= poll::ERR;
+                mask |= events::ERR;
             }
         }
         mask

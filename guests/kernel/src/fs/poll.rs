@@ -5,7 +5,7 @@ use alloc::{sync::Arc, vec::Vec};
 use crate::task::wait::WaitQueue;
 
 /// Bits of `pollfd.events`.
-pub mod poll {
+pub mod events {
     #![allow(missing_docs, reason = "Linux's names")]
     pub const IN: u32 = 1;
     pub const PRI: u32 = 2;
@@ -21,7 +21,7 @@ pub mod poll {
 }
 
 /// What a file without a `poll` of its own is: always ready.
-pub const DEFAULT_POLLMASK: u32 = poll::IN | poll::OUT | poll::RDNORM | poll::WRNORM;
+pub const DEFAULT_POLLMASK: u32 = events::IN | events::OUT | events::RDNORM | events::WRNORM;
 
 /// The wait queues that a caller of `poll` sleeps in.
 #[derive(Default)]

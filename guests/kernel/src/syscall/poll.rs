@@ -9,7 +9,7 @@ use abi::{
 
 use super::user::{TimeFormat, bytes, duration_ns, store, store_timespec};
 use crate::{
-    fs::{File, PollTable, poll::poll},
+    fs::{File, PollTable, poll::events},
     mm::uaccess::{UserPtr, copy_from_user},
     task::{
         current,
@@ -37,10 +37,10 @@ fn wait(items: &mut [Item], deadline_ns: Option<u64>) -> Result<u32> {
         current().set_state(state::INTERRUPTIBLE);
         let mut ready = 0;
         for item in items.iter_mut() {
-            let always = poll::ERR | poll::HUP | poll::NVAL;
+            let always = events::ERR | events::HUP | events::NVAL;
             item.found = match &item.file {
                 Some(file) => file.ops().poll(file, &mut table) & (item.wanted | always),
-                None => poll::NVAL,
+                None => events::NVAL,
             };
             ready += u32::from(item.found != 0);
         }
@@ -143,9 +143,9 @@ pub fn ppoll(args: [u32; 6], format: TimeFormat) -> Result<u32> {
     result.map_err(|e| if e == EINTR { ERESTARTNOHAND } else { e })
 }
 
-const READABLE: u32 = poll::RDNORM | poll::RDBAND | poll::IN | poll::HUP | poll::ERR;
-const WRITABLE: u32 = poll::WRNORM | poll::WRBAND | poll::OUT | poll::ERR;
-const EXCEPTION: u32 = poll::PRI;
+const READABLE: u32 = events::RDNORM | events::RDBAND | events::IN | events::HUP | events::ERR;
+const WRITABLE: u32 = events::WRNORM | events::WRBAND | events::OUT | events::ERR;
+const EXCEPTION: u32 = events::PRI;
 
 fn do_select(count: u32, sets: [u32; 3], until: Option<u64>) -> Result<u32> {
     if count as i32 <= -1 {

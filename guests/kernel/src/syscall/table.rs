@@ -1,7 +1,7 @@
 //! The table of system calls.
 
 use abi::{
-    errno::{ENOSYS, EOPNOTSUPP, Result},
+    errno::{EAFNOSUPPORT, ENOSYS, EOPNOTSUPP, Result},
     nr,
 };
 
@@ -264,6 +264,9 @@ pub fn call(number: u32, args: [u32; 6], regs: &mut PtRegs) -> Result<u32> {
         nr::REBOOT => system::reboot(a, b, c, d),
         nr::PERSONALITY => system::personality(a),
         nr::CAPGET => system::capget(a, b),
+
+        // There is no network of any kind.
+        nr::SOCKET | nr::SOCKETPAIR | nr::SOCKETCALL => Err(EAFNOSUPPORT),
 
         _ => Err(ENOSYS),
     }

@@ -41,10 +41,8 @@ pub fn set_real(process: &Arc<SignalStruct>, value_ns: u64, interval_ns: u64) {
 pub fn expired(process: &Arc<SignalStruct>) {
     let due = process.itimers.lock().real.take();
     let Some(((deadline, _), interval)) = due else { return };
-    if interval != 0 {
-        let now = ktime_get_ns();
-        // Times that were missed are not made up for.
-        let missed = now.saturating_sub(deadline) / interval;
+    // Times that were missed are not made up for.
+    if let Some(missed) = ktime_get_ns().saturating_sub(deadline).checked_div(interval) {
         let next = deadline + (missed + 1) * interval;
         let id = timer::add(next, Action::Alarm(process.clone()));
         process.itimers.lock().real = Some((id, interval));

@@ -287,7 +287,7 @@ pub mod load {
 
     /// Every five seconds the averages move on.
     pub(super) fn tick() {
-        if (TICKS.fetch_add(1, Relaxed) + 1) % LOAD_TICKS != 0 {
+        if !(TICKS.fetch_add(1, Relaxed) + 1).is_multiple_of(LOAD_TICKS) {
             return;
         }
         let active = u64::from(NR_READY.load(Relaxed) + 1).saturating_sub(1) * FIXED_1;

@@ -305,9 +305,10 @@ impl TaskStruct {
     /// The address space of the running task, which stays while the task does not change it.
     pub fn mm_of_current(&self) -> Option<&'static MmStruct> {
         let mm = self.mm.lock();
+        let at: *const MmStruct = &raw const **mm.as_ref()?;
         // SAFETY: the caller is the running task, and keeps its own address space at least
         // until it returns from what it needs this for.
-        mm.as_ref().map(|mm| unsafe { &*(&raw const **mm) })
+        Some(unsafe { &*at })
     }
 
     /// Replaces the address space and returns the old one.

@@ -21,7 +21,7 @@ use crate::{
     fs::{
         Dest, File, FileOps, PollTable, Source,
         file::{not_seekable, o},
-        poll::poll,
+        poll::events,
     },
     sync::{Once, SpinLock},
     task::{
@@ -224,7 +224,7 @@ impl FileOps for TtyFile {
     fn poll(&self, _file: &File, table: &mut PollTable) -> u32 {
         let tty = &self.0;
         table.wait_on(&tty.wait);
-        let input = if tty.ldisc.lock().can_read(1) { poll::IN | poll::RDNORM } else { 0 };
-        input | poll::OUT | poll::WRNORM
+        let input = if tty.ldisc.lock().can_read(1) { events::IN | events::RDNORM } else { 0 };
+        input | events::OUT | events::WRNORM
     }
 }

@@ -8,7 +8,7 @@ use abi::errno::{EAGAIN, EFAULT, Result};
 
 use super::serial::{Asks, PORTS, Uart, port};
 use crate::{
-    fs::{Dest, File, FileOps, PollTable, Source, file::not_seekable, poll::poll},
+    fs::{Dest, File, FileOps, PollTable, Source, file::not_seekable, poll::events},
     sync::{Once, SpinLock},
     task::wait::{WaitQueue, wait_event},
 };
@@ -148,9 +148,9 @@ impl FileOps for RawFile {
                 }
                 0
             }
-            Look::Data => poll::IN | poll::RDNORM,
-            Look::EndOfFile => poll::IN | poll::RDNORM | poll::HUP,
+            Look::Data => events::IN | events::RDNORM,
+            Look::EndOfFile => events::IN | events::RDNORM | events::HUP,
         };
-        input | poll::OUT | poll::WRNORM
+        input | events::OUT | events::WRNORM
     }
 }

@@ -7,6 +7,7 @@ mod layering;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod oracle;
 mod programs;
+mod qemu;
 mod support;
 
 use libtest_mimic::{Arguments, Trial};
@@ -18,5 +19,6 @@ fn main() {
     trials.extend(programs::trials());
     #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
     trials.extend(oracle::trials());
+    trials.extend(qemu::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -25,6 +25,8 @@ pub fn trials() -> Vec<Trial> {
         }),
         trial("programs::the_toolbox_has_exactly_the_commands_that_get_links", &needs, every_applet_is_listed),
         trial("programs::the_tour_shows_what_each_call_did_to_its_own_maps", &needs, tour),
+        trial("programs::mmprobe_finds_linux_memory_management", &needs, mmprobe),
+        trial("programs::workloads_have_the_checksums_that_are_known", &needs, workload),
         trial("programs::init_refuses_to_run_as_an_ordinary_process", &needs, init_refuses),
         trial("programs::poweroff_leaves_a_foreign_kernel_alone", &needs, poweroff_refuses),
         trial("programs::pmap_and_ps_read_proc", &needs, pmap_and_ps),
@@ -167,6 +169,26 @@ fn tour() {
     {
         assert!(text.contains(fact), "no `{fact}` in {text}");
     }
+}
+
+fn mmprobe() {
+    let output = Userland::unpack().command("mmprobe").output().expect("run mmprobe");
+    let printed = String::from_utf8(output.stdout).expect("text");
+    // The file is what i386 prints. A 64-bit kernel lends its 32-bit programs the kernel's
+    // addresses, and its pages have a bit against execution.
+    let expected = include_str!("programs/mmprobe.txt").lines().map(|line| match line.split_once(": ") {
+        Some(("read the kernel", _)) => "read the kernel: signal 11 code 1, trap 14 error 0x4, at the address",
+        Some(("execute data", _)) => "execute data: signal 11 code 2, trap 14 error 0x15, at the address",
+        _ => line,
+    });
+    assert_eq!(printed.lines().collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    assert!(output.status.success());
+}
+
+fn workload() {
+    let output = Userland::unpack().command("workload").output().expect("run workload");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), include_str!("programs/workload.txt"));
+    assert!(output.status.success());
 }
 
 fn init_refuses() {

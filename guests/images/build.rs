@@ -51,7 +51,7 @@ const PROGRAMS: Guest = Guest {
         // is then in no other.
         "-Clink-arg=--image-base=0x10000000",
     ],
-    bins: &["init", "toolbox", "tour"],
+    bins: &["init", "mmprobe", "toolbox", "tour", "workload"],
 };
 
 type Result<T> = std::result::Result<T, String>;

@@ -1,9 +1,9 @@
-//! Link arguments by program: those that are there to be debugged keep symbols and line
+//! Link arguments by program: the one that is there to be debugged keeps symbols and line
 //! tables, compressed; the others keep nothing.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    for program in ["init", "toolbox"] {
+    for program in ["init", "mmprobe", "toolbox", "workload"] {
         println!("cargo::rustc-link-arg-bin={program}=--strip-all");
     }
     println!("cargo::rustc-link-arg-bin=tour=--compress-debug-sections=zlib");

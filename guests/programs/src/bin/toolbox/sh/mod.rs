@@ -141,8 +141,12 @@ impl Shell {
             let value = value.to_string_lossy().into_owned();
             (name.to_string_lossy().into_owned(), Variable { value, exported: true, readonly: false })
         });
+        let mut variables: BTreeMap<String, Variable> = variables.collect();
+        if let Ok(cwd) = std::env::current_dir() {
+            variables.entry("PWD".into()).or_default().value = cwd.to_string_lossy().into_owned();
+        }
         Shell {
-            variables: variables.collect(),
+            variables,
             functions: BTreeMap::new(),
             params,
             name,

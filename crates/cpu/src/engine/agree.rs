@@ -218,3 +218,22 @@ fn blocks_and_single_steps_give_the_same_state() {
     }
     assert!(retired > 40_000, "most programs must run on: {retired}");
 }
+
+#[test]
+fn chains_of_handlers_use_no_stack() {
+    for seed in 1..=120u64 {
+        let mut r = Random(seed.wrapping_mul(0xd134_2543_de82_ef95));
+        let mut code = program(&mut r);
+        let end = code.len() - 5;
+        // LAHF runs by its slow form, which looks at the depth.
+        code.splice(end..end, [0x9f]);
+        let back = (code.len() as u32).wrapping_neg();
+        let end = code.len();
+        code[end - 4..].copy_from_slice(&back.to_le_bytes());
+        let mut lab = Lab::new(&code);
+        prepare(&mut lab, seed);
+        lab.run(100_000);
+    }
+    let deepest = crate::exec::hot::depth::deepest();
+    assert!((1..4096).contains(&deepest), "{deepest} bytes");
+}

@@ -184,3 +184,126 @@ fn calls_and_returns_keep_the_stack() {
     lab.retire(5 * 20);
     assert_eq!((lab.gpr(Gpr::Eax), lab.gpr(Gpr::Esp), lab.cpu.state.eip), (140, STACK, CODE));
 }
+
+/// Handlers for all vectors: each stores its number at 0x7000 and stops.
+fn with_handlers(lab: &mut Lab) {
+    let gdt = [0, 0x00cf_9a00_0000_ffff, 0x00cf_9200_0000_ffff_u64];
+    for (n, descriptor) in gdt.into_iter().enumerate() {
+        lab.mem.write(PhysAddr(0x600 + 8 * n as u64), &descriptor.to_le_bytes());
+    }
+    lab.cpu.state.gdtr = crate::TableRegister { base: 0x600, limit: 23 };
+    for vector in 0..=255u32 {
+        let entry = 0xa000 + 16 * vector;
+        let gate = x86::Descriptor::gate(8, entry, 0x8e);
+        lab.mem.write(PhysAddr(0x800 + 8 * u64::from(vector)), &gate.0.to_le_bytes());
+        // mov dword [0x7000], vector; hlt
+        let mut code = vec![0xc7, 0x05, 0x00, 0x70, 0, 0];
+        code.extend(vector.to_le_bytes());
+        code.push(0xf4);
+        lab.mem.write(PhysAddr(entry.into()), &code);
+    }
+    lab.cpu.state.idtr = crate::TableRegister { base: 0x800, limit: 0x7ff };
+    lab.mem.write_u32(PhysAddr(0x7000), !0);
+}
+
+#[test]
+fn a_fault_in_mid_block_counts_what_came_before_it_and_its_delivery() {
+    let mut lab = Lab::assembled(|asm| {
+        asm.mov(eax, 1)?;
+        asm.add(eax, 0x7fff_ffff)?;
+        asm.ud2()
+    });
+    with_handlers(&mut lab);
+    assert_eq!(lab.run(100), Exit::Halted);
+    assert_eq!(lab.read_u32(0x7000), 6);
+    assert_eq!(lab.cpu.state.retired, 2 + 1 + 2);
+    let flags = Eflags::from_bits_retain(lab.read_u32(STACK - 4));
+    assert!(flags.contains(Eflags::OF | Eflags::SF | Eflags::RF), "{flags:?}");
+    assert_eq!(lab.read_u32(STACK - 12), CODE + 10, "the return address is that of the fault");
+}
+
+#[test]
+fn an_interrupt_waits_for_the_instruction_after_sti() {
+    let mut lab = Lab::assembled(|asm| {
+        asm.nop()?;
+        asm.sti()?;
+        asm.inc(eax)?;
+        asm.inc(eax)
+    });
+    with_handlers(&mut lab);
+    lab.bus.intr = Some(0x40);
+    assert_eq!(lab.run(100), Exit::Halted);
+    assert_eq!((lab.gpr(Gpr::Eax), lab.read_u32(0x7000)), (1, 0x40));
+    assert_eq!(lab.cpu.state.retired, 3 + 1 + 2);
+}
+
+#[test]
+fn a_halted_cpu_rests_until_an_interrupt_that_it_may_take() {
+    let mut lab = Lab::assembled(|asm| {
+        asm.sti()?;
+        asm.hlt()
+    });
+    with_handlers(&mut lab);
+    assert_eq!(lab.run(100), Exit::Halted);
+    assert_eq!(lab.cpu.state.retired, 2);
+    assert_eq!(lab.run(100), Exit::Halted);
+    assert_eq!(lab.cpu.state.retired, 2, "rest costs nothing");
+    lab.bus.intr = Some(0x21);
+    assert_eq!(lab.run(100), Exit::Halted);
+    assert_eq!((lab.read_u32(0x7000), lab.cpu.state.retired), (0x21, 2 + 1 + 2));
+}
+
+#[test]
+fn the_trap_flag_stops_after_each_instruction() {
+    let mut lab = Lab::assembled(|asm| {
+        asm.pushfd()?;
+        asm.or(dword_ptr(esp), 0x100)?;
+        asm.popfd()?;
+        asm.inc(eax)?;
+        asm.inc(eax)
+    });
+    with_handlers(&mut lab);
+    assert_eq!(lab.run(100), Exit::Halted);
+    assert_eq!((lab.gpr(Gpr::Eax), lab.read_u32(0x7000)), (1, 1));
+    assert_ne!(lab.cpu.state.dr[6] & 1 << 14, 0, "DR6.BS");
+}
+
+#[test]
+fn a_third_fault_shuts_the_cpu_down_and_says_which_was_first() {
+    let mut lab = Lab::assembled(|asm| {
+        asm.inc(eax)?;
+        asm.ud2()
+    });
+    lab.cpu.state.idtr = crate::TableRegister { base: 0, limit: 0 };
+    assert_eq!(lab.run(100), Exit::TripleFault { first: crate::Exception::ud() });
+    assert_eq!((lab.gpr(Gpr::Eax), lab.cpu.state.eip), (1, CODE + 1));
+    assert_eq!(lab.run(100), Exit::Halted);
+}
+
+#[test]
+fn a_locked_instruction_that_cannot_be_is_undefined() {
+    // lock add eax, ebx; lock mov [eax], ebx
+    for code in [&[0xf0, 0x01, 0xd8][..], &[0xf0, 0x89, 0x18]] {
+        let mut lab = Lab::new(code);
+        with_handlers(&mut lab);
+        assert_eq!(lab.run(100), Exit::Halted);
+        assert_eq!(lab.read_u32(0x7000), 6, "{code:02x?}");
+    }
+}
+
+#[test]
+fn real_mode_code_runs_with_16_bit_operands_and_wraps_its_addresses() {
+    // mov ax, 0x1234; mov bx, 0xffff; mov [bx + 2], al; push ax; pop cx; loop to itself
+    let mut lab = Lab::new(&[0xb8, 0x34, 0x12, 0xbb, 0xff, 0xff, 0x88, 0x47, 0x02, 0x50, 0x59, 0xe2, 0xfe]);
+    for segment in &mut lab.cpu.state.seg {
+        *segment = crate::SegmentRegister::real(0);
+    }
+    lab.cpu.state.cr0 = 0x10;
+    lab.cpu.state.set_gpr(Gpr::Eax, 0xaaaa_0000);
+    lab.cpu.state.set_gpr(Gpr::Esp, 0x7ffe);
+    lab.retire(5 + 0x1234);
+    assert_eq!(lab.gpr(Gpr::Eax), 0xaaaa_1234);
+    assert_eq!(lab.read_u32(0) >> 8 & 0xff, 0x34, "the offset wraps at 64 KiB");
+    assert_eq!((lab.gpr(Gpr::Ecx) & 0xffff, lab.gpr(Gpr::Esp)), (0, 0x7ffe));
+    assert_eq!(lab.cpu.state.eip, CODE + 13);
+}

@@ -62,10 +62,10 @@ use handlers;
 unsafe fn go(cpu: *mut Cpu, op: *const Op) {
     // SAFETY: by the caller.
     unsafe {
-        #[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
+        #[cfg(tail_calls)]
         ((*op).handler)(cpu, op);
         // Without optimisation calls are no jumps.
-        #[cfg(not(all(target_arch = "x86_64", not(debug_assertions))))]
+        #[cfg(not(tail_calls))]
         {
             (*cpu).run.next = op;
         }
@@ -74,6 +74,8 @@ unsafe fn go(cpu: *mut Cpu, op: *const Op) {
 
 /// Runs from the head of `block` until something leaves to the dispatcher.
 pub(crate) fn enter(cpu: &mut Cpu, block: *const Block) {
+    #[cfg(test)]
+    depth::begin();
     let cpu: *mut Cpu = cpu;
     // SAFETY: the dispatcher hands over a live block; blocks die only in the dispatcher. `next` is null
     // unless a handler has set it to an operation of a live block.
@@ -84,5 +86,35 @@ pub(crate) fn enter(cpu: &mut Cpu, block: *const Block) {
             let op = std::mem::replace(&mut (*cpu).run.next, std::ptr::null());
             ((*op).handler)(cpu, op);
         }
+    }
+}
+
+/// How deep the stack gets in a chain of handlers: calls that are no jumps would show here.
+#[cfg(test)]
+pub(crate) mod depth {
+    use std::cell::Cell;
+
+    thread_local! {
+        static BEGIN: Cell<usize> = const { Cell::new(0) };
+        static DEEPEST: Cell<usize> = const { Cell::new(0) };
+    }
+
+    #[inline(never)]
+    fn here() -> usize {
+        let local = 0u8;
+        (&raw const local).addr()
+    }
+
+    pub(super) fn begin() {
+        BEGIN.set(here());
+    }
+
+    pub(super) fn note() {
+        DEEPEST.set(DEEPEST.get().max(BEGIN.get().saturating_sub(here())));
+    }
+
+    /// Bytes between the entry of a chain and the deepest slow function in it, on this thread.
+    pub(crate) fn deepest() -> usize {
+        DEEPEST.get()
     }
 }

@@ -39,6 +39,8 @@ unsafe fn run(cpu: *mut Cpu, op: *const Op) -> bool {
     // SAFETY: as for handlers; the CPU is borrowed only here, and the instruction lives while its
     // block does, which is until the dispatcher runs again.
     let (cpu, insn, ahead) = unsafe { (&mut *cpu, Op::insn(op), Op::ahead(op)) };
+    #[cfg(test)]
+    super::depth::note();
     cpu.run.ahead = ahead;
     cpu.state.eip = insn.insn.ip32();
     let result = (insn.slow)(cpu, &insn.insn);

@@ -189,16 +189,9 @@ impl Cpu {
 
     /// The projections of the TLB, during a run.
     pub(crate) fn projection(&mut self) -> &mut Projection {
-        assert!(!self.run.projection.is_null(), "projection are reached only during a run");
+        assert!(!self.run.projection.is_null(), "projections are reached only during a run");
         // SAFETY: as in `mem`.
         unsafe { &mut *self.run.projection }
-    }
-
-    /// State, memory and projection at once, during a run.
-    pub(crate) fn parts(&mut self) -> (&mut CpuState, &mut PhysMem, &mut Projection) {
-        assert!(!self.run.mem.is_null() && !self.run.projection.is_null(), "memory is reached only during a run");
-        // SAFETY: as in `mem`; the three are different objects.
-        unsafe { (&mut self.state, &mut *self.run.mem, &mut *self.run.projection) }
     }
 
     fn watches(&self) -> &[Watch] {

@@ -14,11 +14,11 @@ pub(crate) const V86: u32 = 1 << 2;
 pub(crate) const USER: u32 = 1 << 3;
 /// CS is flat (see [`crate::SegmentRegister::flat`]).
 pub(crate) const FLAT_CS: u32 = 1 << 4;
-/// SS is flat.
+/// SS is flat and can be written.
 pub(crate) const FLAT_SS: u32 = 1 << 5;
-/// DS is flat.
+/// DS is flat and can be written.
 pub(crate) const FLAT_DS: u32 = 1 << 6;
-/// ES is flat.
+/// ES is flat and can be written.
 pub(crate) const FLAT_ES: u32 = 1 << 7;
 /// A page that can be read need not be executable: SMEP or NX is on.
 pub(crate) const GUARDED_FETCH: u32 = 1 << 8;
@@ -36,7 +36,10 @@ impl Mode {
     /// The mode of `state`; `careful` asks for [`CAREFUL`] in any case.
     pub(crate) fn of(state: &CpuState, careful: bool) -> Self {
         let cs = state.seg(SegReg::Cs);
-        let flat = |reg, bit| if state.seg(reg).flat() { bit } else { 0 };
+        let flat = |reg, bit| match state.seg(reg) {
+            seg if seg.base == 0 && seg.unlimited() => bit,
+            _ => 0,
+        };
         let when = |condition, bit| if condition { bit } else { 0 };
         let aligned = state.cpl == 3 && state.cr0().contains(Cr0::AM) && state.eflags.contains(Eflags::AC);
         let guarded = state.cr4().contains(Cr4::SMEP) || state.efer().contains(Efer::NXE);
@@ -45,7 +48,7 @@ impl Mode {
                 | when(state.seg(SegReg::Ss).big(), STACK32)
                 | when(state.v86(), V86)
                 | when(state.cpl == 3, USER)
-                | flat(SegReg::Cs, FLAT_CS)
+                | when(cs.flat(), FLAT_CS)
                 | flat(SegReg::Ss, FLAT_SS)
                 | flat(SegReg::Ds, FLAT_DS)
                 | flat(SegReg::Es, FLAT_ES)

@@ -307,3 +307,16 @@ fn real_mode_code_runs_with_16_bit_operands_and_wraps_its_addresses() {
     assert_eq!((lab.gpr(Gpr::Ecx) & 0xffff, lab.gpr(Gpr::Esp)), (0, 0x7ffe));
     assert_eq!(lab.cpu.state.eip, CODE + 13);
 }
+
+#[test]
+fn a_store_through_a_segment_of_code_faults_and_a_load_does_not() {
+    let mut lab = Lab::assembled(|asm| {
+        asm.mov(eax, dword_ptr(0x1000))?;
+        asm.mov(dword_ptr(0x9000), eax)
+    });
+    with_handlers(&mut lab);
+    lab.cpu.state.seg[x86::SegReg::Ds as usize].rights = 0xc09b;
+    assert_eq!(lab.run(2), Exit::Budget);
+    assert_eq!((lab.cpu.state.retired, lab.cpu.state.eip), (2, 0xa000 + 16 * 13), "#GP is delivered");
+    assert_eq!((lab.gpr(Gpr::Eax), lab.read_u32(0x9000)), (lab.read_u32(0x1000), 0));
+}

@@ -51,8 +51,6 @@ pub(super) struct Pointers {
     pub source_seg: SegReg,
     pub destination: Register,
     pub counter: Register,
-    /// The bits of an offset or a count.
-    pub mask: u32,
 }
 
 impl Pointers {
@@ -61,11 +59,11 @@ impl Pointers {
         let short = (0..insn.op_count()).any(|n| matches!(insn.op_kind(n), K::MemorySegSI | K::MemoryESDI));
         let reads_source = (0..insn.op_count()).any(|n| matches!(insn.op_kind(n), K::MemorySegSI | K::MemorySegESI));
         let source_seg = if reads_source { operand::seg_reg(insn.memory_segment()) } else { SegReg::Ds };
-        let (source, destination, counter, mask) = match short {
-            true => (Register::SI, Register::DI, Register::CX, 0xffff),
-            false => (Register::ESI, Register::EDI, Register::ECX, !0),
+        let (source, destination, counter) = match short {
+            true => (Register::SI, Register::DI, Register::CX),
+            false => (Register::ESI, Register::EDI, Register::ECX),
         };
-        Pointers { source, source_seg, destination, counter, mask }
+        Pointers { source, source_seg, destination, counter }
     }
 }
 

@@ -43,6 +43,10 @@ pub(crate) fn read<const N: usize>(cpu: &mut Cpu, addr: LinearAddr, view: View) 
 
 /// Reads `bytes.len()` bytes, at most a page of them; may cross pages.
 pub(crate) fn read_into(cpu: &mut Cpu, addr: LinearAddr, bytes: &mut [u8], view: View) -> Result<(), Exception> {
+    if let Some(host) = cpu.projected(addr, bytes.len() as u32, is_user(cpu, view), AccessKind::Read) {
+        host.read(bytes);
+        return Ok(());
+    }
     let span = Span::translate(cpu, addr, bytes.len() as u32, AccessKind::Read, view)?;
     let (first, second) = bytes.split_at_mut(span.first_len);
     load(cpu, span.first, first);
@@ -63,6 +67,10 @@ pub(crate) fn write<const N: usize>(
 
 /// Writes `bytes`, at most a page of them; both pages are translated before anything changes.
 pub(crate) fn write_from(cpu: &mut Cpu, addr: LinearAddr, bytes: &[u8], view: View) -> Result<(), Exception> {
+    if let Some(host) = cpu.projected(addr, bytes.len() as u32, is_user(cpu, view), AccessKind::Write) {
+        host.write(bytes);
+        return Ok(());
+    }
     let span = Span::translate(cpu, addr, bytes.len() as u32, AccessKind::Write, view)?;
     let (first, second) = bytes.split_at(span.first_len);
     store(cpu, span.first, first);
@@ -74,6 +82,9 @@ pub(crate) fn write_from(cpu: &mut Cpu, addr: LinearAddr, bytes: &[u8], view: Vi
 /// Makes sure that a later `write` of `len` bytes at `addr` cannot fault: takes its page faults
 /// now, sets A and D. For read-modify-write and for instructions that store more than once.
 pub(crate) fn probe_write(cpu: &mut Cpu, addr: LinearAddr, len: u32, view: View) -> Result<(), Exception> {
+    if cpu.projected(addr, len, is_user(cpu, view), AccessKind::Write).is_some() {
+        return Ok(());
+    }
     Span::translate(cpu, addr, len, AccessKind::Write, view).map(drop)
 }
 
@@ -414,6 +425,7 @@ mod tests {
         let read = |cpu: &mut Cpu| read_u32(cpu, LinearAddr(0x10_0500), View::Current).unwrap();
         assert_eq!(f.run(read), 0);
         f.bus.a20_gated = true;
+        f.projection.check_a20(0xffef_ffff); // as OUT does
         assert_eq!(f.run(read), 7);
     }
 

@@ -4,6 +4,7 @@
 pub(crate) mod access;
 pub(crate) mod fetch;
 pub(crate) mod flush;
+mod host;
 mod project;
 mod tlb;
 mod walk;

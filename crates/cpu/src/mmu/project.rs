@@ -63,6 +63,13 @@ impl Projection {
         ActiveTables { read: view.read.as_ptr(), write: view.write.as_ptr() }
     }
 
+    /// What the tables say of linear page `page`: 0, or the host address of the page less the linear one.
+    pub fn get(&self, user: bool, page: u32, write: bool) -> u64 {
+        let view = if user { &self.user } else { &self.supervisor };
+        let table = if write { &view.write } else { &view.read };
+        table.get(page as usize).copied().unwrap_or(0)
+    }
+
     /// Lets accesses of this view reach a page without looking.
     pub fn fill(&mut self, user: bool, slot: Slot) {
         self.view(user).fill(slot);

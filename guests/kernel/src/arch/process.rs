@@ -9,6 +9,7 @@ use super::{
     gdt::{self, GDT_ENTRY_TLS_ENTRIES},
     ptregs::PtRegs,
 };
+use crate::mm::highmem::KmapState;
 
 /// `thread_struct`: the part of a task that belongs to the processor.
 pub struct ThreadStruct {
@@ -27,6 +28,8 @@ pub struct ThreadStruct {
     /// Floating-point registers while the thread does not run; `None` in kernel threads
     /// that never enter ring 3.
     pub fpu: Option<FpuState>,
+    /// Frames of high memory that the kernel has mapped for the thread.
+    kmap: KmapState,
 }
 
 /// What `__switch_to_asm` pops, and where it returns to.
@@ -60,6 +63,7 @@ impl ThreadStruct {
             trap_nr: 0,
             error_code: 0,
             fpu: None,
+            kmap: KmapState::EMPTY,
         }
     }
 
@@ -141,6 +145,8 @@ pub unsafe fn switch_to(prev: *mut ThreadStruct, next: *mut ThreadStruct) {
         if let Some(fpu) = &mut (*prev).fpu {
             fpu.save();
         }
+        (*prev).kmap.sched_out();
+        (*next).kmap.sched_in();
         gdt::set_kernel_stack((*next).sp0);
         if (*prev).tls != (*next).tls {
             gdt::load_tls(&(*next).tls);

@@ -10,7 +10,7 @@ use super::{cpu, extable, gdt, idt::FIRST_EXTERNAL_VECTOR, irqflags, ptregs::PtR
 use crate::{
     drivers::irq,
     lib::{kallsyms::Symbol, oops, panic},
-    mm::fault,
+    mm::{fault, oom},
     pr_info, syscall,
     task::{self, sched, signal},
 };
@@ -164,6 +164,7 @@ extern "C" fn do_int80_syscall(regs: &mut PtRegs) {
 /// The last stop before ring 3: gives the CPU away if it is time, delivers signals.
 #[unsafe(no_mangle)]
 extern "C" fn exit_to_user_mode(regs: &mut PtRegs) {
+    oom::check_reserve();
     loop {
         irqflags::local_irq_disable();
         if sched::need_resched() {

@@ -177,10 +177,11 @@ pub fn fault_page(mm: &mut MmGuard, area: &VmArea, addr: u32, write: bool) -> Re
     }
 }
 
-/// A zeroed frame for a program, or what is left to do.
+/// A frame for a program. `mmap_lock` stays held while somebody is killed for it: who dies
+/// needs only the lock of an address space that nobody else has.
 pub fn alloc_user_page(zeroed: bool) -> Result<&'static Page, FaultError> {
     let gfp = if zeroed { GFP_HIGHUSER_MOVABLE | Gfp::ZERO } else { GFP_HIGHUSER_MOVABLE };
-    alloc_page(gfp).ok_or(FaultError::Oom)
+    oom::retry(|| alloc_page(gfp)).ok_or(FaultError::Oom)
 }
 
 /// The page at an address of some address space, made accessible first, with one user

@@ -14,7 +14,7 @@ const KM_MAX_IDX: u32 = 16;
 static DEPTH: AtomicU32 = AtomicU32::new(0);
 
 /// A frame that can be addressed until this is dropped. Mappings end in the reverse order
-/// of their beginning, and no thread gives up the CPU while it has one.
+/// of their beginning. They belong to the thread, which may sleep with them.
 pub struct KmapLocal {
     addr: u32,
     slot: Option<u32>,
@@ -71,5 +71,37 @@ impl Drop for KmapLocal {
             // SAFETY: nobody uses the slot any more.
             unsafe { paging::set_kernel_pte(self.addr, Pte(0)) };
         }
+    }
+}
+
+/// The slots of a thread that does not run.
+#[derive(Clone, Copy)]
+pub struct KmapState {
+    depth: u32,
+    slots: [Pte; KM_MAX_IDX as usize],
+}
+
+impl KmapState {
+    /// No slot in use.
+    pub const EMPTY: KmapState = KmapState { depth: 0, slots: [Pte(0); KM_MAX_IDX as usize] };
+
+    /// The running thread gives up the CPU: its slots become free for others.
+    pub fn sched_out(&mut self) {
+        self.depth = DEPTH.swap(0, Relaxed);
+        for slot in 0..self.depth {
+            let addr = FIXADDR_KMAP + slot * PAGE_SIZE;
+            self.slots[slot as usize] = paging::read_kernel_pte(addr);
+            // SAFETY: the thread uses the slot again only after `sched_in`.
+            unsafe { paging::set_kernel_pte(addr, Pte(0)) };
+        }
+    }
+
+    /// The thread runs again: its slots map what they did.
+    pub fn sched_in(&self) {
+        for slot in 0..self.depth {
+            // SAFETY: the thread that ran before has given its slots up.
+            unsafe { paging::set_kernel_pte(FIXADDR_KMAP + slot * PAGE_SIZE, self.slots[slot as usize]) };
+        }
+        DEPTH.store(self.depth, Relaxed);
     }
 }

@@ -1,10 +1,15 @@
 //! When nothing is left: somebody is killed.
 
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use super::{PAGE_SIZE, gfp::GFP_HIGHUSER_MOVABLE, mm_struct::MmStruct, vmstat};
 use crate::{
     pr_info,
     task::{self, sched},
 };
+
+/// How often an allocation is tried while others are killed for it.
+const ATTEMPTS: u32 = 64;
 
 /// A process that could be killed.
 pub struct Candidate<'a> {
@@ -85,7 +90,7 @@ fn report(victim: &Candidate) {
 /// Tries, and if there is no memory kills somebody, lets others run, and tries again, a few
 /// times. For allocations on behalf of a program outside of page faults.
 pub fn retry<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
-    for _ in 0..16 {
+    for _ in 0..ATTEMPTS {
         if let Some(value) = attempt() {
             return Some(value);
         }
@@ -96,4 +101,20 @@ pub fn retry<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
         sched::schedule();
     }
     None
+}
+
+/// The kernel's own structures have eaten into the reserve below a min mark.
+static RESERVE_TOUCHED: AtomicBool = AtomicBool::new(false);
+
+/// Called when an allocation of the kernel, which cannot wait for anybody's end, took from
+/// the last reserve.
+pub fn note_reserve_touched() {
+    RESERVE_TOUCHED.store(true, Relaxed);
+}
+
+/// Before a return to ring 3: if the kernel has been short of memory, somebody goes.
+pub fn check_reserve() {
+    if RESERVE_TOUCHED.load(Relaxed) && RESERVE_TOUCHED.swap(false, Relaxed) {
+        out_of_memory();
+    }
 }

@@ -12,6 +12,7 @@ use mm::buddy::{BadFree, Frames, FreeArea, MAX_ORDER};
 use super::{
     Gfp, PAGE_SIZE, Page,
     memblock::Region,
+    oom,
     page::{MAPCOUNT_NONE, clear_highpage, mem_map, pfn_to_page, pg},
     slab,
     vmstat::{self, Item},
@@ -216,7 +217,15 @@ pub fn alloc_pages(gfp: Gfp, order: u8) -> Option<&'static Page> {
             slab::shrink_all();
             get_page_from_freelist(gfp, order, Depth::Min)
         })
-        .or_else(|| if user { None } else { get_page_from_freelist(gfp, order, Depth::Reserve) })?;
+        .or_else(|| {
+            if user {
+                return None;
+            }
+            if gfp.contains(Gfp::DIRECT_RECLAIM) {
+                oom::note_reserve_touched();
+            }
+            get_page_from_freelist(gfp, order, Depth::Reserve)
+        })?;
     let page = prepare(pfn, order, gfp);
     if gfp.contains(Gfp::ZERO) {
         (pfn..pfn + (1 << order)).for_each(|p| clear_highpage(pfn_to_page(p)));

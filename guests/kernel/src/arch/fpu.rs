@@ -1,6 +1,7 @@
 //! The floating-point state of user programs. The kernel itself uses neither x87 nor SSE.
 #![allow(unsafe_code)]
 
+use alloc::boxed::Box;
 use core::arch::asm;
 
 use x86::{Cr0, Cr4};
@@ -16,15 +17,28 @@ impl FpuState {
     /// What FNINIT and reset leave: all exceptions masked, registers empty.
     pub fn initial() -> Self {
         let mut state = FpuState([0; 512]);
+        state.reset();
+        state
+    }
+
+    /// The same on the heap. It never lies on the kernel stack, of which 512 bytes are much.
+    pub fn boxed() -> Box<Self> {
+        // SAFETY: zeros are an image.
+        let mut state = unsafe { Box::<Self>::new_zeroed().assume_init() };
+        state.reset();
+        state
+    }
+
+    fn reset(&mut self) {
+        self.0.fill(0);
         if cpu::has(feature::FXSR) {
-            state.0[0..2].copy_from_slice(&0x37fu16.to_le_bytes());
-            state.0[24..28].copy_from_slice(&0x1f80u32.to_le_bytes());
+            self.0[0..2].copy_from_slice(&0x37fu16.to_le_bytes());
+            self.0[24..28].copy_from_slice(&0x1f80u32.to_le_bytes());
         } else {
             for (at, word) in [(0, 0xffff_037fu32), (4, 0xffff_0000), (8, 0xffff_ffff)] {
-                state.0[at..at + 4].copy_from_slice(&word.to_le_bytes());
+                self.0[at..at + 4].copy_from_slice(&word.to_le_bytes());
             }
         }
-        state
     }
 
     /// Stores the registers of this CPU here; the registers stay as they are.

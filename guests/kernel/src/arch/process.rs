@@ -1,6 +1,8 @@
 //! What the CPU keeps of each thread, and the switch from one to another.
 #![allow(unsafe_code)]
 
+use alloc::boxed::Box;
+
 use x86::Descriptor;
 
 use super::{
@@ -27,7 +29,7 @@ pub struct ThreadStruct {
     pub error_code: u32,
     /// Floating-point registers while the thread does not run; `None` in kernel threads
     /// that never enter ring 3.
-    pub fpu: Option<FpuState>,
+    pub fpu: Option<Box<FpuState>>,
     /// Frames of high memory that the kernel has mapped for the thread.
     kmap: KmapState,
 }
@@ -74,7 +76,7 @@ impl ThreadStruct {
     /// `stack` is the lowest address of `THREAD_SIZE` bytes that nobody else uses.
     pub unsafe fn kernel_thread(stack: u32, func: extern "C" fn(u32), arg: u32) -> Self {
         let mut thread = Self::boot(stack);
-        thread.fpu = Some(FpuState::initial());
+        thread.fpu = Some(FpuState::boxed());
         // SAFETY: by the caller.
         unsafe { thread.prepare(stack, &PtRegs::default(), func as usize as u32, arg) };
         thread
@@ -88,7 +90,7 @@ impl ThreadStruct {
     pub unsafe fn fork(&self, stack: u32, regs: &PtRegs) -> Self {
         let mut thread = Self::boot(stack);
         thread.tls = self.tls;
-        let mut fpu = FpuState::initial();
+        let mut fpu = FpuState::boxed();
         if self.fpu.is_some() {
             fpu.save();
         }
@@ -115,9 +117,7 @@ impl ThreadStruct {
     /// Forgets the floating-point registers and thread-local segments, for a new program.
     /// `self` is the running thread.
     pub fn flush(&mut self) {
-        let initial = FpuState::initial();
-        initial.restore();
-        self.fpu = Some(initial);
+        self.fpu.insert(FpuState::boxed()).restore();
         self.set_tls_all([Descriptor(0); 3]);
     }
 

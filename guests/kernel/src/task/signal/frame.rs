@@ -1,6 +1,6 @@
 //! What a handler finds on its stack, and the way back.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::vec::Vec;
 
 use abi::{
     errno::{EFAULT, Result},
@@ -142,7 +142,7 @@ fn sigcontext(regs: &PtRegs, fpstate: u32, old_mask: u32) -> [u8; SIGCONTEXT] {
 
 /// Stores the FPU's registers in both forms.
 fn save_fpu(fpstate: u32) -> Result<()> {
-    let mut state = Box::new(FpuState::initial());
+    let mut state = FpuState::boxed();
     state.save();
     let has_fxsr = cpu::has(feature::FXSR);
     let mut bytes = alloc::vec![0; FPSTATE_SIZE];
@@ -253,10 +253,10 @@ fn restore(regs: &mut PtRegs, context: &[u8]) -> Result<()> {
 
 fn restore_fpu(fpstate: u32) -> Result<()> {
     if fpstate == 0 {
-        FpuState::initial().restore();
+        FpuState::boxed().restore();
         return Ok(());
     }
-    let mut state = Box::new(FpuState::initial());
+    let mut state = FpuState::boxed();
     if cpu::has(feature::FXSR) {
         copy_from_user(&mut state.0, UserPtr::new(fpstate.wrapping_add(FSAVE_SIZE as u32)))?;
     } else {

@@ -8,6 +8,7 @@ use memory::FrameKind;
 use x86::{Cr0, LinearAddr, PAGE_SIZE, PageFaultCode, PhysAddr};
 
 use super::{
+    breakpoint,
     project::Slot,
     tlb::TlbEntry,
     walk::{self, Access, AccessKind, PageFault, Paging, permits},
@@ -52,6 +53,7 @@ pub(crate) fn read_into(cpu: &mut Cpu, addr: LinearAddr, bytes: &mut [u8], view:
     load(cpu, span.first, first);
     load(cpu, span.second, second);
     cpu.note_access(addr, bytes.len() as u32, false);
+    breakpoint::data(cpu, addr, bytes.len() as u32, false);
     Ok(())
 }
 
@@ -76,6 +78,7 @@ pub(crate) fn write_from(cpu: &mut Cpu, addr: LinearAddr, bytes: &[u8], view: Vi
     store(cpu, span.first, first);
     store(cpu, span.second, second);
     cpu.note_access(addr, bytes.len() as u32, true);
+    breakpoint::data(cpu, addr, bytes.len() as u32, true);
     Ok(())
 }
 

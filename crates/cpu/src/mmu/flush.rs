@@ -16,7 +16,7 @@ pub(crate) fn invlpg(cpu: &mut Cpu, addr: LinearAddr) {
 /// The delivery of #PF drops what is held for its address, so that a fault caused by a stale
 /// entry happens once.
 pub(crate) fn page_fault(cpu: &mut Cpu, addr: LinearAddr) {
-    let removed = cpu.state.tlb.remove_page(addr);
+    let removed = cpu.state.tlb.page_fault(addr);
     clear_projections(cpu, addr, removed.large);
 }
 

@@ -2,6 +2,7 @@
 //! access that goes by linear address.
 
 pub(crate) mod access;
+pub(crate) mod breakpoint;
 pub(crate) mod fetch;
 pub(crate) mod flush;
 mod host;

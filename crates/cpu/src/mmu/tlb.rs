@@ -103,6 +103,8 @@ pub struct TlbCounts {
     pub flushes: u64,
     /// INVLPG.
     pub invlpgs: u64,
+    /// Page faults delivered.
+    pub page_faults: u64,
 }
 
 /// The page that instructions are fetched from: asked of the TLB once, kept until EIP leaves
@@ -263,8 +265,13 @@ impl Tlb {
         self.remove_page(addr)
     }
 
-    /// Removes every entry that translates `addr`, global or not.
-    pub(crate) fn remove_page(&mut self, addr: LinearAddr) -> Removed {
+    /// The delivery of a page fault: removes every entry that translates `addr`, global or not.
+    pub(crate) fn page_fault(&mut self, addr: LinearAddr) -> Removed {
+        self.held.counts.page_faults += 1;
+        self.remove_page(addr)
+    }
+
+    fn remove_page(&mut self, addr: LinearAddr) -> Removed {
         self.clear_latch();
         let page = addr.page_number() as usize;
         let mut removed = Removed::default();

@@ -5,7 +5,10 @@ use x86::{LinearAddr, SegReg, SystemType, tss};
 
 use crate::{
     Cpu, Exception, Gpr, IoSize,
-    mmu::access::{self, View},
+    mmu::{
+        access::{self, View},
+        breakpoint,
+    },
     operand,
     slow::Flow,
 };
@@ -113,6 +116,7 @@ fn read_port(cpu: &mut Cpu, port: u16, size: u32) -> u32 {
     let now = cpu.now();
     let read = cpu.bus().port_in(now, port, io_size(size));
     access::note_effect(cpu, read.effect);
+    breakpoint::ports(cpu, port, size);
     read.value
 }
 
@@ -120,6 +124,7 @@ fn write_port(cpu: &mut Cpu, port: u16, size: u32, value: u32) {
     let now = cpu.now();
     let effect = cpu.bus().port_out(now, port, io_size(size), value);
     access::note_effect(cpu, effect);
+    breakpoint::ports(cpu, port, size);
     let a20 = cpu.bus().a20_mask();
     cpu.projection().check_a20(a20);
 }

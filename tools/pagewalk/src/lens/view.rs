@@ -78,6 +78,7 @@ fn counters(machine: &Machine) -> Vec<(String, u64)> {
         ("mmio_accesses", stats.mmio_accesses),
     ]
     .into_iter()
+    .chain(crate::run::stats::tlb_counters(machine))
     .map(|(name, value)| (name.to_owned(), value))
     .collect()
 }

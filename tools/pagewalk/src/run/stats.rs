@@ -40,5 +40,21 @@ fn rows(machine: &Machine, elapsed: Duration) -> Map<String, Value> {
     row("port_reads", json!(stats.port_reads));
     row("port_writes", json!(stats.port_writes));
     row("mmio_accesses", json!(stats.mmio_accesses));
+    for (name, value) in tlb_counters(machine) {
+        row(name, json!(value));
+    }
     rows
+}
+
+/// What the CPUs' TLBs did, summed.
+pub fn tlb_counters(machine: &Machine) -> [(&'static str, u64); 5] {
+    let mut sums = [("tlb_misses", 0), ("tlb_evictions", 0), ("tlb_flushes", 0), ("tlb_invlpg", 0), ("page_faults", 0)];
+    for number in 0..machine.cpu_count() {
+        let counts = machine.cpu(number).tlb.counts();
+        let of_cpu = [counts.fills, counts.evictions, counts.flushes, counts.invlpgs, counts.page_faults];
+        for ((_, sum), count) in sums.iter_mut().zip(of_cpu) {
+            *sum += count;
+        }
+    }
+    sums
 }

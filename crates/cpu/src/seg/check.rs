@@ -27,11 +27,6 @@ impl SegmentRegister {
         self.rights & 0x1c == 0x14
     }
 
-    /// A code segment.
-    pub(crate) const fn code(&self) -> bool {
-        self.rights & 0x18 == 0x18
-    }
-
     const fn allows(&self, write: bool) -> bool {
         if write { self.rights & 0x1a == 0x12 } else { self.rights & 0x1a != 0x18 }
     }

@@ -103,12 +103,6 @@ pub(crate) fn prepare_data(
     found.present()?.load(cpu)
 }
 
-/// Loads `selector` into `reg` (not CS).
-pub(crate) fn load(cpu: &mut Cpu, reg: SegReg, selector: Selector) -> Result<(), Exception> {
-    cpu.state.seg[reg as usize] = prepare(cpu, reg, selector)?;
-    Ok(())
-}
-
 /// What a load of SS for privilege level `cpl` leaves there. `wrong` is raised for all but an
 /// absent segment: #GP in an instruction, #TS in a switch of stacks.
 pub(crate) fn prepare_stack(

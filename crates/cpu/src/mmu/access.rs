@@ -46,6 +46,7 @@ pub(crate) fn read<const N: usize>(cpu: &mut Cpu, addr: LinearAddr, view: View) 
 pub(crate) fn read_into(cpu: &mut Cpu, addr: LinearAddr, bytes: &mut [u8], view: View) -> Result<(), Exception> {
     if let Some(host) = cpu.projected(addr, bytes.len() as u32, is_user(cpu, view), AccessKind::Read) {
         host.read(bytes);
+        breakpoint::data(cpu, addr, bytes.len() as u32, false);
         return Ok(());
     }
     let span = Span::translate(cpu, addr, bytes.len() as u32, AccessKind::Read, view)?;
@@ -71,6 +72,7 @@ pub(crate) fn write<const N: usize>(
 pub(crate) fn write_from(cpu: &mut Cpu, addr: LinearAddr, bytes: &[u8], view: View) -> Result<(), Exception> {
     if let Some(host) = cpu.projected(addr, bytes.len() as u32, is_user(cpu, view), AccessKind::Write) {
         host.write(bytes);
+        breakpoint::data(cpu, addr, bytes.len() as u32, true);
         return Ok(());
     }
     let span = Span::translate(cpu, addr, bytes.len() as u32, AccessKind::Write, view)?;

@@ -10,7 +10,7 @@ mod monitor;
 mod prepare;
 mod session;
 mod signals;
-mod stats;
+pub mod stats;
 mod terminal;
 
 use crate::{

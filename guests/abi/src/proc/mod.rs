@@ -14,6 +14,7 @@ pub mod slabinfo;
 pub mod smaps;
 pub mod status;
 pub mod system;
+pub mod vmstat;
 pub mod zones;
 
 /// Pages of 4 KiB in kB.

@@ -1,5 +1,5 @@
 //! The small files about the whole system: `version`, `uptime`, `loadavg`, `stat`,
-//! `filesystems`, `mounts`, `swaps`, `devices`, `vmstat`.
+//! `filesystems`, `mounts`, `swaps`, `devices`.
 
 use super::clock_ticks;
 use crate::{Out, out};
@@ -131,11 +131,6 @@ pub fn swaps_head(out: &mut dyn Out) {
     out.bytes(b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n");
 }
 
-/// One line of `/proc/vmstat`.
-pub fn vmstat_line(out: &mut dyn Out, name: &str, value: u32) {
-    out!(out, "{name} {value}\n");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,10 +140,12 @@ mod tests {
     fn files_have_the_form_of_a_real_kernel() {
         assert_eq!(render(|out| uptime(out, 19_860_000_000, 17_750_000_000)), b"19.86 17.75\n");
         assert_eq!(render(|out| loadavg(out, [1208, 266, 81], 2, 65, 144)), b"0.59 0.13 0.04 2/65 144\n");
-        assert_eq!(
-            render(|out| mount_line(out, "proc", b"/my proc", "proc", "rw")),
-            b"proc /my\\040proc proc rw 0 0\n"
-        );
+        let mount = |out: &mut dyn Out| {
+            mount_head(out, "proc");
+            Escaped(out).bytes(b"/my proc");
+            mount_tail(out, "proc", "rw");
+        };
+        assert_eq!(render(mount), b"proc /my\\040proc proc rw 0 0\n");
         assert_eq!(render(|out| filesystem_line(out, "tmpfs")), b"nodev\ttmpfs\n");
         let cpus = [CpuTimes { user_ns: 460_000_000, idle_ns: 11_820_000_000, ..CpuTimes::default() }];
         let text = render(|out| stat(out, &Stat { cpus: &cpus, ctxt: 4454, ..Stat::default() }));

@@ -1,5 +1,6 @@
 //! `/proc/buddyinfo`, `/proc/zoneinfo` and `/proc/pagetypeinfo`.
 
+use super::vmstat::{NODE_ROWS, ZONE_ROWS};
 use crate::books::{NR_ORDERS, ZoneRecord};
 use crate::{Out, out};
 
@@ -18,20 +19,23 @@ pub fn buddyinfo_line(out: &mut dyn Out, zone: &ZoneRecord) {
     out.bytes(b"\n");
 }
 
-/// Numbers of `/proc/zoneinfo` that belong to the node, not to a zone.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NodeStats<'a> {
-    /// Rows in Linux's order: name and value.
-    pub rows: &'a [(&'a str, u32)],
-}
+/// Tells a counter by its name.
+pub type Counter<'a> = &'a dyn Fn(&str) -> Option<u32>;
 
 /// The block of `/proc/zoneinfo` for one zone. The first block carries the node's rows.
-pub fn zoneinfo_block(out: &mut dyn Out, zone: &ZoneRecord, node: Option<NodeStats<'_>>, protection: [u32; 4]) {
+/// `value` knows the counters, of the node or of the zone, by name.
+pub fn zoneinfo_block(
+    out: &mut dyn Out,
+    zone: &ZoneRecord,
+    node: Option<Counter<'_>>,
+    value: Counter<'_>,
+    protection: [u32; 4],
+) {
     out!(out, "Node 0, zone {:>8}\n", name(zone));
     if let Some(node) = node {
         out.bytes(b"  per-node stats\n");
-        for (name, value) in node.rows {
-            out!(out, "      {name:<12} {value}\n");
+        for name in NODE_ROWS {
+            out!(out, "      {name:<12} {}\n", node(name).unwrap_or(0));
         }
     }
     out!(out, "  pages free     {}\n", zone.free_pages);
@@ -49,8 +53,11 @@ pub fn zoneinfo_block(out: &mut dyn Out, zone: &ZoneRecord, node: Option<NodeSta
     }
     let [a, b, c, d] = protection;
     out!(out, "        protection: ({a}, {b}, {c}, {d})\n");
-    out!(out, "      {:<12} {}\n", "nr_free_pages", zone.free_pages);
-    out!(out, "  start_pfn:           {}\n", zone.start_pfn);
+    for name in ZONE_ROWS {
+        let number = if name == "nr_free_pages" { zone.free_pages } else { value(name).unwrap_or(0) };
+        out!(out, "      {name:<12} {number}\n");
+    }
+    out!(out, "  node_unreclaimable:  0\n  start_pfn:           {}\n", zone.start_pfn);
 }
 
 /// The names of `/proc/pagetypeinfo`'s migrate types that this kernel has, in order.
@@ -105,14 +112,19 @@ mod tests {
 
     #[test]
     fn zoneinfo_rows_equal_those_of_a_real_kernel() {
-        let node = NodeStats { rows: &[("nr_mapped", 1158), ("nr_inactive_anon", 13258)] };
-        let text = render(|out| zoneinfo_block(out, &dma(), Some(node), [0, 796, 1968, 1968]));
+        let value = |name: &str| match name {
+            "nr_mapped" => Some(1158),
+            "nr_inactive_anon" => Some(13258),
+            _ => None,
+        };
+        let text = render(|out| zoneinfo_block(out, &dma(), Some(&value), &|_| None, [0, 796, 1968, 1968]));
         let text = String::from_utf8(text).unwrap();
         for want in [
-            "Node 0, zone      DMA\n  per-node stats\n      nr_mapped    1158\n      nr_inactive_anon 13258\n",
+            "Node 0, zone      DMA\n  per-node stats\n      nr_inactive_anon 13258\n      nr_active_anon 0\n",
+            "      nr_mapped    1158\n",
             "  pages free     3840\n        boost    0\n        min      190\n        low      237\n",
-            "        managed  3840\n        cma      0\n        protection: (0, 796, 1968, 1968)\n      nr_free_pages 3840\n",
-            "  start_pfn:           1\n",
+            "        managed  3840\n        cma      0\n        protection: (0, 796, 1968, 1968)\n      nr_free_pages 3840\n      nr_zone_inactive_anon 0\n",
+            "  node_unreclaimable:  0\n  start_pfn:           1\n",
         ] {
             assert!(text.contains(want), "{text}");
         }

@@ -126,3 +126,21 @@ pub fn shmctl(id: u32, cmd: u32, buf: u32) -> Result<u32> {
         _ => Err(ENOSYS),
     }
 }
+
+/// `ipc`: one call for all of System V's; the version is in the upper half.
+pub fn ipc(call: u32, first: u32, second: u32, third: u32, ptr: u32) -> Result<u32> {
+    const SHMAT: u32 = 21;
+    const SHMDT: u32 = 22;
+    const SHMGET: u32 = 23;
+    const SHMCTL: u32 = 24;
+    match call & 0xffff {
+        SHMAT => {
+            let at = shmat(first, ptr, second)?;
+            store(third, &at.to_le_bytes()).map(|()| 0)
+        }
+        SHMDT => shmdt(ptr),
+        SHMGET => shmget(first, second, third),
+        SHMCTL => shmctl(first, second, ptr),
+        _ => Err(ENOSYS),
+    }
+}

@@ -144,6 +144,7 @@ pub fn call(number: u32, args: [u32; 6], regs: &mut PtRegs) -> Result<u32> {
         nr::SHMAT => shm::shmat(a, b, c),
         nr::SHMDT => shm::shmdt(a),
         nr::SHMCTL => shm::shmctl(a, b, c),
+        nr::IPC => shm::ipc(a, b, c, d, e),
 
         nr::FORK => process::fork(regs),
         nr::VFORK => process::vfork(regs),

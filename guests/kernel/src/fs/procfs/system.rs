@@ -9,7 +9,8 @@ use abi::{
         meminfo::{self, MemInfo},
         resources, slabinfo,
         system::{self, CpuTimes, Stat},
-        zones::{self, NodeStats},
+        vmstat::{self as vmstat_rows, NODE_ROWS},
+        zones,
     },
 };
 
@@ -61,7 +62,7 @@ static ENTRIES: &[Entry] = &[
     entry(b"swaps", system::swaps_head),
     entry(b"uptime", |out| system::uptime(out, ktime_get_ns(), sched::idle_ns())),
     entry(b"version", system::version),
-    entry(b"vmstat", show_vmstat),
+    entry(b"vmstat", |out| vmstat_rows::write(out, counter)),
     entry(b"zoneinfo", zoneinfo),
 ];
 
@@ -84,25 +85,49 @@ fn buddyinfo(out: &mut dyn Out) {
     with_zones(|all| all.iter().filter(|z| z.present_pages > 0).for_each(|z| zones::buddyinfo_line(out, z)));
 }
 
+/// A counter of the node by its name, as far as this kernel has it.
+fn counter(name: &str) -> Option<u32> {
+    let read = vmstat::read;
+    let file = || read(Item::nr_file_pages);
+    Some(match name {
+        "nr_free_pages" => totals().free,
+        "nr_active_anon" | "nr_anon_pages" => read(Item::nr_anon_pages),
+        "nr_inactive_anon" | "nr_shmem" => read(Item::nr_shmem),
+        "nr_active_file" => file() - read(Item::nr_shmem).min(file()),
+        "nr_mapped" => read(Item::nr_mapped),
+        "nr_file_pages" => file(),
+        "nr_slab_unreclaimable" => slab::slab_pages(),
+        "nr_dirty" => read(Item::nr_dirty),
+        "nr_kernel_stack" => pid::counts().0 * 8,
+        "nr_page_table_pages" => read(Item::nr_page_table_pages),
+        "pgalloc_dma" => read(Item::pgalloc_dma),
+        "pgalloc_normal" => read(Item::pgalloc_normal),
+        "pgalloc_high" => read(Item::pgalloc_high),
+        "pgfree" => read(Item::pgfree),
+        "pgfault" => read(Item::pgfault),
+        "pgmajfault" => read(Item::pgmajfault),
+        "pgreuse" => read(Item::pgreuse),
+        "oom_kill" => read(Item::oom_kill),
+        _ => return None,
+    })
+}
+
 fn zoneinfo(out: &mut dyn Out) {
-    let rows = [
-        ("nr_anon_pages", vmstat::read(Item::nr_anon_pages)),
-        ("nr_mapped", vmstat::read(Item::nr_mapped)),
-        ("nr_file_pages", vmstat::read(Item::nr_file_pages)),
-        ("nr_dirty", vmstat::read(Item::nr_dirty)),
-        ("nr_shmem", vmstat::read(Item::nr_shmem)),
-        ("nr_page_table_pages", vmstat::read(Item::nr_page_table_pages)),
-    ];
+    // Before the zones' lock: some counters take it.
+    let node = NODE_ROWS.map(|name| counter(name).unwrap_or(0));
+    let of_node = |name: &str| NODE_ROWS.iter().position(|row| *row == name).map(|at| node[at]);
     with_zones(|all| {
         let managed = all.map(|z| z.managed_pages);
-        let mut node = Some(NodeStats { rows: &rows });
+        let mut is_first = true;
         for (n, zone) in all.iter().enumerate().filter(|(_, z)| z.present_pages > 0) {
             // Pages of each zone above, by the ratio that keeps a reserve for those who
             // cannot go there: 1/256 for Normal, 1/32 for HighMem.
             let above = |upto: usize| managed[n + 1..=upto].iter().sum::<u32>();
             let ratio = [256, 32, 1][n];
             let protection = [0, 1, 2, 2].map(|upto| if upto > n { above(upto) / ratio } else { 0 });
-            zones::zoneinfo_block(out, zone, node.take(), protection);
+            let node_rows: Option<zones::Counter<'_>> = if is_first { Some(&of_node) } else { None };
+            zones::zoneinfo_block(out, zone, node_rows, &|_| None, protection);
+            is_first = false;
         }
     });
 }
@@ -146,28 +171,6 @@ fn show_meminfo(out: &mut dyn Out) {
         ..MemInfo::default()
     };
     meminfo::write(out, &info);
-}
-
-fn show_vmstat(out: &mut dyn Out) {
-    let read = vmstat::read;
-    for (name, value) in [
-        ("nr_free_pages", totals().free),
-        ("nr_slab_unreclaimable", slab::slab_pages()),
-        ("nr_anon_pages", read(Item::nr_anon_pages)),
-        ("nr_mapped", read(Item::nr_mapped)),
-        ("nr_file_pages", read(Item::nr_file_pages)),
-        ("nr_dirty", read(Item::nr_dirty)),
-        ("nr_shmem", read(Item::nr_shmem)),
-        ("nr_kernel_stack", pid::counts().0 * 8),
-        ("nr_page_table_pages", read(Item::nr_page_table_pages)),
-        ("pgfree", read(Item::pgfree)),
-        ("pgfault", read(Item::pgfault)),
-        ("pgmajfault", read(Item::pgmajfault)),
-        ("pgreuse", read(Item::pgreuse)),
-        ("oom_kill", read(Item::oom_kill)),
-    ] {
-        system::vmstat_line(out, name, value);
-    }
 }
 
 fn show_interrupts(out: &mut dyn Out) {

@@ -25,7 +25,7 @@ impl Flags {
         Flags {
             sf: result.msb(),
             zf: result == W::ZERO,
-            pf: (result.zext() as u8).count_ones() % 2 == 0,
+            pf: (result.zext() as u8).count_ones().is_multiple_of(2),
             ..Flags::default()
         }
     }

@@ -43,7 +43,7 @@ pub(crate) fn loaded_flags(old: Eflags, new: Eflags, cpl: u8, size: u32, extra: 
     if cpl <= old.iopl() {
         mask |= Eflags::IF;
     }
-    old - mask | new & mask
+    (old - mask) | (new & mask)
 }
 
 /// Real mode, and virtual-8086 mode with IOPL 3.
@@ -100,7 +100,7 @@ fn protected(cpu: &mut Cpu, size: u32) -> Result<(), Exception> {
     let mut flags = loaded_flags(cpu.eflags(), new, cpu.state.cpl, size, extra);
     if size == 4 && cpu.state.cpl == 0 {
         let virtual_interrupt = Eflags::VIF | Eflags::VIP;
-        flags = flags - virtual_interrupt | new & virtual_interrupt;
+        flags = (flags - virtual_interrupt) | (new & virtual_interrupt);
     }
     cpu.state.seg[SegReg::Cs as usize] = cs;
     cpu.state.eip = eip;

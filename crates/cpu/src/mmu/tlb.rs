@@ -85,7 +85,7 @@ impl TlbGeometry {
         let (entries, ways) = text.split_once('x').ok_or_else(bad)?;
         let entries: u16 = entries.parse().map_err(|_| bad())?;
         let ways: u16 = ways.parse().map_err(|_| bad())?;
-        if entries == 0 || ways == 0 || entries % ways != 0 || entries > Self::MAX_ENTRIES {
+        if entries == 0 || ways == 0 || !entries.is_multiple_of(ways) || entries > Self::MAX_ENTRIES {
             return Err(format!("`{text}`: a TLB has 1 to {} entries, a multiple of its ways", Self::MAX_ENTRIES));
         }
         Ok(TlbGeometry::Bounded { entries, ways })
@@ -131,7 +131,6 @@ pub struct Tlb {
     small: Vec<u32>,
     /// The same for 4 MiB pages.
     large: Vec<u32>,
-    generation: u64,
 }
 
 /// What of a TLB is state; the rest is an index that is made from it.
@@ -221,12 +220,6 @@ impl Tlb {
     /// The next fetch asks the TLB again: after every removal and change of mode.
     pub(crate) fn clear_latch(&mut self) {
         self.held.latch = None;
-        self.generation = self.generation.wrapping_add(1);
-    }
-
-    /// Changes whenever the latch is cleared; for caches that rest on held translations.
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
     }
 
     /// Takes in `entry`, in place of one of the same page and size if there is one. Returns the
@@ -463,10 +456,8 @@ mod tests {
         let latch = FetchLatch { page: 1, frame: 2, user: false };
         for remove in [|tlb: &mut Tlb| _ = tlb.invlpg(LinearAddr(0x7000)), Tlb::flush_non_global, Tlb::flush_all] {
             tlb.set_latch(latch);
-            let before = tlb.generation();
             remove(&mut tlb);
             assert_eq!(tlb.latch(), None);
-            assert_ne!(tlb.generation(), before);
         }
     }
 

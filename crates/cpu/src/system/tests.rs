@@ -35,7 +35,8 @@ const MOV_SS_AX: &[u8] = &[0x8e, 0xd0];
 
 #[test]
 fn a_data_segment_needs_rights_presence_and_a_type_that_can_be_read() {
-    let cases: [(u64, u16, Result<(), fn(Selector) -> Exception>); 8] = [
+    type Expected = Result<(), fn(Selector) -> Exception>;
+    let cases: [(u64, u16, Expected); 8] = [
         (0x00cf_9300_0000_ffff, 0, Ok(())),
         (0x00cf_f300_0000_ffff, 3, Ok(())),
         (0x00cf_9300_0000_ffff, 3, Err(Exception::gp_sel)), // RPL 3 on a segment of level 0

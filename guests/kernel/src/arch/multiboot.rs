@@ -61,6 +61,14 @@ mod flag {
     pub const CMDLINE: u32 = 1 << 2;
     pub const MODS: u32 = 1 << 3;
     pub const MMAP: u32 = 1 << 6;
+    pub const BOOT_LOADER_NAME: u32 = 1 << 9;
+}
+
+/// Whether the loader with the name at `loader` begins the command line with the kernel's
+/// file name.
+fn puts_file_name_first(loader: u32) -> bool {
+    let begins_with = |name: &[u8]| name.iter().enumerate().all(|(n, &byte)| read_u8(loader + n as u32) == byte);
+    loader != 0 && (begins_with(b"qemu") || begins_with(b"GNU GRUB 0."))
 }
 
 impl BootInfo {
@@ -97,7 +105,8 @@ impl BootInfo {
             }
         }
         if flags & flag::CMDLINE != 0 {
-            self.copy_command_line(read_u32(info + 16));
+            let loader = if flags & flag::BOOT_LOADER_NAME != 0 { read_u32(info + 64) } else { 0 };
+            self.copy_command_line(read_u32(info + 16), puts_file_name_first(loader));
         }
     }
 
@@ -108,9 +117,9 @@ impl BootInfo {
         }
     }
 
-    /// Loaders that pass the kernel's file name first (QEMU does) have a word before the
-    /// parameters that is no `key` or `key=value`: a path. It is left out.
-    fn copy_command_line(&mut self, at: u32) {
+    /// Copies the line without the kernel's file name, which some loaders put before the
+    /// parameters.
+    fn copy_command_line(&mut self, at: u32, file_name_first: bool) {
         let mut len = 0;
         while len < MAX_COMMAND_LINE {
             match read_u8(at + len as u32) {
@@ -121,7 +130,8 @@ impl BootInfo {
         }
         let line = &self.command_line[..len];
         let first = line.iter().position(|&b| b == b' ').unwrap_or(len);
-        if line[..first].contains(&b'/') && !line[..first].contains(&b'=') {
+        let is_path = line[..first].contains(&b'/') && !line[..first].contains(&b'=');
+        if file_name_first || is_path {
             let skip = (first + 1).min(len);
             self.command_line.copy_within(skip..len, 0);
             len -= skip;

@@ -6,6 +6,7 @@
 mod layering;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod oracle;
+#[cfg(unix)]
 mod programs;
 mod qemu;
 mod support;
@@ -16,6 +17,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(layering::trials());
+    #[cfg(unix)]
     trials.extend(programs::trials());
     #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
     trials.extend(oracle::trials());

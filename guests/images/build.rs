@@ -10,7 +10,7 @@ use std::{
     env, fmt,
     fs::{self, File},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, exit},
 };
 
 #[path = "build/kallsyms.rs"]
@@ -110,9 +110,10 @@ fn build(guest: &Guest, manifest_dir: &Path, target_dir: &Path) -> Result<PathBu
         .current_dir(manifest_dir);
     let output = cargo.output().map_err(|e| format!("cannot run cargo for guests/{}: {e}", guest.dir))?;
     if !output.status.success() {
-        // The compiler's own messages belong to whoever broke the guest's source.
+        // Cargo shows what is on standard error only if the script itself fails.
         eprintln!("{}", String::from_utf8_lossy(&output.stderr));
-        return Err(format!("the nested build of guests/{} failed: its messages are below", guest.dir));
+        println!("cargo::error=the nested build of guests/{} failed; its messages are below", guest.dir);
+        exit(1);
     }
     Ok(target_dir.join(guest.target).join("release"))
 }
@@ -155,7 +156,7 @@ fn need_target(target: &str) -> Result<()> {
         Ok(_) if has_target(target)? => Ok(()),
         Ok(output) => {
             let stderr = String::from_utf8_lossy(&output.stderr);
-            let reason = stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no reason given").trim();
+            let reason = stderr.lines().find(|line| line.starts_with("error")).unwrap_or("no reason given");
             Err(format!("{missing}, and `rustup target add {target}` failed: {reason}"))
         }
     }

@@ -4,14 +4,20 @@
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
 use abi::{
-    errno::{EEXIST, EFBIG, EINVAL, ENOENT, ENOTEMPTY, EPERM, Result},
+    errno::{EEXIST, EFBIG, EINVAL, ENOENT, ENOSPC, ENOTEMPTY, EPERM, Result},
     stat::mode,
 };
 
 use super::{
     Dentry, Dest, File, FileOps, Inode, InodeOps, Source, SuperBlock, chrdev, file::DirFile, inode::Attr, now,
 };
-use crate::mm::filemap::{AddressSpace, Backing};
+use crate::mm::{
+    PAGE_SHIFT,
+    filemap::{AddressSpace, Backing},
+    page_alloc::totals,
+    put_page,
+    vmstat::{self, Item},
+};
 
 /// `f_type` of tmpfs.
 pub const TMPFS_MAGIC: u32 = 0x0102_1994;
@@ -222,7 +228,9 @@ impl FileOps for RegularFile {
         while source.remaining() > 0 {
             let in_page = CHUNK - *pos as usize % CHUNK;
             let want = in_page.min(chunk.len()).min(source.remaining());
-            let step = source.take(&mut chunk[..want]).and_then(|count| mapping.write(*pos, &chunk[..count]));
+            let step = check_room(mapping, *pos)
+                .and_then(|()| source.take(&mut chunk[..want]))
+                .and_then(|count| mapping.write(*pos, &chunk[..count]));
             match step {
                 Ok(count) => {
                     *pos += count as u64;
@@ -245,6 +253,19 @@ impl FileOps for RegularFile {
     fn truncate(&self, file: &File, size: u64) -> Result<()> {
         truncate(file.inode(), size)
     }
+}
+
+/// ENOSPC for a new page when the files of all tmpfs take half of the memory, which is the
+/// size that Linux gives a tmpfs by default.
+fn check_room(mapping: &AddressSpace, pos: u64) -> Result<()> {
+    let is_full = || vmstat::read(Item::nr_shmem) >= totals().managed / 2;
+    if mapping.backing() == Backing::Shmem && is_full() {
+        match mapping.find_get_page((pos >> PAGE_SHIFT) as u32) {
+            Some(page) => put_page(page),
+            None => return Err(ENOSPC),
+        }
+    }
+    Ok(())
 }
 
 /// Cuts or extends a regular file.

@@ -20,10 +20,14 @@ use super::{
 };
 use crate::{
     arch::{
-        PtRegs, ThreadStruct,
+        PtRegs, THREAD_SIZE, ThreadStruct,
         tls::{UserDesc, set_thread_area},
     },
-    mm::uaccess::{UserPtr, copy_from_user, put_user},
+    mm::{
+        PAGE_SIZE,
+        page_alloc::totals,
+        uaccess::{UserPtr, copy_from_user, put_user},
+    },
     sync::SpinLock,
 };
 
@@ -48,8 +52,16 @@ pub mod clone {
     pub const NEW_ANY: u32 = NEWNS | 0x0200_0000 | 0x0400_0000 | 0x0800_0000 | 0x1000_0000 | 0x2000_0000 | 0x4000_0000;
 }
 
-/// Most tasks at one time.
+/// Most tasks at one time, where memory allows so many.
 const MAX_THREADS: u32 = 4096;
+/// Fewest, however little memory there is.
+const MIN_THREADS: u32 = 20;
+
+/// Kernel stacks take an eighth of the memory at most, as in Linux.
+fn max_threads() -> u32 {
+    let stack_pages = THREAD_SIZE / PAGE_SIZE;
+    (totals().managed / (8 * stack_pages)).clamp(MIN_THREADS, MAX_THREADS)
+}
 
 /// What `clone` is asked for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,7 +112,7 @@ fn check(flags: u32) -> Result<()> {
 fn copy_process(args: CloneArgs, regs: &PtRegs) -> Result<Arc<TaskStruct>> {
     let parent = current();
     let has = |flag: u32| args.flags & flag != 0;
-    if pid::counts().0 >= MAX_THREADS {
+    if pid::counts().0 >= max_threads() {
         return Err(EAGAIN);
     }
     let stack = KernelStack::new()?;

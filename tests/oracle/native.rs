@@ -164,7 +164,8 @@ fn map_twice(addr: u32, len: usize, rights: &[c_int]) -> Option<*mut u8> {
         if file < 0 || libc::ftruncate(file, len as i64) != 0 {
             return None;
         }
-        let fixed = libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE;
+        // Present from the start, so that faults tell of rights.
+        let fixed = libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE | libc::MAP_POPULATE;
         for (page, &rights) in rights.iter().enumerate() {
             let at = addr as usize + page * 4096;
             let mapped = libc::mmap(at as *mut c_void, 4096, rights, fixed, file, (page * 4096) as i64);

@@ -106,9 +106,9 @@ fn binary(
     Ok(Flow::Next)
 }
 
-/// Adds the DE of a denormal in memory, unless a NaN or an invalid operation comes before it.
+/// Adds the DE of a denormal in memory, unless a NaN, an invalid operation or a division by 0 comes before it.
 fn with_denormal(outcome: Outcome, other: F80, denormal: flags::Flags) -> Outcome {
-    let before = outcome.flags & flags::IE != 0 || matches!(other.number(), Number::Nan { .. });
+    let before = outcome.flags & (flags::IE | flags::ZE) != 0 || matches!(other.number(), Number::Nan { .. });
     if before { outcome } else { Outcome { flags: outcome.flags | denormal, ..outcome } }
 }
 

@@ -1,7 +1,7 @@
 //! The x87 FPU, in software, so that it is the same on every host.
 //!
 //! `number` says what an 80-bit pattern means, `round` rounds an exact value to a format, `arith`
-//! computes; `arithmetic`, `transfer`, `compare`, `control` are the instructions, over
+//! computes, `elementary` over `wide` approximates; `arithmetic`, `transcendental`, `transfer`, `compare`, `control` are the instructions, over
 //! `access` (checks and memory operands) and the stack in `state`.
 
 mod access;
@@ -9,11 +9,14 @@ mod arith;
 mod arithmetic;
 mod compare;
 mod control;
+mod elementary;
 mod flags;
 mod number;
 mod round;
 mod state;
+mod transcendental;
 mod transfer;
+mod wide;
 
 use iced_x86::Instruction;
 
@@ -27,5 +30,6 @@ pub(crate) fn lookup(insn: &Instruction) -> Option<Slow> {
     arithmetic::lookup(insn)
         .or_else(|| transfer::lookup(insn))
         .or_else(|| compare::lookup(insn))
+        .or_else(|| transcendental::lookup(insn))
         .or_else(|| control::lookup(insn))
 }

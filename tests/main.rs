@@ -3,7 +3,11 @@
 //! A test that needs something that this machine lacks (QEMU, gdb, Debian's i386
 //! programs) says `skipped: needs X` and counts as ignored.
 
+#[cfg(unix)]
+mod gdb;
 mod layering;
+#[cfg(unix)]
+mod lenses;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod oracle;
 #[cfg(unix)]
@@ -16,7 +20,11 @@ use libtest_mimic::{Arguments, Trial};
 fn main() {
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = Vec::new();
+    #[cfg(unix)]
+    trials.extend(gdb::trials());
     trials.extend(layering::trials());
+    #[cfg(unix)]
+    trials.extend(lenses::trials());
     #[cfg(unix)]
     trials.extend(programs::trials());
     #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -261,7 +261,6 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.stream.close();
-        self.arrived.store(false, Ordering::Relaxed);
     }
 }
 

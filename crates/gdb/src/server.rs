@@ -40,7 +40,7 @@ pub trait Keeper {
         None
     }
     /// The contents of a file of the guest, as the host knows it.
-    fn file(&mut self, machine: &Machine, path: &[u8]) -> Option<Vec<u8>>;
+    fn file(&self, machine: &Machine, path: &[u8]) -> Option<Vec<u8>>;
 }
 
 /// What gdb is told about the machine.
@@ -70,8 +70,9 @@ pub struct Server {
     setup: Setup,
     /// A connection that was taken but not yet served.
     knocking: RefCell<Option<Box<dyn Stream>>>,
-    /// The gdb of the present session has sent something.
-    arrived: Arc<AtomicBool>,
+    /// Set when the gdb of the present session has sent something. Each session has a flag of
+    /// its own: the last thing that a connection's reader does is to set it.
+    arrived: RefCell<Arc<AtomicBool>>,
 }
 
 impl Server {
@@ -80,7 +81,7 @@ impl Server {
     /// # Errors
     /// [`Error::Listen`].
     pub fn bind(addr: &ListenAddr, setup: Setup) -> Result<Self, Error> {
-        Ok(Server { listener: Listener::bind(addr)?, setup, knocking: RefCell::default(), arrived: Arc::default() })
+        Ok(Server { listener: Listener::bind(addr)?, setup, knocking: RefCell::default(), arrived: RefCell::default() })
     }
 
     /// Where we listen.
@@ -92,7 +93,7 @@ impl Server {
     /// something. For a host that decides when a run is interrupted; cheap enough to be asked
     /// a thousand times a second.
     pub fn wants_attention(&self) -> bool {
-        self.arrived.load(Ordering::Relaxed) || self.knocks()
+        self.arrived.borrow().load(Ordering::Relaxed) || self.knocks()
     }
 
     fn knocks(&self) -> bool {
@@ -116,9 +117,13 @@ impl Server {
             return Ok(None);
         }
         let Some(stream) = self.knocking.borrow_mut().take() else { return Ok(None) };
-        let link = Link::new(stream, self.arrived.clone())?;
+        let arrived = Arc::<AtomicBool>::default();
+        let link = Link::new(stream, arrived.clone())?;
+        self.arrived.replace(arrived);
         let kernel = machine.boot_images().kernel().map(|image| KernelImage::parse(&image.bytes)).unwrap_or_default();
-        Ok(session::serve(link, machine, keeper, &self.setup, &kernel))
+        let ending = session::serve(link, machine, keeper, &self.setup, &kernel);
+        self.arrived.take();
+        Ok(ending)
     }
 
     /// Keeps the machine stopped until gdb comes, and serves it. Somebody who connects and

@@ -59,10 +59,46 @@ impl Stub<'_> {
         self.keeper.file(self.machine, path)
     }
 
+    /// The auxiliary vector of the program that is to run, as far as its file tells it. gdb
+    /// asks once, when it connects, and never again: before the process exists.
+    fn expected_auxv(&self) -> Option<Vec<u8>> {
+        let program = self.setup.program.as_ref()?;
+        auxv_of_elf(&self.keeper.file(self.machine, program)?)
+    }
+
     fn process_file(&self, pid: u32, name: &str) -> Option<Vec<u8>> {
         let pid = if pid == GDB_PID { self.viewed_process().unwrap_or(pid) } else { pid };
         inspect::process_file(&self.target(), pid, name).ok().flatten()
     }
+}
+
+/// What exec will say of an ELF program at its linked address.
+fn auxv_of_elf(bytes: &[u8]) -> Option<Vec<u8>> {
+    use goblin::elf::program_header::PT_LOAD;
+    const AT_NULL: u32 = 0;
+    const AT_PHDR: u32 = 3;
+    const AT_PHENT: u32 = 4;
+    const AT_PHNUM: u32 = 5;
+    const AT_PAGESZ: u32 = 6;
+    const AT_BASE: u32 = 7;
+    const AT_FLAGS: u32 = 8;
+    const AT_ENTRY: u32 = 9;
+    let elf = goblin::elf::Elf::parse(bytes).ok()?;
+    let headers = elf.header.e_phoff;
+    let loads = elf.program_headers.iter().filter(|header| header.p_type == PT_LOAD);
+    let holder = loads.into_iter().find(|load| load.file_range().contains(&(headers as usize)))?;
+    let phdr = (headers - holder.p_offset + holder.p_vaddr) as u32;
+    let rows = [
+        (AT_PAGESZ, 4096),
+        (AT_PHDR, phdr),
+        (AT_PHENT, elf.header.e_phentsize.into()),
+        (AT_PHNUM, elf.header.e_phnum.into()),
+        (AT_BASE, 0),
+        (AT_FLAGS, 0),
+        (AT_ENTRY, elf.header.e_entry as u32),
+        (AT_NULL, 0),
+    ];
+    Some(rows.iter().flat_map(|&(kind, value)| [kind, value]).flat_map(u32::to_le_bytes).collect())
 }
 
 /// `/proc/7/maps` and `/proc/7/task/7/maps` as 7 and `maps`.
@@ -180,7 +216,8 @@ impl ExecFile for Stub<'_> {
 
 impl Auxv for Stub<'_> {
     fn get_auxv(&self, offset: u64, length: usize, buf: &mut [u8]) -> TargetResult<usize, Self> {
-        let auxv = self.process_file(GDB_PID, "auxv").ok_or(TargetError::NonFatal)?;
+        let known = self.process_file(GDB_PID, "auxv").filter(|auxv| !auxv.is_empty());
+        let auxv = known.or_else(|| self.expected_auxv()).ok_or(TargetError::NonFatal)?;
         Ok(slice_into(&auxv, offset, length, buf))
     }
 }

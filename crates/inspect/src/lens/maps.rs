@@ -3,7 +3,7 @@
 use abi::books::{MmRecord, VmaRecord, vm};
 use abi::proc::{maps as proc_maps, smaps as proc_smaps};
 use abi::{Out, out, out::render};
-use cpu::mmu::{PageSize, Paging, WalkResult, walk};
+use cpu::mmu::{Paging, WalkResult, walk};
 use serde_json::json;
 use x86::LinearAddr;
 
@@ -69,7 +69,7 @@ fn areas(books: &Books<'_>, mm: &MmRecord) -> Result<Vec<Area>> {
             let file = if vma.file.is_null() { None } else { Some(books.file(vma.file)?) };
             let name = match &file {
                 Some(file) => Some(file.path.clone()),
-                None if vma.start <= mm.brk && vma.end >= mm.start_brk => Some(b"[heap]".to_vec()),
+                None if mm.start_brk != 0 && vma.start <= mm.brk && vma.end >= mm.start_brk => Some(b"[heap]".to_vec()),
                 None if vma.start <= mm.start_stack && vma.end >= mm.start_stack => Some(b"[stack]".to_vec()),
                 None => None,
             };
@@ -99,9 +99,17 @@ pub(super) fn area_line(books: &Books<'_>, mm: &MmRecord, addr: LinearAddr) -> R
     Ok(found.map(|area| super::lossy(&render(|out| area.line(out))).trim_end().to_owned()))
 }
 
-/// What the page tables say of an area.
+/// `PG_*` bits of a page's descriptor, with the guest kernel's values.
+const PG_REFERENCED: u32 = 1 << 1;
+const PG_DIRTY: u32 = 1 << 3;
+const PG_RESERVED: u32 = 1 << 10;
+/// The bit of `PageRecord::mapping` that marks anonymous memory.
+const PAGE_MAPPING_ANON: u32 = 1;
+
+/// What the page tables say of an area: frames that are reserved (the zero page) do not count.
 fn usage(target: &Target<'_>, books: &Books<'_>, paging: Paging, area: &Area) -> proc_smaps::Usage {
     let mut usage = proc_smaps::Usage::default();
+    let mut pss_bytes = [0u64; 2];
     let mut at = area.vma.start & !0xfff;
     while at < area.vma.end {
         let found = walk(target.mem, paging, LinearAddr(at));
@@ -114,30 +122,29 @@ fn usage(target: &Target<'_>, books: &Books<'_>, paging: Paging, area: &Area) ->
             }
             continue;
         };
-        let kb = if mapping.size == PageSize::Large { 4096 } else { 4 };
-        let page = books.page(mapping.translate(LinearAddr(at)).frame());
-        let sharers = page.map_or(1, |page| page.mapcount.wrapping_add(1).max(1));
-        usage.rss += kb;
-        usage.pss += kb / sharers;
-        let slot = match (sharers > 1, mapping.dirty) {
-            (true, true) => &mut usage.shared_dirty,
-            (true, false) => &mut usage.shared_clean,
-            (false, true) => &mut usage.private_dirty,
-            (false, false) => &mut usage.private_clean,
-        };
-        *slot += kb;
-        usage.pss_dirty += if mapping.dirty { kb / sharers } else { 0 };
-        usage.referenced += if mapping.accessed { kb } else { 0 };
-        let anonymous = page.map_or(area.file.is_none(), |page| page.mapping & 1 != 0);
-        usage.anonymous += if anonymous { kb } else { 0 };
-        match at.checked_add(kb << 10) {
+        let kb = mapping.size.bytes() >> 10;
+        let page = books.page(mapping.translate(LinearAddr(at)).frame()).unwrap_or_default();
+        if page.flags & PG_RESERVED == 0 {
+            let sharers = page.mapcount.wrapping_add(1).max(1);
+            let dirty = mapping.dirty || page.flags & PG_DIRTY != 0;
+            usage.rss += kb;
+            usage.referenced += if mapping.accessed || page.flags & PG_REFERENCED != 0 { kb } else { 0 };
+            usage.anonymous += if page.mapping & PAGE_MAPPING_ANON != 0 { kb } else { 0 };
+            pss_bytes[usize::from(dirty)] += u64::from(mapping.size.bytes() / sharers);
+            *match (sharers > 1, dirty) {
+                (true, true) => &mut usage.shared_dirty,
+                (true, false) => &mut usage.shared_clean,
+                (false, true) => &mut usage.private_dirty,
+                (false, false) => &mut usage.private_clean,
+            } += kb;
+        }
+        match at.checked_add(mapping.size.bytes()) {
             Some(next) => at = next,
             None => break,
         }
     }
-    if area.vma.flags & vm::LOCKED != 0 {
-        usage.locked = usage.pss;
-    }
+    usage.pss = ((pss_bytes[0] + pss_bytes[1]) / 1024) as u32;
+    usage.pss_dirty = (pss_bytes[1] / 1024) as u32;
     usage
 }
 

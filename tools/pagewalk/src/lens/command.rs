@@ -51,6 +51,23 @@ pub enum Command {
         #[command(flatten)]
         at: Where,
     },
+    /// A process's areas with what each holds, as /proc/PID/smaps.
+    Smaps {
+        /// The process's number in the guest.
+        pid: u32,
+        #[command(flatten)]
+        at: Where,
+    },
+    /// A process's areas as pmap prints them.
+    Pmap {
+        /// Resident and dirty memory too.
+        #[arg(short = 'x')]
+        extended: bool,
+        /// The process's number in the guest.
+        pid: u32,
+        #[command(flatten)]
+        at: Where,
+    },
     /// Physical memory by owner, as /proc/iomem.
     Iomem {
         /// As the machine is wired, instead of the guest kernel's tree.
@@ -167,6 +184,8 @@ impl Command {
         let (request, at) = match self {
             Command::Ps { at } => (Request::Ps, at),
             Command::Maps { pid, at } => (Request::Maps { pid }, at),
+            Command::Smaps { pid, at } => (Request::Smaps { pid }, at),
+            Command::Pmap { extended, pid, at } => (Request::Pmap { pid, extended }, at),
             Command::Iomem { machine, at } => (Request::Iomem { machine }, at),
             Command::Ioports { machine, at } => (Request::Ioports { machine }, at),
             Command::Buddyinfo { at } => (Request::Buddyinfo, at),

@@ -126,7 +126,7 @@ impl gdb::Keeper for Keeper<'_> {
         Keeper::limit(self)
     }
 
-    fn file(&mut self, machine: &Machine, path: &[u8]) -> Option<Vec<u8>> {
+    fn file(&self, machine: &Machine, path: &[u8]) -> Option<Vec<u8>> {
         lens::guest_file(machine.boot_images(), path).map(<[u8]>::to_vec)
     }
 }

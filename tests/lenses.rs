@@ -1,0 +1,249 @@
+//! The lenses on a real guest: what they show is what the guest itself reads.
+
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use abi::runfile::RunFile;
+use inspect::{Books, KernelImage, Request, Target, look, parse_address, process_of_directory};
+use libtest_mimic::Trial;
+use machine::{Boot, Host, Image, Machine, MachineConfig, Outlet, RunLimit, SerialInput, Stop};
+
+use crate::support::{pagewalk, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("lenses::proc_files_equal_what_the_guest_reads_at_that_instant", &[], equal_at_the_gather_point),
+        trial("lenses::looking_changes_nothing", &[], looking_changes_nothing),
+        trial("lenses::a_running_machine_is_seen_by_its_name_and_goes_on", &[], running_machine),
+        trial("lenses::a_saved_machine_shows_what_the_guest_had_read", &[], saved_machine),
+        trial("lenses::a_machine_that_is_not_there_is_one_clear_line", &[], no_machine),
+    ]
+}
+
+/// The guest's own readers, in the order in which the script runs them.
+const FILES: [&str; 5] = ["maps", "iomem", "ioports", "buddyinfo", "slabinfo"];
+
+/// What the script prints between two files.
+const MARK: &str = "==\n";
+
+/// Keeps what the guest's program prints.
+#[derive(Default)]
+struct Output1(Vec<u8>);
+
+impl Host for Output1 {
+    fn output(&mut self, outlet: Outlet, bytes: &[u8]) {
+        if outlet == Outlet::Serial(1) {
+            self.0.extend_from_slice(bytes);
+        }
+    }
+}
+
+/// A machine whose shell runs `script`.
+fn machine(script: &str) -> Machine {
+    let mut tree = images::Initramfs::new();
+    tree.link_userland_into_bin();
+    tree.set_run_file(&RunFile {
+        args: vec![b"sh".to_vec(), b"-c".to_vec(), script.as_bytes().to_vec()],
+        env: vec![b"PATH=/bin".to_vec()],
+        stdin: b"/dev/rawS1".to_vec(),
+        stdout: b"/dev/rawS1".to_vec(),
+        stderr: b"/dev/rawS2".to_vec(),
+        ..RunFile::new("/bin/sh")
+    })
+    .expect("a run file");
+    let initramfs = Image { name: "initramfs".into(), bytes: tree.build().expect("an initramfs") };
+    let boot = Boot::Multiboot {
+        kernel: Image { name: "kernel".into(), bytes: images::KERNEL.to_vec() },
+        command_line: "console=ttyS0 rdinit=/.pagewalk/init panic=-1".into(),
+        modules: vec![(initramfs, "initramfs".into())],
+    };
+    let quiet = Some(SerialInput::None);
+    let config = MachineConfig { serial: [quiet, quiet, quiet, None], ..MachineConfig::default() };
+    Machine::new(config, boot, machine::EngineConfig::default()).expect("a machine")
+}
+
+fn target<'a>(machine: &'a Machine, kernel: &'a KernelImage) -> Target<'a> {
+    Target { kernel: Some(kernel), ..Target::new(vec![machine.cpu(0)], machine.memory()) }
+}
+
+/// The host's text for a file of the process that is running.
+fn text(machine: &Machine, kernel: &KernelImage, file: &str) -> Vec<u8> {
+    let target = target(machine, kernel);
+    let request = match file {
+        "maps" => {
+            let books = Books::of(&target).expect("the kernel's books");
+            let (task, _) = process_of_directory(&books, machine.cpu(0).cr3).expect("tasks").expect("a process");
+            Request::Maps { pid: task.pid }
+        }
+        other => Request::from_words(&[other]).expect("a lens"),
+    };
+    look(&target, &request).expect("the lens shows").text
+}
+
+fn equal_at_the_gather_point() {
+    let mut machine =
+        machine("cat /proc/self/maps; for f in iomem ioports buddyinfo slabinfo; do echo ==; cat /proc/$f; done");
+    let kernel = KernelImage::parse(images::KERNEL);
+    let begin = parse_address(&target(&machine, &kernel), 0, "proc_gather_begin").expect("the gather point").linear;
+    machine.add_breakpoint(begin);
+    let mut host = Output1::default();
+    // For each file what the host showed at the last gathering before the guest printed it.
+    let mut shown: [Vec<u8>; 5] = Default::default();
+    let mut pass_breakpoint = false;
+    loop {
+        match machine.run(RunLimit { retired: Some(2_000_000_000), pass_breakpoint }, &mut host) {
+            Stop::Breakpoint { .. } => {
+                let printed = String::from_utf8_lossy(&host.0).matches(MARK).count();
+                shown[printed] = text(&machine, &kernel, FILES[printed]);
+            }
+            Stop::PowerOff { status: 0 } => break,
+            other => panic!("{other}"),
+        }
+        pass_breakpoint = true;
+    }
+    let printed = String::from_utf8(host.0).expect("text");
+    let read: Vec<&str> = printed.split(MARK).collect();
+    assert_eq!(read.len(), FILES.len(), "{printed}");
+    for (i, file) in FILES.iter().enumerate() {
+        let host = String::from_utf8_lossy(&shown[i]);
+        assert!(!host.is_empty(), "{file}");
+        assert_eq!(host, read[i], "{file}");
+    }
+}
+
+fn looking_changes_nothing() {
+    let mut machine = machine("ls / >/dev/null; cat /proc/self/maps");
+    let kernel = KernelImage::parse(images::KERNEL);
+    let lenses = [
+        "ps",
+        "maps 1",
+        "smaps 1",
+        "pmap -x 1",
+        "status 1",
+        "iomem",
+        "ioports",
+        "buddyinfo",
+        "slabinfo",
+        "walk $eip",
+        "walk 0",
+        "walk c0100000",
+        "walk gs:0",
+        "pagetable",
+        "pagetable --pid 1",
+        "tlb",
+        "regs",
+        "disas $eip 4",
+        "x $esp",
+        "bt",
+        "sym start_kernel",
+        "stats",
+    ];
+    let mut seen = 0;
+    let mut retired = 0;
+    loop {
+        retired += 1_500_000;
+        let limit = RunLimit { retired: Some(retired), pass_breakpoint: false };
+        match machine.run(limit, &mut Output1::default()) {
+            Stop::Limit => {}
+            Stop::PowerOff { .. } => break,
+            other => panic!("{other}"),
+        }
+        let before = (machine.state_hash(), machine.cpu(0).tlb.tlb_hash());
+        for line in lenses {
+            let request = Request::from_words(&line.split(' ').collect::<Vec<_>>()).expect(line);
+            seen += usize::from(look(&target(&machine, &kernel), &request).is_ok());
+        }
+        assert_eq!((machine.state_hash(), machine.cpu(0).tlb.tlb_hash()), before);
+    }
+    assert!(seen > 3 * lenses.len(), "only {seen} looks showed something");
+}
+
+fn run(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().expect("run pagewalk")
+}
+
+fn stdout(output: Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// A shell that has read one line and waits for the next is process 2.
+fn running_machine() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let command = |args: &[&str]| {
+        let mut command = pagewalk();
+        command.env("XDG_RUNTIME_DIR", folder.path()).args(args);
+        command
+    };
+    let mut child = command(&["run", "--name", "seen"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start pagewalk");
+    let mut stdin = child.stdin.take().expect("its input");
+    stdin.write_all(b"echo started\n").expect("type");
+    let began = Instant::now();
+    let ps = loop {
+        let output = run(&mut command(&["ps", "--vm", "seen"]));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() && text.contains("      2 ") {
+            break text;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        thread::sleep(Duration::from_millis(50));
+    };
+    assert!(ps.starts_with("    PID TTY          TIME CMD\n"), "{ps}");
+    // The only machine that runs needs no name.
+    let maps = stdout(run(&mut command(&["maps", "2"])));
+    assert!(maps.contains("[stack]\n"), "{maps}");
+    let json: serde_json::Value =
+        serde_json::from_str(&stdout(run(&mut command(&["maps", "2", "--json"])))).expect("JSON");
+    assert_eq!(json.as_array().map(Vec::len), Some(maps.lines().count()));
+    let twice = run(&mut command(&["run", "--name", "seen"]));
+    assert_eq!(twice.status.code(), Some(125), "a name is taken only once");
+    stdin.write_all(b"echo and goes on\nexit 3\n").expect("type");
+    drop(stdin);
+    let output = child.wait_with_output().expect("its end");
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "started\nand goes on\n");
+    assert!(!run(&mut command(&["ps", "--vm", "seen"])).status.success(), "the socket is gone with the machine");
+}
+
+fn saved_machine() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("saved");
+    let mut child = pagewalk()
+        .args(["run", "--save"])
+        .arg(&file)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("start pagewalk");
+    let mut stdin = child.stdin.take().expect("its input");
+    stdin.write_all(b"cat /proc/iomem\necho ==\ncat /proc/ioports\n").expect("type");
+    drop(stdin);
+    let printed = stdout(child.wait_with_output().expect("its end"));
+    let (iomem, ioports) = printed.split_once("==\n").expect("two files");
+    let lens = |words: &[&str]| stdout(run(pagewalk().args(words).arg("--snapshot").arg(&file)));
+    assert_eq!(lens(&["iomem"]), iomem);
+    assert_eq!(lens(&["ioports"]), ioports);
+    assert!(lens(&["ps"]).contains("init\n"));
+    assert!(lens(&["regs"]).starts_with("CPU 0: "));
+    assert!(lens(&["walk", "c0100000"]).contains("PDE "));
+    assert!(lens(&["iomem", "--machine"]).contains("System RAM"));
+}
+
+fn no_machine() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for args in [&["maps", "1", "--vm", "nobody"][..], &["ps"], &["regs", "--snapshot", "/nonexistent"]] {
+        let output = run(pagewalk().env("XDG_RUNTIME_DIR", folder.path()).args(args));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && stderr.lines().count() == 1, "{args:?}: {stderr}");
+        assert!(stderr.starts_with("pagewalk: "), "{stderr}");
+    }
+}

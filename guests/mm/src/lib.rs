@@ -6,6 +6,7 @@
 extern crate alloc;
 
 pub mod buddy;
+pub mod memblock;
 pub mod resource;
 pub mod slab;
 pub mod vma;

@@ -44,43 +44,41 @@ pub(super) unsafe fn effective<const INDEXED: bool>(cpu: *const Cpu, op: *const 
     }
 }
 
-/// Where `W` at `addr` lies on the host, or null if the access must be looked at.
+/// Where `W` at `addr` lies on the host, if the access need not be looked at.
 ///
 /// # Safety
 /// `table` is a projection of the current view.
 #[inline(always)]
-pub(super) unsafe fn host<W: Word>(table: *const u64, addr: u32) -> *mut W {
+pub(super) unsafe fn host<W: Word>(table: *const u64, addr: u32) -> Option<*mut W> {
     // SAFETY: a projection has 2^20 entries.
     let page = unsafe { *table.add((addr >> 12) as usize) };
     let crosses = W::BITS > 8 && addr & 0xfff > 0x1000 - W::BITS / 8;
     if page == 0 || crosses {
-        return std::ptr::null_mut();
+        return None;
     }
-    std::ptr::with_exposed_provenance_mut(page.wrapping_add(u64::from(addr)) as usize)
+    Some(std::ptr::with_exposed_provenance_mut(page.wrapping_add(u64::from(addr)) as usize))
 }
 
 /// `W` at linear address `$addr`; hands over to the slow form if it must be looked at.
 macro_rules! load {
-    ($cpu:ident, $op:ident, $W:ty, $addr:expr) => {{
-        let place = host::<$W>((*$cpu).run.read, $addr);
-        if place.is_null() {
-            return slow($cpu, $op);
+    ($cpu:ident, $op:ident, $W:ty, $addr:expr) => {
+        match host::<$W>((*$cpu).run.read, $addr) {
+            Some(place) => place.read_unaligned(),
+            None => return slow($cpu, $op),
         }
-        place.read_unaligned()
-    }};
+    };
 }
 pub(super) use load;
 
 /// Where `W` at linear address `$addr` can be written (and read); hands over to the slow form
 /// if it must be looked at.
 macro_rules! place {
-    ($cpu:ident, $op:ident, $W:ty, $addr:expr) => {{
-        let place = host::<$W>((*$cpu).run.write, $addr);
-        if place.is_null() {
-            return slow($cpu, $op);
+    ($cpu:ident, $op:ident, $W:ty, $addr:expr) => {
+        match host::<$W>((*$cpu).run.write, $addr) {
+            Some(place) => place,
+            None => return slow($cpu, $op),
         }
-        place
-    }};
+    };
 }
 pub(super) use place;
 

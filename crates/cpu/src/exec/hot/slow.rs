@@ -12,12 +12,14 @@ use crate::{
 pub(crate) const SLOW: Handler = slow;
 
 handlers! {
+    #[inline(never)]
     /// Works the status flags out and starts the operation again.
     fn settle<>(cpu, op) {
         materialise(cpu);
         go(cpu, op)
     }
 
+    #[inline(never)]
     fn slow<>(cpu, op) {
         if run(cpu, op) {
             go(cpu, op.add(1))

@@ -91,7 +91,7 @@ fn half_pi() -> Exact {
 /// arctan(t) for t from 0 to 1.
 fn arctan_to_1(t: Exact) -> Exact {
     // The nearest sixteenth.
-    let sixteenths = if t.exp < -5 { 0 } else { ((t.sig >> (122 - t.exp)) as u32 + 1) / 2 };
+    let sixteenths = if t.exp < -5 { 0 } else { ((t.sig >> (122 - t.exp)) as u32).div_ceil(2) };
     if sixteenths == 0 {
         return arctan_series(t);
     }

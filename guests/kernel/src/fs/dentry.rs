@@ -181,6 +181,27 @@ impl Dentry {
     }
 }
 
+impl Drop for Dentry {
+    /// Lets go of the names above one after the other: a chain of removed directories that
+    /// only its lowest name kept must not be dropped by recursion.
+    fn drop(&mut self) {
+        let mut parent = self.place.lock().parent.take();
+        while let Some(dentry) = parent.and_then(Arc::into_inner) {
+            parent = dentry.place.lock().parent.take();
+        }
+    }
+}
+
+/// Forgets all names below `root`, when the file system goes. Names and their parents keep
+/// each other otherwise.
+pub fn shrink_tree(root: &Arc<Dentry>) {
+    let mut pending = alloc::vec![root.clone()];
+    while let Some(dentry) = pending.pop() {
+        let children = core::mem::take(&mut *dentry.children.lock());
+        pending.extend(children.into_values());
+    }
+}
+
 /// Whether `dentry` is `ancestor` or lies below it.
 pub fn is_below(dentry: &Arc<Dentry>, ancestor: &Arc<Dentry>) -> bool {
     let mut at = Some(dentry.clone());

@@ -126,6 +126,8 @@ pub fn lookup_one(dir: &Arc<Dentry>, name: &[u8]) -> Result<Arc<Dentry>> {
 
 struct Walk {
     at: Arc<Dentry>,
+    /// Where the last name was looked up.
+    dir: Arc<Dentry>,
     root: Arc<Dentry>,
     links: u32,
 }
@@ -144,67 +146,85 @@ impl Walk {
             Some(start) => start.clone(),
             None => fs.pwd.clone(),
         };
-        Ok(Walk { at, root, links: 0 })
+        Ok(Walk { dir: at.clone(), at, root, links: 0 })
     }
 
+    /// Goes along `path`. The target of a symbolic link takes the link's place in the text,
+    /// so that a chain of links needs no stack.
     fn run(&mut self, path: &[u8], last: Last) -> Result<()> {
-        let ends_in_slash = path.ends_with(b"/");
-        let mut parts = path.split(|&b| b == b'/').filter(|part| !part.is_empty()).peekable();
-        while let Some(part) = parts.next() {
-            let is_last = parts.peek().is_none();
+        let mut text = path.to_vec();
+        let mut at = 0;
+        loop {
+            at += text[at..].iter().take_while(|&&b| b == b'/').count();
+            let rest = &text[at..];
+            if rest.is_empty() {
+                break;
+            }
+            let (part, after) = rest.split_at(rest.iter().position(|&b| b == b'/').unwrap_or(rest.len()));
             if part.len() > NAME_MAX {
                 return Err(ENAMETOOLONG);
             }
-            self.step(part, if is_last && !ends_in_slash { last } else { Last::Follow })?;
+            let follows = !after.is_empty() || last == Last::Follow;
+            let Some(link) = self.step(part)?.filter(|_| follows) else {
+                at += part.len();
+                continue;
+            };
+            let after = after.to_vec();
+            match self.target(&link)? {
+                Some(mut target) => {
+                    target.extend_from_slice(&after);
+                    text = target;
+                }
+                None => text = after,
+            }
+            at = 0;
         }
-        if ends_in_slash && !self.at.inode().is_dir() {
+        if text.ends_with(b"/") && !self.at.inode().is_dir() {
             return Err(ENOTDIR);
         }
         Ok(())
     }
 
-    fn step(&mut self, part: &[u8], last: Last) -> Result<()> {
+    /// Goes on by one name. A symbolic link is returned, and `at` is the link, while `dir`
+    /// remembers where it was found.
+    fn step(&mut self, part: &[u8]) -> Result<Option<Arc<Dentry>>> {
         if !self.at.inode().is_dir() {
             return Err(ENOTDIR);
         }
         match part {
-            b"." => return Ok(()),
+            b"." => return Ok(None),
             b".." => {
                 if !Arc::ptr_eq(&self.at, &self.root)
                     && let Some(parent) = self.at.parent()
                 {
                     self.at = parent.follow_mount();
                 }
-                return Ok(());
+                return Ok(None);
             }
             _ => {}
         }
         let found = lookup_one(&self.at, part)?;
-        if found.inode().kind() == mode::S_IFLNK && last == Last::Follow {
-            self.follow(&found)
-        } else {
-            self.at = found;
-            Ok(())
-        }
+        let is_link = found.inode().kind() == mode::S_IFLNK;
+        self.dir = core::mem::replace(&mut self.at, found.clone());
+        Ok(is_link.then_some(found))
     }
 
-    fn follow(&mut self, link: &Arc<Dentry>) -> Result<()> {
+    /// Where a link leads: a path from `at`, or `None` when `at` is the target itself.
+    fn target(&mut self, link: &Arc<Dentry>) -> Result<Option<Vec<u8>>> {
         self.links += 1;
         if self.links > MAX_SYMLINKS {
             return Err(ELOOP);
         }
         if let Some(target) = link.inode().ops().magic_target() {
             self.at = target?;
-            return Ok(());
+            return Ok(None);
         }
         let target = link.inode().ops().readlink()?;
         if target.is_empty() {
             return Err(ENOENT);
         }
-        if target.starts_with(b"/") {
-            self.at = self.root.clone();
-        }
-        self.run(&target, Last::Follow)
+        self.at = if target.starts_with(b"/") { self.root.clone() } else { self.dir.clone() };
+        Ok(Some(target))
     }
 }
 

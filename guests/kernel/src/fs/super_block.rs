@@ -59,7 +59,8 @@ pub fn umount(root: &Arc<Dentry>) -> Option<()> {
     let at = mounts.iter().rposition(|m| Arc::ptr_eq(&m.root, root) && m.point.is_some())?;
     let mount = mounts.remove(at);
     drop(mounts);
-    mount.point?.set_mounted(None);
+    drop(mount.point?.set_mounted(None));
+    super::dentry::shrink_tree(root);
     Some(())
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     fs::{
-        Dentry, Inode,
+        Dentry, Inode, SuperBlock,
         dentry::is_below,
         namei::{self, Last, Parent},
         now, procfs,
@@ -22,7 +22,7 @@ use crate::{
         super_block,
     },
     mm::uaccess::{UserPtr, strncpy_from_user},
-    task::current,
+    task::{current, pid},
 };
 
 fn parent_of(fd: u32, path_addr: u32, on_dots: abi::Errno) -> Result<Parent> {
@@ -387,5 +387,22 @@ pub fn umount(path_addr: u32) -> Result<u32> {
     if current().fsuid_gid().0 != 0 {
         return Err(EPERM);
     }
+    if is_busy(root.inode().sb()) {
+        return Err(EBUSY);
+    }
     super_block::umount(&root).map(|()| 0).ok_or(EINVAL)
+}
+
+/// Whether a process stands in a file system or has a file of it open.
+fn is_busy(sb: &Arc<SuperBlock>) -> bool {
+    let uses = |dentry: &Dentry| Arc::ptr_eq(dentry.inode().sb(), sb);
+    pid::all().iter().any(|task| {
+        let fs = task.fs();
+        let fs = fs.lock();
+        let files = task.files();
+        let files = files.lock();
+        let has_open = files.open_fds().into_iter().any(|fd| files.get(fd).is_ok_and(|file| uses(file.dentry())));
+        let runs = task.exe.lock().as_ref().is_some_and(|exe| uses(exe.file().dentry()));
+        uses(&fs.pwd) || uses(&fs.root) || has_open || runs
+    })
 }

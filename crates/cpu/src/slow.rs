@@ -4,7 +4,7 @@
 //! holds the decoded instruction (never decoded afresh) and one of these functions, found
 //! once, at decode time, by the `lookup` of its family.
 
-use iced_x86::Instruction;
+use iced_x86::{Instruction, Mnemonic};
 
 use crate::{Cpu, Exception, Exit};
 
@@ -39,12 +39,13 @@ fn lookup(insn: &Instruction) -> Option<Slow> {
 
 /// The function that executes `insn`; #UD if there is none.
 pub(crate) fn of(insn: &Instruction) -> Slow {
-    lookup(insn).unwrap_or(if insn.is_invalid() { invalid } else { missing })
+    let never = insn.is_invalid() || matches!(insn.mnemonic(), Mnemonic::Ud0 | Mnemonic::Ud1 | Mnemonic::Ud2);
+    lookup(insn).unwrap_or(if never { invalid } else { missing })
 }
 
-/// No instruction at all.
-fn invalid(_: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
-    Err(Exception::ud())
+/// No instruction at all: #UD, or #GP for one that prefixes make longer than 15 bytes.
+fn invalid(_: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+    Err(if insn.len() >= 15 { Exception::gp(0) } else { Exception::ud() })
 }
 
 /// An instruction that nothing here executes yet.

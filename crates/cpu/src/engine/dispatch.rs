@@ -47,6 +47,7 @@ impl Engine {
                 Leave::Next => {}
                 Leave::Changed => mode = self.changed(cpu),
                 Leave::Fault(exception) => {
+                    self.name_missing(cpu);
                     if let Err(exit) = deliver(cpu, Event::Exception(exception)) {
                         return exit;
                     }
@@ -65,13 +66,17 @@ impl Engine {
     fn changed(&mut self, cpu: &mut Cpu) -> Mode {
         select_view(cpu);
         cpu.run.leave = Leave::Changed;
+        self.mode(cpu)
+    }
+
+    /// Says once of each opcode that nothing here executes it.
+    fn name_missing(&mut self, cpu: &mut Cpu) {
         if let Some(code) = cpu.run.missing.take()
             && let Err(place) = self.named.binary_search(&code)
         {
             self.named.insert(place, code);
             log::warn!("{code:?} at {:#010x} is not implemented: #UD", cpu.state.pc());
         }
-        self.mode(cpu)
     }
 
     /// Everything that can come between two instructions (SDM Vol. 3A, "Priority Among

@@ -320,3 +320,13 @@ fn a_store_through_a_segment_of_code_faults_and_a_load_does_not() {
     assert_eq!((lab.cpu.state.retired, lab.cpu.state.eip), (2, 0xa000 + 16 * 13), "#GP is delivered");
     assert_eq!((lab.gpr(Gpr::Eax), lab.read_u32(0x9000)), (lab.read_u32(0x1000), 0));
 }
+
+#[test]
+fn an_instruction_longer_than_15_bytes_is_a_general_protection_fault() {
+    let mut code = vec![0x66; 15];
+    code.push(0x90);
+    let mut lab = Lab::new(&code);
+    with_handlers(&mut lab);
+    assert_eq!(lab.run(100), Exit::Halted);
+    assert_eq!(lab.read_u32(0x7000), 13);
+}

@@ -109,6 +109,8 @@ impl gdb::Keeper for Keeper<'_> {
 
     fn stopped(&mut self, machine: &mut Machine, stop: Stop) -> gdb::Verdict {
         let end = self.attend(machine, stop);
+        // What the guest printed comes before gdb's word of its end.
+        self.host.flush();
         self.verdict(machine, end)
     }
 

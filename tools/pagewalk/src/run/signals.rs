@@ -42,7 +42,7 @@ pub fn watch(stdin: Stream) -> Result<Arc<AtomicBool>, Error> {
     let mut signals = signal_hook::iterator::Signals::new(ours).map_err(cannot)?;
     let set = Arc::clone(&flag);
     thread::spawn(move || {
-        for signal in signals.forever() {
+        if let Some(signal) = signals.forever().next() {
             set.store(true, Ordering::Relaxed);
             thread::sleep(GRACE);
             super::terminal::restore();

@@ -12,7 +12,7 @@ use std::{
 use libtest_mimic::Trial;
 use tempfile::TempDir;
 
-use crate::support::{Need, trial};
+use crate::support::{Need, pagewalk, trial};
 
 pub fn trials() -> Vec<Trial> {
     let needs = [Need::NativeI386];
@@ -27,6 +27,7 @@ pub fn trials() -> Vec<Trial> {
         trial("programs::the_tour_shows_what_each_call_did_to_its_own_maps", &needs, tour),
         trial("programs::mmprobe_finds_linux_memory_management", &needs, mmprobe),
         trial("programs::workloads_have_the_checksums_that_are_known", &needs, workload),
+        trial("programs::all_cases_hold_on_our_kernel_and_processor", &[], cases_in_the_guest),
         trial("programs::init_refuses_to_run_as_an_ordinary_process", &needs, init_refuses),
         trial("programs::poweroff_leaves_a_foreign_kernel_alone", &needs, poweroff_refuses),
         trial("programs::pmap_and_ps_read_proc", &needs, pmap_and_ps),
@@ -110,6 +111,41 @@ fn run_cases(text: &str) {
         check("sh -c", sh.current_dir(&dir).args(["-c", &case.script]).output().expect("run sh"));
         let dir = tempfile::tempdir().expect("a temporary folder");
         check("sh <", with_input(userland.command("sh").current_dir(&dir), &case.script));
+    }
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// All cases in one run of the machine, by a script that marks the end of each with its status.
+fn cases_in_the_guest() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    symlink("/.pagewalk/bin", root.path().join("bin")).expect("link the commands");
+    fs::create_dir(root.path().join("cases")).expect("a folder");
+    let texts = [include_str!("programs/shell.txt"), include_str!("programs/commands.txt")];
+    let cases: Vec<Case> = texts.into_iter().flat_map(parse_cases).collect();
+    for (index, case) in cases.iter().enumerate() {
+        fs::write(root.path().join(format!("cases/{index:03}")), &case.script).expect("write a script");
+    }
+    let driver = "for script in /cases/*; do
+        mkdir /tmp/work; cd /tmp/work
+        HOME=/home/x sh -c \"$(cat $script)\" </dev/null 2>/dev/null
+        printf '\\n@@ %d\\n' $?
+        cd /; rm -rf /tmp/work
+    done";
+    let output = with_input(pagewalk().args(["run", "--timeout", "300", "--root"]).arg(root.path()), driver);
+    let (printed, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{printed}{stderr}");
+
+    // What each case printed, up to its mark, and the status that the mark tells.
+    let mut rest: &str = &printed;
+    let mut failures = Vec::new();
+    for case in &cases {
+        let (stdout, after) = rest.split_once("\n@@ ").unwrap_or_else(|| panic!("no end of {}{stderr}", case.script));
+        let (status, after) = after.split_once('\n').expect("a whole line");
+        rest = after;
+        let same = stdout.trim_end_matches('\n') == case.stdout.trim_end_matches('\n');
+        if !same || status != case.status.to_string() {
+            failures.push(format!("{}status {status}, printed:\n{stdout}", case.script));
+        }
     }
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }

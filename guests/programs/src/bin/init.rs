@@ -60,12 +60,18 @@ fn own_program(name: &str) -> RunFile {
     let console = || b"/dev/console".to_vec();
     RunFile {
         args: vec![name.into()],
-        env: vec!["PATH=/bin:/usr/bin".into(), "HOME=/".into(), "TERM=dumb".into()],
+        env: vec!["PATH=/bin:/usr/bin".into(), "HOME=/".into(), terminal_type()],
         stdin: console(),
         stdout: console(),
         stderr: console(),
         ..RunFile::new(format!("/.pagewalk/bin/{name}"))
     }
+}
+
+/// `TERM` as the kernel has passed it on from its command line.
+fn terminal_type() -> Vec<u8> {
+    let name = std::env::var_os("TERM").unwrap_or_else(|| "dumb".into());
+    [b"TERM=", name.as_encoded_bytes()].concat()
 }
 
 fn wants_shell() -> bool {

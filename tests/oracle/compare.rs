@@ -27,6 +27,13 @@ pub fn difference(case: &Case, data: &[u8], expected: &Outcome, found: &Outcome)
     {
         return None;
     }
+    let unaligned = End::Fault { vector: 13, code: 0, addr: 0 };
+    if case.instruction.mnemonic() == Mnemonic::Cvtpd2ps && found.end == unaligned {
+        return None; // Zen 3 does not ask for an aligned operand here, against the manuals
+    }
+    if undefined_argument(case) {
+        return None;
+    }
     if wraps(expected.end, found.end) {
         return None;
     }
@@ -34,6 +41,12 @@ pub fn difference(case: &Case, data: &[u8], expected: &Outcome, found: &Outcome)
         return Some(format!("the host ends {:x?}, we {:x?}", expected.end, found.end));
     }
     registers(case, expected, found).or_else(|| memory(case, data, expected, found))
+}
+
+/// FYL2XP1 is defined up to some 0.29 either way.
+fn undefined_argument(case: &Case) -> bool {
+    const QUARTER: u16 = 0x3ffd;
+    case.instruction.mnemonic() == Mnemonic::Fyl2xp1 && case.state.st[0].1 & 0x7fff >= QUARTER
 }
 
 /// An access across the end of the 4 GiB of a flat segment may violate its limit or wrap
@@ -54,14 +67,13 @@ fn partial(mnemonic: Mnemonic) -> bool {
             | Mnemonic::Pushad
             | Mnemonic::Popa
             | Mnemonic::Popad
+            | Mnemonic::Maskmovq
             | Mnemonic::Fnstenv
             | Mnemonic::Fldenv
             | Mnemonic::Fnsave
             | Mnemonic::Frstor
             | Mnemonic::Fxsave
             | Mnemonic::Fxrstor
-            | Mnemonic::Maskmovq
-            | Mnemonic::Maskmovdqu
     )
 }
 
@@ -123,21 +135,11 @@ fn registers(case: &Case, expected: &Outcome, found: &Outcome) -> Option<String>
     if (a.eflags ^ b.eflags) & flags != 0 {
         different.push(format!("eflags: {:#x}, not {:#x}", a.eflags, b.eflags));
     }
-    let tiny = tiny_with_unmasked_underflow(expected);
-    floating_point(a, b, if tiny { PRECISION } else { 0 }, &mut different);
+    floating_point(a, b, &mut different);
     (!different.is_empty()).then(|| different.join("; "))
 }
 
-/// MXCSR: the inexact flag.
-const PRECISION: u32 = 1 << 5;
-
-/// DEVIATION: an unmasked underflow of SSE tells the inexactness of the denormal that it would have given,
-/// not that of the unbounded result.
-fn tiny_with_unmasked_underflow(host: &Outcome) -> bool {
-    matches!(host.end, End::Fault { vector: 19, .. }) && host.state.mxcsr & 0x810 == 0x10
-}
-
-fn floating_point(a: &State, b: &State, open_mxcsr: u32, different: &mut Vec<String>) {
+fn floating_point(a: &State, b: &State, different: &mut Vec<String>) {
     if a.control != b.control {
         different.push(format!("control: {:#x}, not {:#x}", a.control, b.control));
     }
@@ -155,7 +157,7 @@ fn floating_point(a: &State, b: &State, open_mxcsr: u32, different: &mut Vec<Str
             different.push(format!("xmm{i}: {:#x}, not {:#x}", a.xmm[i], b.xmm[i]));
         }
     }
-    if (a.mxcsr ^ b.mxcsr) & !open_mxcsr != 0 {
+    if a.mxcsr != b.mxcsr {
         different.push(format!("mxcsr: {:#x}, not {:#x}", a.mxcsr, b.mxcsr));
     }
 }

@@ -163,13 +163,15 @@ pub(crate) fn mul(a: F80, b: F80, env: Env) -> Outcome {
             Outcome::exact(F80::infinity(sign)).with(denormal)
         }
         (Number::Zero { .. }, _) | (_, Number::Zero { .. }) => Outcome::exact(F80::zero(sign)).with(denormal),
-        (Number::Finite { value: p, .. }, Number::Finite { value: q, .. }) => {
-            let product = (p.sig >> 64) * (q.sig >> 64);
-            let value = Exact::normalized(sign, p.exp + q.exp + 1, product).expect("neither factor is 0");
-            finish(value, env).with(denormal)
-        }
+        (Number::Finite { value: p, .. }, Number::Finite { value: q, .. }) => finish(product(p, q), env).with(denormal),
         _ => unreachable!("NaNs are done"),
     }
+}
+
+/// The product of two 64-bit significands.
+pub(crate) fn product(a: Exact, b: Exact) -> Exact {
+    let sig = (a.sig >> 64) * (b.sig >> 64);
+    Exact::normalized(a.sign != b.sign, a.exp + b.exp + 1, sig).expect("neither factor is 0")
 }
 
 /// `a ÷ b`.
@@ -186,22 +188,23 @@ pub(crate) fn div(a: F80, b: F80, env: Env) -> Outcome {
         }
         (Number::Infinity { .. }, _) => Outcome::exact(F80::infinity(sign)).with(denormal),
         (_, Number::Infinity { .. }) | (Number::Zero { .. }, _) => Outcome::exact(F80::zero(sign)).with(denormal),
-        (_, Number::Zero { .. }) => Outcome { value: F80::infinity(sign), flags: flags::ZE | denormal, up: false },
+        // A denormal dividend is not told then.
+        (_, Number::Zero { .. }) => Outcome { value: F80::infinity(sign), flags: flags::ZE, up: false },
         (Number::Finite { value: p, .. }, Number::Finite { value: q, .. }) => {
-            finish(quotient(p, q, sign), env).with(denormal)
+            finish(quotient(p, q), env).with(denormal)
         }
         _ => unreachable!("NaNs are done"),
     }
 }
 
 /// The quotient of two 64-bit significands, by two steps of long division and a sticky bit.
-fn quotient(a: Exact, b: Exact, sign: bool) -> Exact {
+pub(crate) fn quotient(a: Exact, b: Exact) -> Exact {
     let divisor = b.sig >> 64;
     let dividend = a.sig >> 1; // so that the first digit fits 64 bits
     let (high, rest) = (dividend / divisor, dividend % divisor);
     let (low, rest) = ((rest << 64) / divisor, (rest << 64) % divisor);
     let sig = high << 64 | low | u128::from(rest != 0);
-    Exact::normalized(sign, a.exp - b.exp, sig).expect("the dividend is not 0")
+    Exact::normalized(a.sign != b.sign, a.exp - b.exp, sig).expect("the dividend is not 0")
 }
 
 /// √a.

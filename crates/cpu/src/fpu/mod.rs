@@ -22,6 +22,15 @@ use iced_x86::Instruction;
 
 use crate::slow::Slow;
 
+/// Exact arithmetic, for those who judge results that the host has rounded.
+pub(crate) mod exact {
+    pub(crate) use super::{
+        arith::{product, quotient, sum},
+        number::{Narrow, Number},
+        round::round,
+    };
+}
+
 pub(crate) use round::Rounding;
 pub use state::{F80, Fpu};
 

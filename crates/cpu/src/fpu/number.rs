@@ -191,6 +191,13 @@ impl Narrow {
     /// binary64.
     pub(crate) const DOUBLE: Narrow = Narrow { bits: 64, format: Format::DOUBLE };
 
+    /// A denormal of this format.
+    pub(crate) const fn is_denormal(self, bits: u64) -> bool {
+        let fraction = (1 << (self.format.precision - 1)) - 1;
+        let exponent = (self.exponent_mask() as u64) << (self.format.precision - 1);
+        bits & exponent == 0 && bits & fraction != 0
+    }
+
     const fn exponent_mask(self) -> i32 {
         2 * self.format.max_exp + 1
     }

@@ -157,7 +157,7 @@ fn y_log2_x(y: F80, x: F80, env: Env) -> Outcome {
     with_flags_unless_invalid(y_times(y, log, env), raised)
 }
 
-/// FYL2XP1: `y × log2(x + 1)`. UNDEFINED: below −1 + √½ and above √2 − 1 it goes on; from −1 down it is invalid.
+/// FYL2XP1: `y × log2(x + 1)`. UNDEFINED: below −1 + √½ and above √2 − 1 it goes on; from −1 down `x` is the result, inexact.
 fn y_log2_x_plus_1(y: F80, x: F80, env: Env) -> Outcome {
     if let Some(nan) = nan_of_two(y, x) {
         return nan;
@@ -170,6 +170,7 @@ fn y_log2_x_plus_1(y: F80, x: F80, env: Env) -> Outcome {
             Some(log) => Logarithm::Finite { log, exact: false },
             None => Logarithm::Zero { sign: value.sign },
         },
+        Number::Finite { .. } => return Outcome { value: x, flags: flags::PE, up: false },
         _ => return Outcome::INVALID,
     };
     with_flags_unless_invalid(y_times(y, log, env), raised)

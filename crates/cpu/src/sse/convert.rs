@@ -5,7 +5,7 @@ use iced_x86::{Instruction, Mnemonic, OpKind};
 use super::{
     access::{Align, check_both, check_sse, mm, read32, read64, read128, with_low64, xmm_operand},
     arith,
-    float::{Lanes, read, tiny_binary},
+    float::{Lanes, binary, read},
     mxcsr::{self, Control, Flags},
 };
 use crate::{
@@ -18,7 +18,7 @@ pub(super) fn lookup(insn: &Instruction) -> Option<Slow> {
     let slow: Slow = match insn.mnemonic() {
         Mnemonic::Cvtss2sd => |c, i| scalar(c, i, Lanes::Ss, arith::cvtss2sd),
         Mnemonic::Cvtsd2ss => |c, i| scalar(c, i, Lanes::Sd, arith::cvtsd2ss),
-        Mnemonic::Cvtpd2ps => |c, i| tiny_binary(c, i, Lanes::Pd, arith::cvtpd2ps),
+        Mnemonic::Cvtpd2ps => |c, i| binary(c, i, Lanes::Pd, arith::cvtpd2ps),
         Mnemonic::Cvtps2pd => |c, i| whole(c, i, Width::Half, arith::cvtps2pd),
         Mnemonic::Cvtdq2pd => |c, i| whole(c, i, Width::Half, arith::cvtdq2pd),
         Mnemonic::Cvtdq2ps => |c, i| whole(c, i, Width::Full, arith::cvtdq2ps),
@@ -75,14 +75,9 @@ fn scalar(
     let src = read(cpu, insn, 1, lanes)?;
     let dst = *xmm_operand(cpu, insn, 0);
     let (result, flags) = op(dst, src, control(cpu));
-    let tiny = lanes == Lanes::Sd && mxcsr::underflow_unmasked(cpu) && single_is_denormal(result as u32);
-    mxcsr::raise(cpu, flags.with_exact_underflow(tiny))?;
+    mxcsr::raise(cpu, flags)?;
     *xmm_operand(cpu, insn, 0) = result;
     Ok(Flow::Next)
-}
-
-fn single_is_denormal(bits: u32) -> bool {
-    f32::from_bits(bits).is_subnormal()
 }
 
 /// A whole register from the source alone.

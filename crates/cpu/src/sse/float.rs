@@ -6,7 +6,6 @@ use x86::Eflags;
 use super::{
     access::{Align, check_sse, read32, read64, read128, xmm_operand},
     approximate, arith,
-    lanes::{dwords, qwords},
     mxcsr::{self, Control, Flags},
 };
 use crate::{
@@ -35,7 +34,7 @@ pub(super) fn read(cpu: &mut Cpu, insn: &Instruction, index: u32, lanes: Lanes) 
 type Binary = fn(u128, u128, Control) -> (u128, Flags);
 
 /// `dst = dst op src`; exceptions before the result is committed.
-fn binary(cpu: &mut Cpu, insn: &Instruction, lanes: Lanes, op: Binary) -> Result<Flow, Exception> {
+pub(super) fn binary(cpu: &mut Cpu, insn: &Instruction, lanes: Lanes, op: Binary) -> Result<Flow, Exception> {
     check_sse(cpu)?;
     let src = read(cpu, insn, 1, lanes)?;
     let dst = *xmm_operand(cpu, insn, 0);
@@ -45,51 +44,28 @@ fn binary(cpu: &mut Cpu, insn: &Instruction, lanes: Lanes, op: Binary) -> Result
     Ok(Flow::Next)
 }
 
-/// As `binary`, for operations whose result may be tiny though exact.
-pub(super) fn tiny_binary(cpu: &mut Cpu, insn: &Instruction, lanes: Lanes, op: Binary) -> Result<Flow, Exception> {
-    check_sse(cpu)?;
-    let src = read(cpu, insn, 1, lanes)?;
-    let dst = *xmm_operand(cpu, insn, 0);
-    let (result, flags) = op(dst, src, Control::of_mxcsr(cpu.state.mxcsr));
-    let tiny = mxcsr::underflow_unmasked(cpu) && any_denormal(result, lanes);
-    mxcsr::raise(cpu, flags.with_exact_underflow(tiny))?;
-    *xmm_operand(cpu, insn, 0) = result;
-    Ok(Flow::Next)
-}
-
-fn any_denormal(v: u128, lanes: Lanes) -> bool {
-    let single = |d: &u32| d & 0x7f80_0000 == 0 && d & 0x7f_ffff != 0;
-    let double = |q: &u64| q & 0x7ff0_0000_0000_0000 == 0 && q & 0xf_ffff_ffff_ffff != 0;
-    match lanes {
-        Lanes::Ps => dwords(v).iter().any(single),
-        Lanes::Ss => single(&dwords(v)[0]),
-        Lanes::Pd => qwords(v).iter().any(double),
-        Lanes::Sd => double(&qwords(v)[0]),
-    }
-}
-
 /// The function that executes `insn`, if this family has it.
 pub(super) fn lookup(insn: &Instruction) -> Option<Slow> {
     if insn.code() == Code::Cmpsd_xmm_xmmm64_imm8 {
         return Some(|c, i| compare(c, i, Lanes::Sd, arith::cmpsd));
     }
     let slow: Slow = match insn.mnemonic() {
-        Mnemonic::Addps => |c, i| tiny_binary(c, i, Lanes::Ps, arith::addps),
-        Mnemonic::Addss => |c, i| tiny_binary(c, i, Lanes::Ss, arith::addss),
-        Mnemonic::Addpd => |c, i| tiny_binary(c, i, Lanes::Pd, arith::addpd),
-        Mnemonic::Addsd => |c, i| tiny_binary(c, i, Lanes::Sd, arith::addsd),
-        Mnemonic::Subps => |c, i| tiny_binary(c, i, Lanes::Ps, arith::subps),
-        Mnemonic::Subss => |c, i| tiny_binary(c, i, Lanes::Ss, arith::subss),
-        Mnemonic::Subpd => |c, i| tiny_binary(c, i, Lanes::Pd, arith::subpd),
-        Mnemonic::Subsd => |c, i| tiny_binary(c, i, Lanes::Sd, arith::subsd),
-        Mnemonic::Mulps => |c, i| tiny_binary(c, i, Lanes::Ps, arith::mulps),
-        Mnemonic::Mulss => |c, i| tiny_binary(c, i, Lanes::Ss, arith::mulss),
-        Mnemonic::Mulpd => |c, i| tiny_binary(c, i, Lanes::Pd, arith::mulpd),
-        Mnemonic::Mulsd => |c, i| tiny_binary(c, i, Lanes::Sd, arith::mulsd),
-        Mnemonic::Divps => |c, i| tiny_binary(c, i, Lanes::Ps, arith::divps),
-        Mnemonic::Divss => |c, i| tiny_binary(c, i, Lanes::Ss, arith::divss),
-        Mnemonic::Divpd => |c, i| tiny_binary(c, i, Lanes::Pd, arith::divpd),
-        Mnemonic::Divsd => |c, i| tiny_binary(c, i, Lanes::Sd, arith::divsd),
+        Mnemonic::Addps => |c, i| binary(c, i, Lanes::Ps, arith::addps),
+        Mnemonic::Addss => |c, i| binary(c, i, Lanes::Ss, arith::addss),
+        Mnemonic::Addpd => |c, i| binary(c, i, Lanes::Pd, arith::addpd),
+        Mnemonic::Addsd => |c, i| binary(c, i, Lanes::Sd, arith::addsd),
+        Mnemonic::Subps => |c, i| binary(c, i, Lanes::Ps, arith::subps),
+        Mnemonic::Subss => |c, i| binary(c, i, Lanes::Ss, arith::subss),
+        Mnemonic::Subpd => |c, i| binary(c, i, Lanes::Pd, arith::subpd),
+        Mnemonic::Subsd => |c, i| binary(c, i, Lanes::Sd, arith::subsd),
+        Mnemonic::Mulps => |c, i| binary(c, i, Lanes::Ps, arith::mulps),
+        Mnemonic::Mulss => |c, i| binary(c, i, Lanes::Ss, arith::mulss),
+        Mnemonic::Mulpd => |c, i| binary(c, i, Lanes::Pd, arith::mulpd),
+        Mnemonic::Mulsd => |c, i| binary(c, i, Lanes::Sd, arith::mulsd),
+        Mnemonic::Divps => |c, i| binary(c, i, Lanes::Ps, arith::divps),
+        Mnemonic::Divss => |c, i| binary(c, i, Lanes::Ss, arith::divss),
+        Mnemonic::Divpd => |c, i| binary(c, i, Lanes::Pd, arith::divpd),
+        Mnemonic::Divsd => |c, i| binary(c, i, Lanes::Sd, arith::divsd),
         Mnemonic::Minps => |c, i| binary(c, i, Lanes::Ps, arith::minps),
         Mnemonic::Minss => |c, i| binary(c, i, Lanes::Ss, arith::minss),
         Mnemonic::Minpd => |c, i| binary(c, i, Lanes::Pd, arith::minpd),

@@ -5,7 +5,7 @@ use iced_x86::{Instruction, Mnemonic};
 use super::{
     access::{check_sse, with_low32, with_low64, xmm_operand},
     arith,
-    float::{Lanes, read, tiny_binary},
+    float::{Lanes, binary, read},
     lanes::{dwords, from_dwords, from_qwords, mask32, mask64, qwords},
     mxcsr::{self, Control, Flags},
 };
@@ -18,12 +18,12 @@ use crate::{
 /// The function that executes `insn`, if this family has it.
 pub(super) fn lookup(insn: &Instruction) -> Option<Slow> {
     let slow: Slow = match insn.mnemonic() {
-        Mnemonic::Addsubps => |c, i| tiny_binary(c, i, Lanes::Ps, addsubps),
-        Mnemonic::Addsubpd => |c, i| tiny_binary(c, i, Lanes::Pd, addsubpd),
-        Mnemonic::Haddps => |c, i| tiny_binary(c, i, Lanes::Ps, |d, s, k| horizontal_ps(d, s, k, arith::addps)),
-        Mnemonic::Hsubps => |c, i| tiny_binary(c, i, Lanes::Ps, |d, s, k| horizontal_ps(d, s, k, arith::subps)),
-        Mnemonic::Haddpd => |c, i| tiny_binary(c, i, Lanes::Pd, |d, s, k| horizontal_pd(d, s, k, arith::addpd)),
-        Mnemonic::Hsubpd => |c, i| tiny_binary(c, i, Lanes::Pd, |d, s, k| horizontal_pd(d, s, k, arith::subpd)),
+        Mnemonic::Addsubps => |c, i| binary(c, i, Lanes::Ps, addsubps),
+        Mnemonic::Addsubpd => |c, i| binary(c, i, Lanes::Pd, addsubpd),
+        Mnemonic::Haddps => |c, i| binary(c, i, Lanes::Ps, |d, s, k| horizontal_ps(d, s, k, arith::addps)),
+        Mnemonic::Hsubps => |c, i| binary(c, i, Lanes::Ps, |d, s, k| horizontal_ps(d, s, k, arith::subps)),
+        Mnemonic::Haddpd => |c, i| binary(c, i, Lanes::Pd, |d, s, k| horizontal_pd(d, s, k, arith::addpd)),
+        Mnemonic::Hsubpd => |c, i| binary(c, i, Lanes::Pd, |d, s, k| horizontal_pd(d, s, k, arith::subpd)),
         Mnemonic::Roundps => |c, i| round(c, i, Lanes::Ps),
         Mnemonic::Roundss => |c, i| round(c, i, Lanes::Ss),
         Mnemonic::Roundpd => |c, i| round(c, i, Lanes::Pd),

@@ -4,7 +4,11 @@
 
 use std::arch::{asm, x86_64::__m128i};
 
-use super::mxcsr::{Control, Flags};
+use super::{
+    exact::{Op, Shape, judge},
+    mxcsr::{Control, Flags},
+};
+use crate::fpu::exact::Narrow;
 
 /// MXCSR's exception masks.
 const ALL_MASKED: u32 = 0x1f80;
@@ -47,10 +51,48 @@ macro_rules! binary {
     )* };
 }
 
+/// As `binary`, with the flags of what overflows or underflows unmasked put right.
+macro_rules! judged {
+    ($($name:ident = $op:ident $source:ident $target:ident $lanes:literal;)*) => {
+        mod unjudged {
+            use super::*;
+            binary! { $($name)* }
+        }
+        $(
+            #[doc = concat!(stringify!($name), " dst, src")]
+            pub(crate) fn $name(dst: u128, src: u128, control: Control) -> (u128, Flags) {
+                let (result, flags) = unjudged::$name(dst, src, control);
+                let shape = Shape { op: Op::$op, source: Narrow::$source, target: Narrow::$target, lanes: $lanes };
+                (result, judge(shape, dst, src, control, result, flags))
+            }
+        )*
+    };
+}
+
+judged! {
+    addps = Add SINGLE SINGLE 4;
+    addss = Add SINGLE SINGLE 1;
+    addpd = Add DOUBLE DOUBLE 2;
+    addsd = Add DOUBLE DOUBLE 1;
+    subps = Sub SINGLE SINGLE 4;
+    subss = Sub SINGLE SINGLE 1;
+    subpd = Sub DOUBLE DOUBLE 2;
+    subsd = Sub DOUBLE DOUBLE 1;
+    mulps = Mul SINGLE SINGLE 4;
+    mulss = Mul SINGLE SINGLE 1;
+    mulpd = Mul DOUBLE DOUBLE 2;
+    mulsd = Mul DOUBLE DOUBLE 1;
+    divps = Div SINGLE SINGLE 4;
+    divss = Div SINGLE SINGLE 1;
+    divpd = Div DOUBLE DOUBLE 2;
+    divsd = Div DOUBLE DOUBLE 1;
+    cvtpd2ps = Narrow DOUBLE SINGLE 2;
+    cvtsd2ss = Narrow DOUBLE SINGLE 1;
+}
+
 binary! {
-    addps addss addpd addsd subps subss subpd subsd mulps mulss mulpd mulsd divps divss divpd divsd
     minps minss minpd minsd maxps maxss maxpd maxsd sqrtps sqrtss sqrtpd sqrtsd
-    cvtps2pd cvtpd2ps cvtss2sd cvtsd2ss cvtdq2ps cvtps2dq cvttps2dq cvtdq2pd cvtpd2dq cvttpd2dq
+    cvtps2pd cvtss2sd cvtdq2ps cvtps2dq cvttps2dq cvtdq2pd cvtpd2dq cvttpd2dq
 }
 
 /// CMPPS and its kin; the predicate is an immediate.

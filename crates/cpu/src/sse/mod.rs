@@ -9,6 +9,7 @@ mod access;
 mod approximate;
 mod control;
 mod convert;
+mod exact;
 mod float;
 mod horizontal;
 mod integer;

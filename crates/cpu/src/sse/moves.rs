@@ -232,7 +232,9 @@ fn pmovmskb(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
 }
 
 /// MASKMOVQ and MASKMOVDQU: bytes of the first register whose mask byte has its sign set go to
-/// seg:[EDI]. Bytes that are masked out are not accessed.
+/// seg:[EDI].
+///
+/// UNDEFINED: bytes that are masked out raise the faults of an access, as on silicon.
 fn masked_store(cpu: &mut Cpu, insn: &Instruction, len: u32) -> Result<Flow, Exception> {
     let mmx = is_mm(insn, 1);
     if mmx {
@@ -249,16 +251,12 @@ fn masked_store(cpu: &mut Cpu, insn: &Instruction, len: u32) -> Result<Flow, Exc
     let edi = cpu.state.gpr(Gpr::Edi);
     let wide = insn.op0_kind() == OpKind::MemorySegEDI;
     let seg = operand::seg_reg(insn.memory_segment());
-    let mut targets = [LinearAddr(0); 16];
+    let offset = if wide { edi } else { edi & 0xffff };
+    let addr = operand::segment_linear(cpu, seg, offset, len, 1, true)?;
+    access::probe_write(cpu, addr, len, View::Current)?;
     for i in (0..len).filter(|i| chosen >> i & 1 != 0) {
-        let offset = edi.wrapping_add(i);
-        let offset = if wide { offset } else { offset & 0xffff };
-        let addr = operand::segment_linear(cpu, seg, offset, 1, 1, true)?;
-        access::probe_write(cpu, addr, 1, View::Current)?;
-        targets[i as usize] = addr;
-    }
-    for i in (0..len as usize).filter(|i| chosen >> i & 1 != 0) {
-        access::write(cpu, targets[i], &[lanes::bytes(data)[i]], View::Current)?;
+        let byte = lanes::bytes(data)[i as usize];
+        access::write(cpu, LinearAddr(addr.0.wrapping_add(i)), &[byte], View::Current)?;
     }
     if mmx {
         cpu.state.fpu.enter_mmx();

@@ -1,6 +1,6 @@
 //! MXCSR, and what an SSE floating-point exception does (SDM Vol. 1, "SSE, SSE2, and SSE3 Exceptions").
 
-use std::ops::BitOr;
+use std::ops::{BitAnd, BitOr};
 
 use x86::Cr4;
 
@@ -28,6 +28,11 @@ impl Control {
         self.0
     }
 
+    /// The exceptions that are not masked.
+    pub(crate) fn unmasked(self) -> Flags {
+        Flags(!(self.0 >> 7) & Flags::ALL)
+    }
+
     /// Rounding control.
     pub(crate) fn rounding(self) -> Rounding {
         Rounding::of_bits(self.0 >> 13)
@@ -46,11 +51,13 @@ pub(crate) struct Flags(u32);
 impl Flags {
     const ALL: u32 = 0x3f;
     /// IE, DE and ZE are found before the operation: unmasked, they keep the others from being looked for.
-    const BEFORE: u32 = 7;
-    const UNDERFLOW: u32 = 1 << 4;
-
+    pub(crate) const BEFORE: Flags = Flags(7);
     /// IE.
     pub(crate) const INVALID: Flags = Flags(1);
+    /// UE.
+    pub(crate) const UNDERFLOW: Flags = Flags(1 << 4);
+    /// OE and UE.
+    pub(crate) const OVERFLOW_AND_UNDERFLOW: Flags = Flags(3 << 3);
     /// PE.
     pub(crate) const PRECISION: Flags = Flags(1 << 5);
 
@@ -59,14 +66,27 @@ impl Flags {
         Flags(mxcsr & Self::ALL)
     }
 
-    /// With underflow, for an exact tiny result, which counts only when unmasked.
-    pub(crate) fn with_exact_underflow(self, tiny: bool) -> Self {
-        Flags(if tiny { self.0 | Self::UNDERFLOW } else { self.0 })
+    /// As MXCSR has them.
+    pub(crate) fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Whether they have one in common.
+    pub(crate) fn intersects(self, other: Flags) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// Without the inexact flag, for ROUNDPS and its kin.
     pub(crate) fn without_precision(self) -> Self {
         Flags(self.0 & !Self::PRECISION.0)
+    }
+}
+
+impl BitAnd for Flags {
+    type Output = Flags;
+
+    fn bitand(self, other: Flags) -> Flags {
+        Flags(self.0 & other.0)
     }
 }
 
@@ -78,11 +98,6 @@ impl BitOr for Flags {
     }
 }
 
-/// Whether an exact tiny result raises underflow.
-pub(crate) fn underflow_unmasked(cpu: &Cpu) -> bool {
-    cpu.state.mxcsr & UNDERFLOW_MASK == 0
-}
-
 /// Accumulates `flags`; `Err` if one is unmasked, and then nothing else may be committed.
 pub(crate) fn raise(cpu: &mut Cpu, flags: Flags) -> Result<(), Exception> {
     let unmasked = flags.0 & !(cpu.state.mxcsr >> 7);
@@ -90,6 +105,6 @@ pub(crate) fn raise(cpu: &mut Cpu, flags: Flags) -> Result<(), Exception> {
         cpu.state.mxcsr |= flags.0;
         return Ok(());
     }
-    cpu.state.mxcsr |= if unmasked & Flags::BEFORE != 0 { flags.0 & Flags::BEFORE } else { flags.0 };
+    cpu.state.mxcsr |= if unmasked & Flags::BEFORE.0 != 0 { flags.0 & Flags::BEFORE.0 } else { flags.0 };
     Err(if cpu.state.cr4().contains(Cr4::OSXMMEXCPT) { Exception::xm() } else { Exception::ud() })
 }

@@ -13,6 +13,8 @@ mod oracle;
 #[cfg(unix)]
 mod programs;
 mod qemu;
+#[cfg(unix)]
+mod run;
 mod support;
 
 use libtest_mimic::{Arguments, Trial};
@@ -30,5 +32,7 @@ fn main() {
     #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
     trials.extend(oracle::trials());
     trials.extend(qemu::trials());
+    #[cfg(unix)]
+    trials.extend(run::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -53,7 +53,7 @@ fn undefined_argument(case: &Case) -> bool {
 /// (SDM Vol. 3A, "Limit Checking").
 fn wraps(host: End, ours: End) -> bool {
     let End::Fault { vector: 12 | 13, code: 0, .. } = host else { return false };
-    matches!(ours, End::Fault { vector: 14, addr, .. } if addr >= 0xffff_fe00 || addr < 512)
+    matches!(ours, End::Fault { vector: 14, addr, .. } if !(512..0xffff_fe00).contains(&addr))
 }
 
 /// Makers differ in what these access first, and so in where they fault and what they have written by then.

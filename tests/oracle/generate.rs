@@ -232,12 +232,12 @@ fn aim(bytes: &mut [u8], instruction: &Instruction, state: &mut State, random: &
         Mnemonic::Maskmovq | Mnemonic::Maskmovdqu => state.gpr[7] = address(random, 16),
         Mnemonic::Xlatb => state.gpr[3] = address(random, 256),
         Mnemonic::Enter => state.gpr[5] = address(random, 4),
-        Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc if instruction.op1_kind() == OpKind::Register => {
-            // The bit offset reaches far: mostly keep it near.
-            if !random.one_in(4) {
-                let index = instruction.op1_register().full_register32().number();
-                state.gpr[index] &= 0xff;
-            }
+        // The bit offset reaches far: mostly keep it near.
+        Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc
+            if instruction.op1_kind() == OpKind::Register && !random.one_in(4) =>
+        {
+            let index = instruction.op1_register().full_register32().number();
+            state.gpr[index] &= 0xff;
         }
         _ => {}
     }

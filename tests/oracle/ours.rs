@@ -67,7 +67,7 @@ impl Ours {
         put(CODE_TABLE, CODE_FRAME | USER_READ_ONLY);
         for page in 0..DATA_PAGES {
             let rights = if page == DATA_PAGES - 1 { USER_READ_ONLY } else { USER };
-            put(DATA_TABLE + page * 4, DATA_FRAMES + page * 4096 | rights);
+            put(DATA_TABLE + page * 4, (DATA_FRAMES + page * 4096) | rights);
         }
         put(TSS + 0x64, 0xdfff_0000); // no I/O permission map
         Ours { cpu: Cpu::new(initial()), mem, engine: Engine::new(EngineConfig { single_step }) }

@@ -21,7 +21,7 @@ impl Random {
 
     /// Below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.bits(32) * bound >> 32
+        (self.bits(32) * bound) >> 32
     }
 
     /// True once in `n`.

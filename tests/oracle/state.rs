@@ -115,12 +115,12 @@ fn extended(r: &mut Random) -> (u64, u16) {
         2 => (integer | r.bits(63), sign | 0x7fff),
         3 => (r.bits(63) >> r.below(63), sign),
         4 => (r.bits(64), r.bits(16) as u16),
-        5 => (integer, sign | 0x3fff + r.below(4) as u16),
-        6 => (integer | r.bits(8) << 55, sign | 0x3fff + r.below(70) as u16),
+        5 => (integer, sign | (0x3fff + r.below(4) as u16)),
+        6 => (integer | r.bits(8) << 55, sign | (0x3fff + r.below(70) as u16)),
         7 => (integer | r.bits(63), sign | r.below(100) as u16),
-        8 => (integer | r.bits(63), sign | 0x7fff - r.below(100) as u16),
-        9 => (integer | r.bits(63), sign | 0x3fff - 1100 + r.below(2200) as u16),
-        _ => (integer | r.bits(63) & (!0 << r.below(63)), sign | 0x3fff - 70 + r.below(140) as u16),
+        8 => (integer | r.bits(63), sign | (0x7fff - r.below(100) as u16)),
+        9 => (integer | r.bits(63), sign | (0x3fff - 1100 + r.below(2200) as u16)),
+        _ => (integer | r.bits(63) & (!0 << r.below(63)), sign | (0x3fff - 70 + r.below(140) as u16)),
     }
 }
 
@@ -149,7 +149,7 @@ fn single(r: &mut Random) -> u32 {
         5 => 0x3f80_0000,
         6 => (0x3f80_0000 + ((r.below(40) as u32) << 23)) | (r.bits(4) as u32) << 19,
         7 => (r.below(30) as u32) << 23 | r.bits(23) as u32,
-        8 => 0x7f00_0000 - ((r.below(30) as u32) << 23) | r.bits(23) as u32,
+        8 => (0x7f00_0000 - ((r.below(30) as u32) << 23)) | r.bits(23) as u32,
         _ => (0x3800_0000 + ((r.below(32) as u32) << 23)) | r.bits(23) as u32,
     }
 }

@@ -21,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
         trial("run::standard_streams_stay_apart_and_bytes_whole", &busybox, streams),
         trial("run::a_fatal_signal_is_128_and_its_number_and_is_named", &busybox, fatal_signal),
         trial("run::the_same_input_gives_the_same_run_wherever_it_starts", &busybox, repeats),
+        trial("run::loglevel_keeps_the_boot_log_off_the_console", &busybox, loglevel),
         trial("run::an_engine_limit_ends_with_124", &busybox, limits),
         trial("run::a_bad_guest_is_one_clear_line_with_its_status", &[], bad_guests),
         trial("run::a_bad_option_is_one_clear_line_with_its_status", &[], bad_options),
@@ -138,6 +139,17 @@ fn repeats() {
     let first = stats(Path::new("/"), "/");
     assert_eq!(first, stats(Path::new("/"), "/"));
     assert_eq!(first, stats(&std::env::temp_dir(), "/somewhere/else"));
+}
+
+fn loglevel() {
+    let console = |options: &[&str]| {
+        let output = output(pagewalk().args(["run", "-v"]).args(options).arg(busybox()).args(["echo", "hi"]));
+        assert_eq!(text(&output.stdout), "hi\n");
+        text(&output.stderr)
+    };
+    assert!(console(&[]).contains("Linux version 6.1.0-pagewalk"));
+    assert_eq!(console(&["--append", "loglevel=1"]), "");
+    assert_eq!(console(&["--append", "quiet"]), "");
 }
 
 fn limits() {

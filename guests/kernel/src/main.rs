@@ -65,6 +65,7 @@ extern "C" fn start_kernel(magic: u32, info: u32) -> ! {
         unsafe { core::mem::transmute::<&str, &'static str>(boot.command_line()) }
     };
     lib::cmdline::init(command_line);
+    lib::printk::set_console(lib::cmdline::console_shows_info());
     pr_info!("{} version {} {}", UTS_SYSNAME, UTS_RELEASE, UTS_VERSION);
     mm::boot::init(&BOOT_INFO.lock());
     mm::init();

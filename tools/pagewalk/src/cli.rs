@@ -12,7 +12,7 @@ use crate::lens;
 #[derive(Parser, Debug)]
 #[command(name = "pagewalk", version, max_term_width = 100, disable_help_subcommand = true)]
 pub struct Cli {
-    /// More log: -v shows the guest kernel's console and our info messages, -vv debug, -vvv trace.
+    /// Say more on standard error: -v the guest kernel's console and our warnings, -vv debug, -vvv trace.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     #[command(subcommand)]

@@ -22,6 +22,19 @@ pub fn value_of(key: &str) -> Option<&'static str> {
     })
 }
 
+/// Linux's level of ordinary lines.
+const KERN_INFO: u32 = 6;
+/// What `quiet` makes of the console's level.
+const QUIET_LOGLEVEL: u32 = 4;
+
+/// Whether `loglevel=`, `quiet` and `ignore_loglevel` let ordinary lines reach the console.
+/// What a failing kernel says always does.
+pub fn console_shows_info() -> bool {
+    let level = value_of("loglevel").and_then(|text| text.parse().ok());
+    let level = level.or_else(|| value_of("quiet").map(|_| QUIET_LOGLEVEL));
+    value_of("ignore_loglevel").is_some() || level.is_none_or(|level: u32| level > KERN_INFO)
+}
+
 /// A number with Linux's suffixes K, M and G (`memparse`).
 pub fn memparse(text: &str) -> Option<u64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());

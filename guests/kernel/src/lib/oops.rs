@@ -3,7 +3,7 @@
 
 use x86::{Cr0, Eflags};
 
-use super::{kallsyms, panic};
+use super::{kallsyms, panic, printk};
 use crate::{
     arch::{PAGE_OFFSET, PtRegs, THREAD_SIZE, cpu},
     pr_info, printk, task,
@@ -81,6 +81,7 @@ pub fn show_backtrace(frame: u32) {
 
 /// Everything about a fault of the kernel, and the end.
 pub fn die(what: core::fmt::Arguments, regs: &PtRegs, error_code: u32) -> ! {
+    printk::set_console(true);
     pr_info!("Oops: {:04x} [#1] {}", error_code, what);
     show_regs(regs);
     show_backtrace(regs.ebp);

@@ -69,7 +69,7 @@ pub fn print_line(tag: &str, args: fmt::Arguments) {
     let _ = LOG.lock_irqsave().write_fmt(format_args!("{tag}{args}\n"));
 }
 
-/// Whether log lines go to the console as well (`console_on`, `quiet`).
+/// Whether log lines go to the console as well; the buffer has them in any case.
 pub fn set_console(on: bool) {
     LOG.lock_irqsave().console = on;
 }

@@ -92,6 +92,7 @@ pub fn do_page_fault(regs: &mut PtRegs, error_code: u32, addr: u32) {
 }
 
 fn kernel_fault(regs: &PtRegs, code: PageFaultCode, addr: u32) -> ! {
+    crate::lib::printk::set_console(true);
     if addr < PAGE_SIZE {
         pr_info!("BUG: kernel NULL pointer dereference, address: {:08x}", addr);
     } else {

@@ -14,7 +14,7 @@ const KERNEL_TABLE: u32 = 0x2000;
 const CODE_TABLE: u32 = 0x3000;
 const DATA_TABLE: u32 = 0x4000;
 const TSS: u32 = 0x5000;
-/// Linear address of the supervisor's view of the first frames, where Linux has its half too.
+/// Linear address from which the supervisor sees its frames: only the TSS is there.
 const KERNEL: u32 = 0xc000_0000;
 const CODE_FRAME: u32 = 0x6000;
 const DATA_FRAMES: u32 = 0x8000;
@@ -63,7 +63,7 @@ impl Ours {
         put(DIRECTORY + (KERNEL >> 22) * 4, KERNEL_TABLE | 3);
         put(DIRECTORY + (CODE >> 22) * 4, CODE_TABLE | USER);
         put(DIRECTORY + (DATA >> 22) * 4, DATA_TABLE | USER);
-        (0..16).for_each(|page| put(KERNEL_TABLE + page * 4, page << 12 | 3));
+        put(KERNEL_TABLE + (TSS >> 12) * 4, TSS | 3);
         put(CODE_TABLE, CODE_FRAME | USER_READ_ONLY);
         for page in 0..DATA_PAGES {
             let rights = if page == DATA_PAGES - 1 { USER_READ_ONLY } else { USER };

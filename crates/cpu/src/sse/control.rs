@@ -1,7 +1,7 @@
 //! MXCSR, FXSAVE and FXRSTOR, EMMS, fences and prefetches.
 
 use iced_x86::{Instruction, Mnemonic};
-use x86::Cr0;
+use x86::{Cr0, LinearAddr};
 
 use super::{
     access::{Align, address, check_mmx, check_sse},
@@ -59,13 +59,15 @@ fn emms(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
 
 /// Bytes of the area that are read and written; the rest is reserved or the software's.
 const AREA: usize = 288;
+/// All its bytes, which must be accessible.
+const WHOLE: u32 = 512;
 
 /// #NM for EM or TS, then alignment (SDM Vol. 2, "FXSAVE").
-fn area(cpu: &mut Cpu, insn: &Instruction, write: bool) -> Result<x86::LinearAddr, Exception> {
+fn area(cpu: &mut Cpu, insn: &Instruction, write: bool) -> Result<LinearAddr, Exception> {
     if cpu.state.cr0().intersects(Cr0::EM | Cr0::TS) {
         return Err(Exception::nm());
     }
-    address(cpu, insn, 512, write, Align::Must)
+    address(cpu, insn, WHOLE, write, Align::Must)
 }
 
 fn fxsave(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
@@ -90,6 +92,7 @@ fn fxsave(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
         put(40 + 16 * i, &st.sign_exponent.to_le_bytes());
         put(160 + 16 * i, &state.xmm[i].to_le_bytes());
     }
+    access::probe_write(cpu, addr, WHOLE, View::Current)?;
     access::write(cpu, addr, &image, View::Current)?;
     Ok(Flow::Next)
 }
@@ -97,6 +100,7 @@ fn fxsave(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
 fn fxrstor(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
     let addr = area(cpu, insn, false)?;
     let image = access::read::<AREA>(cpu, addr, View::Current)?;
+    access::read::<1>(cpu, LinearAddr(addr.0.wrapping_add(WHOLE - 1)), View::Current)?;
     let u16_at = |at: usize| u16::from_le_bytes([image[at], image[at + 1]]);
     let u32_at = |at: usize| u32::from(u16_at(at)) | u32::from(u16_at(at + 2)) << 16;
     let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;

@@ -21,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
         trial("run::standard_streams_stay_apart_and_bytes_whole", &busybox, streams),
         trial("run::a_fatal_signal_is_128_and_its_number_and_is_named", &busybox, fatal_signal),
         trial("run::the_same_input_gives_the_same_run_wherever_it_starts", &busybox, repeats),
+        trial("run::output_that_cannot_be_written_is_one_clear_line", &busybox, full_disk),
         trial("run::loglevel_keeps_the_boot_log_off_the_console", &busybox, loglevel),
         trial("run::an_engine_limit_ends_with_124", &busybox, limits),
         trial("run::a_bad_guest_is_one_clear_line_with_its_status", &[], bad_guests),
@@ -139,6 +140,16 @@ fn repeats() {
     let first = stats(Path::new("/"), "/");
     assert_eq!(first, stats(Path::new("/"), "/"));
     assert_eq!(first, stats(&std::env::temp_dir(), "/somewhere/else"));
+}
+
+fn full_disk() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
+    let mut command = pagewalk();
+    command.arg("run").arg(busybox()).args(["echo", "hi"]);
+    let child = command.stdin(Stdio::null()).stdout(full).stderr(Stdio::piped()).spawn().expect("the command runs");
+    let output = child.wait_with_output().expect("an end");
+    assert_eq!(output.status.code(), Some(125));
+    one_line(&output, "standard output: No space left on device");
 }
 
 fn loglevel() {

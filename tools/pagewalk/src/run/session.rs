@@ -127,8 +127,11 @@ impl<'a> Session<'a> {
 
     /// Runs to the end and tells the exit status.
     pub fn run(mut self) -> Result<u8, Error> {
-        let end = self.run_to_end()?;
+        let mut end = self.run_to_end()?;
         self.host.flush();
+        if let Some(want @ (Want::Closed | Want::OutputFailed(_))) = self.host.take_want() {
+            end = End::Wanted(want);
+        }
         super::terminal::restore();
         let status = self.status(&end)?;
         if let Some(file) = &self.args.save {

@@ -229,7 +229,33 @@ pub struct GdbArgs {
 }
 
 /// Commands of later versions, refused by name.
-pub const LATER_COMMANDS: [&str; 6] = ["replay", "explore", "top", "diff", "report", "screen"];
+pub const LATER_COMMANDS: [&str; 25] = [
+    "replay",
+    "explore",
+    "top",
+    "diff",
+    "report",
+    "screen",
+    "status",
+    "meminfo",
+    "pagetypeinfo",
+    "zoneinfo",
+    "vmallocinfo",
+    "vmstat",
+    "swaps",
+    "interrupts",
+    "modules",
+    "cpuinfo",
+    "page",
+    "timeline",
+    "pause",
+    "resume",
+    "step",
+    "save",
+    "restore",
+    "why",
+    "proc",
+];
 
 impl RunArgs {
     /// `pagewalk run` without anything.

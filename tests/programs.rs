@@ -200,11 +200,9 @@ fn tour() {
     assert_eq!(stop("fork"), holed, "the child has the same mappings");
     let caught = stop("SIGSEGV");
     assert_eq!(permissions(&caught), ["r--p", "rw-p", "---p"]);
-    for fact in
-        ["took 4 page faults", "takes 8 faults:", "takes 8 faults more", "takes 1 fault,", "page 0 still holds 1."]
-    {
-        assert!(text.contains(fact), "no `{fact}` in {text}");
-    }
+    // How many faults each step takes is checked on our kernel (`run::…the_tour…`): a busy host
+    // may take a page away in between.
+    assert!(text.contains("page 0 still holds 1."), "{text}");
 }
 
 fn mmprobe() {

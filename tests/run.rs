@@ -302,6 +302,9 @@ fn tour() {
     for part in ["Linux version 6.1.0-pagewalk", "a tour of virtual memory", " r-xp ", "[stack]", "SIGSEGV"] {
         assert!(shown.contains(part), "`{part}` is not in:\n{shown}");
     }
+    for faults in ["took 4 page faults", "takes 8 faults:", "takes 8 faults more", "takes 1 fault,"] {
+        assert!(shown.contains(faults), "`{faults}` is not in:\n{shown}");
+    }
 }
 
 fn shell_script() {

@@ -26,6 +26,8 @@ pub fn trials() -> Vec<Trial> {
         trial("run::an_engine_limit_ends_with_124", &busybox, limits),
         trial("run::a_bad_guest_is_one_clear_line_with_its_status", &[], bad_guests),
         trial("run::a_bad_option_is_one_clear_line_with_its_status", &[], bad_options),
+        trial("run::a_rom_begins_at_the_reset_state_and_tells_its_post_codes", &[], rom),
+        trial("run::a_bad_rom_is_one_clear_line_with_its_status", &[], bad_roms),
         trial("run::a_damaged_snapshot_is_one_clear_line", &[], bad_snapshots),
         trial("run::without_a_command_the_tour_shows_maps_and_powers_off", &[], tour),
         trial("run::the_shell_reads_its_script_from_standard_input", &[], shell_script),
@@ -270,6 +272,64 @@ fn bad_options() {
     let later = output(pagewalk().arg("report"));
     assert_eq!(later.status.code(), Some(2));
     one_line(&later, "not in this version");
+}
+
+/// A ROM of one page: from the reset vector to its begin, by a far jump to its place below 1 MiB, and
+/// there a POST code, a letter and the end with status 5.
+fn small_rom() -> Vec<u8> {
+    let mut rom = vec![0; 0x1000];
+    rom[0xff0..0xff3].copy_from_slice(&[0xe9, 0x0d, 0xf0]); // jmp 0xf000
+    rom[..5].copy_from_slice(&[0xea, 0x10, 0xf0, 0x00, 0xf0]); // jmp 0xf000:0xf010
+    let code = [
+        &[0xb0, 0xee, 0xba, 0x90, 0x01, 0xee][..], // mov al, 0xee; mov dx, 0x190; out dx, al
+        &[0x2e, 0xa0, 0x50, 0xf0, 0xe6, 0xe9],     // mov al, [cs:0xf050]; out 0xe9, al
+        &[0xb0, 0x05, 0xe6, 0xf4, 0xf4],           // mov al, 5; out 0xf4, al; hlt
+    ];
+    rom[0x10..0x21].copy_from_slice(&code.concat());
+    rom[0x50] = b'k';
+    rom
+}
+
+fn rom() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("rom");
+    fs::write(&path, small_rom()).expect("a file");
+    let with = |options: &[&str]| output(pagewalk().args(["run", "--bios"]).arg(&path).args(options));
+    for (options, shown) in
+        [(&["--post-port", "0x190"][..], &b"\xeek"[..]), (&["--post-port", "400"], b"\xeek"), (&[], b"k")]
+    {
+        let output = with(options);
+        assert_eq!(output.status.code(), Some(5), "{options:?}: {}", text(&output.stderr));
+        assert_eq!((&output.stdout[..], &output.stderr[..]), (&b""[..], shown), "{options:?}");
+    }
+}
+
+fn bad_roms() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("rom");
+    let with = |path: &Path, options: &[&str]| output(pagewalk().args(["run", "--bios"]).arg(path).args(options));
+    for bytes in [0, 100, 0x1001, (16 << 20) + 0x1000] {
+        fs::File::create(&path).and_then(|file| file.set_len(bytes)).expect("a file");
+        let output = with(&path, &[]);
+        assert_eq!(output.status.code(), Some(125), "{bytes} bytes");
+        one_line(&output, &format!("a ROM of {bytes} bytes"));
+    }
+    for (name, part) in [("none", "No such file"), ("", "directory")] {
+        let output = with(&folder.path().join(name), &[]);
+        assert_eq!(output.status.code(), Some(125));
+        one_line(&output, part);
+    }
+    fs::write(&path, small_rom()).expect("a file");
+    for (options, part) in [
+        (&["--post-port", "0x10000"][..], "0 to 65535"),
+        (&["--post-port", "post"], "0 to 65535"),
+        (&["--kernel", "k"], "--kernel"),
+        (&["guest"], "cannot be used with"),
+    ] {
+        let output = with(&path, options);
+        assert_eq!(output.status.code(), Some(2), "{options:?}");
+        one_line(&output, part);
+    }
 }
 
 fn bad_snapshots() {

@@ -75,6 +75,12 @@ pub struct RunArgs {
     /// More of the kernel's command line.
     #[arg(long, value_name = "TEXT", help_heading = "Machine")]
     pub append: Option<String>,
+    /// Boot a ROM image, as firmware does: it ends at 1 MiB and again at 4 GiB, the CPU begins at F000:FFF0.
+    #[arg(long, value_name = "FILE", help_heading = "Machine", conflicts_with_all = ["guest", "kernel", "initrd", "append", "root", "files", "env"])]
+    pub bios: Option<PathBuf>,
+    /// Copy the bytes written to this port to standard error, as those to port 0xe9 always are.
+    #[arg(long, value_name = "PORT", value_parser = crate::size::parse_port, help_heading = "Machine", conflicts_with = "snapshot")]
+    pub post_port: Option<u16>,
     /// End at a reset instead of starting again.
     #[arg(long, help_heading = "Machine")]
     pub no_reboot: bool,
@@ -98,7 +104,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", requires = "save", help_heading = "Looking")]
     pub save_at: Option<u64>,
     /// Start from a saved machine.
-    #[arg(long, value_name = "FILE", help_heading = "Looking", conflicts_with_all = ["kernel", "initrd", "root", "guest"])]
+    #[arg(long, value_name = "FILE", help_heading = "Looking", conflicts_with_all = ["kernel", "initrd", "root", "guest", "bios"])]
     pub snapshot: Option<PathBuf>,
     /// Print counters on standard error at the end.
     #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text", help_heading = "Looking")]
@@ -118,10 +124,6 @@ pub struct RunArgs {
 /// Options of later versions: named here so that they are refused by name.
 #[derive(Args, Debug, Clone, Default)]
 pub struct LaterArgs {
-    #[arg(long, hide = true)]
-    bios: Option<String>,
-    #[arg(long, hide = true)]
-    post_port: Option<String>,
     #[arg(long, hide = true)]
     display: Option<String>,
     #[arg(long, hide = true)]
@@ -150,8 +152,6 @@ impl LaterArgs {
     /// The first option given that this version does not have.
     pub fn first(&self) -> Option<&'static str> {
         [
-            (self.bios.is_some(), "--bios"),
-            (self.post_port.is_some(), "--post-port"),
             (self.display.is_some(), "--display"),
             (!self.disk.is_empty(), "--disk"),
             (self.snapshot_disk, "--snapshot-disk"),

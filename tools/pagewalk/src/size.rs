@@ -30,6 +30,15 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| format!("{text} is more than can be counted"))
 }
 
+/// The number of a port, 0 to 65535: `0x80` or `128`.
+pub fn parse_port(text: &str) -> Result<u16, String> {
+    let number = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u16::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    number.map_err(|_| format!("`{text}` is not a port: write a number from 0 to 65535, such as 0x80"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,6 +50,14 @@ mod tests {
         assert_eq!(parse_memory("65536K"), Ok(64 << 20));
         for bad in ["3", "1T", "15M", "3585M", "x", "", "16.5M", "-1M", "99999999999999999999G", "17000K"] {
             assert!(parse_memory(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_a_number_of_16_bits() {
+        assert_eq!((parse_port("0x190"), parse_port("128"), parse_port("0XFFFF")), (Ok(0x190), Ok(128), Ok(0xffff)));
+        for bad in ["", "0x", "65536", "0x10000", "-1", "80h", "post"] {
+            assert!(parse_port(bad).is_err(), "{bad}");
         }
     }
 }

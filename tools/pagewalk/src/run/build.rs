@@ -1,6 +1,6 @@
 //! From what is loaded to a machine at its first instruction.
 
-use machine::{Boot, CpuModel, EngineConfig, Image, Machine, MachineConfig, SerialInput};
+use machine::{CpuModel, EngineConfig, Machine, MachineConfig, SerialInput};
 
 use super::prepare::{self, Mode, Stream, Streams, cannot_start};
 use crate::{
@@ -19,18 +19,10 @@ pub fn machine(args: &RunArgs, boot: prepare::Boot, streams: Streams) -> Result<
         },
         serial: serial(boot.mode, streams),
         tlb: args.tlb.unwrap_or_default(),
+        post_port: args.post_port,
         ..MachineConfig::default()
     };
-    let name = args.kernel.as_ref().or(args.guest.as_ref().filter(|_| boot.mode == Mode::Kernel));
-    let images = Boot::Multiboot {
-        kernel: Image {
-            name: name.map_or_else(|| "embedded kernel".to_owned(), |path| path.display().to_string()),
-            bytes: boot.kernel,
-        },
-        command_line: boot.command_line,
-        modules: boot.modules.into_iter().map(|(name, bytes)| (Image { name: name.clone(), bytes }, name)).collect(),
-    };
-    Machine::new(config, images, EngineConfig::default()).map_err(cannot_start)
+    Machine::new(config, boot.images, EngineConfig::default()).map_err(cannot_start)
 }
 
 /// Which serial ports there are, and what speaks at their far ends. A program's raw streams go

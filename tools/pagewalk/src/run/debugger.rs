@@ -38,7 +38,8 @@ pub fn gdb(args: &GdbArgs, verbose: u8) -> Result<u8, Error> {
     let streams = Streams { stdin: Stream::Absent, stdout: Stream::Raw, stderr: Stream::Raw };
     let boot = prepare::run(&run, streams)?;
     let kernel = folder.path().join("vmlinux");
-    fs::write(&kernel, &boot.kernel).map_err(Error::file(&kernel))?;
+    let image = boot.images.kernel().map_or(&[][..], |image| &image.bytes);
+    fs::write(&kernel, image).map_err(Error::file(&kernel))?;
     let session = Session::new(&run, boot, streams, verbose)?;
     let waiter = start(args, folder, socket, kernel, &session)?;
     let outcome = session.run();

@@ -196,6 +196,11 @@ impl Host for Surroundings {
             }
             Outlet::Serial(CONSOLE) => self.console(bytes),
             Outlet::Serial(_) => {}
+            // POST codes are no text: a terminal gets their numbers.
+            Outlet::Post if self.streams.stderr == Stream::Terminal => {
+                let outcome = bytes.iter().try_for_each(|code| write!(self.stderr, "[{code:02x}]"));
+                self.note("standard error", outcome);
+            }
             Outlet::Debug | Outlet::Post => {
                 let outcome = self.stderr.write_all(bytes);
                 self.note("standard error", outcome);

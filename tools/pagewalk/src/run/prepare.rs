@@ -9,6 +9,7 @@ use std::{
 
 use abi::runfile::RunFile;
 use images::Initramfs;
+use machine::{Boot as Images, Image};
 
 use crate::{
     cli::RunArgs,
@@ -60,7 +61,7 @@ pub enum Mode {
     Tour,
     /// A program on the guest kernel.
     Program,
-    /// A kernel: its console is ours.
+    /// A kernel or a ROM: its console is ours.
     Kernel,
 }
 
@@ -68,12 +69,19 @@ pub enum Mode {
 #[derive(Debug)]
 pub struct Boot {
     pub mode: Mode,
-    pub kernel: Vec<u8>,
-    pub command_line: String,
-    /// Each with its name for the loader.
-    pub modules: Vec<(String, Vec<u8>)>,
-    /// GUEST on the host, for messages and for gdb's symbols.
+    pub images: Images,
+    /// GUEST or the ROM on the host, for messages.
     pub program: Option<PathBuf>,
+}
+
+/// A Multiboot kernel and its modules, each with its name for the loader.
+fn multiboot(kernel: Image, command_line: String, modules: Vec<(String, Vec<u8>)>) -> Images {
+    let modules = modules.into_iter().map(|(name, bytes)| (Image { name: name.clone(), bytes }, name)).collect();
+    Images::Multiboot { kernel, command_line, modules }
+}
+
+fn embedded_kernel() -> Image {
+    Image { name: "embedded kernel".into(), bytes: images::KERNEL.to_vec() }
 }
 
 /// The tour, and a shell after it where there is a terminal.
@@ -86,15 +94,22 @@ pub fn tour(interactive: bool) -> Result<Boot, Error> {
     }
     Ok(Boot {
         mode: Mode::Tour,
-        kernel: images::KERNEL.to_vec(),
-        command_line,
-        modules: vec![("initramfs".into(), tree.build().map_err(cannot_start)?)],
+        images: multiboot(
+            embedded_kernel(),
+            command_line,
+            vec![("initramfs".into(), tree.build().map_err(cannot_start)?)],
+        ),
         program: None,
     })
 }
 
 /// What `pagewalk run` is asked to run.
 pub fn run(args: &RunArgs, streams: Streams) -> Result<Boot, Error> {
+    if let Some(path) = &args.bios {
+        let bytes = fs::read(path).map_err(Error::file(path))?;
+        let rom = Image { name: path.display().to_string(), bytes };
+        return Ok(Boot { mode: Mode::Kernel, images: Images::Bios { rom }, program: Some(path.clone()) });
+    }
     let guest = match &args.guest {
         Some(path) => Some((path.as_path(), guest::load(path)?)),
         None => None,
@@ -108,15 +123,17 @@ pub fn run(args: &RunArgs, streams: Streams) -> Result<Boot, Error> {
         words.extend(args.args.iter().map(|a| a.to_string_lossy().into_owned()));
         return Ok(Boot {
             mode: Mode::Kernel,
-            kernel: bytes,
-            command_line: words.join(" "),
-            modules: initrd.into_iter().collect(),
+            images: multiboot(
+                Image { name: path.display().to_string(), bytes },
+                words.join(" "),
+                initrd.into_iter().collect(),
+            ),
             program: Some(path.into()),
         });
     }
     let kernel = match &args.kernel {
-        Some(path) => fs::read(path).map_err(Error::file(path))?,
-        None => images::KERNEL.to_vec(),
+        Some(path) => Image { name: path.display().to_string(), bytes: fs::read(path).map_err(Error::file(path))? },
+        None => embedded_kernel(),
     };
     let mut command_line = "console=ttyS0 rdinit=/.pagewalk/init panic=-1".to_owned();
     if streams.terminal() {
@@ -129,7 +146,7 @@ pub fn run(args: &RunArgs, streams: Streams) -> Result<Boot, Error> {
     let tree = program_tree(args, guest.map(|(path, (bytes, _))| (path, bytes)), streams)?;
     let mut modules = vec![("initramfs".to_owned(), tree.build().map_err(cannot_start)?)];
     modules.extend(initrd);
-    Ok(Boot { mode: Mode::Program, kernel, command_line, modules, program: args.guest.clone() })
+    Ok(Boot { mode: Mode::Program, images: multiboot(kernel, command_line, modules), program: args.guest.clone() })
 }
 
 fn program_tree(args: &RunArgs, guest: Option<(&Path, Vec<u8>)>, streams: Streams) -> Result<Initramfs, Error> {

@@ -274,7 +274,7 @@ pub fn nr_running() -> u32 {
 
 /// Load averages over 1, 5 and 15 minutes.
 pub mod load {
-    use super::{AtomicU32, NR_READY, Relaxed, TICK_NSEC, pid};
+    use super::{AtomicU32, Relaxed, TICK_NSEC, pid};
 
     /// Fixed point with 11 fraction bits.
     const FIXED_1: u64 = 2048;
@@ -290,7 +290,7 @@ pub mod load {
         if !(TICKS.fetch_add(1, Relaxed) + 1).is_multiple_of(LOAD_TICKS) {
             return;
         }
-        let active = u64::from(NR_READY.load(Relaxed) + 1).saturating_sub(1) * FIXED_1;
+        let active = u64::from(super::nr_running()) * FIXED_1;
         for (average, exp) in AVERAGES.iter().zip(EXP) {
             let old = u64::from(average.load(Relaxed));
             let sum = old * exp + active * (FIXED_1 - exp);

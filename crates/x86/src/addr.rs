@@ -22,6 +22,21 @@ impl LinearAddr {
         (self.0 >> PAGE_SHIFT) & 0x3ff
     }
 
+    /// Bits 31:30, the number of the PDPTE register of PAE paging.
+    pub const fn pdpte_index(self) -> u32 {
+        self.0 >> 30
+    }
+
+    /// Bits 29:21, the index into the page directory of PAE paging.
+    pub const fn pae_pde_index(self) -> u32 {
+        (self.0 >> 21) & 0x1ff
+    }
+
+    /// Bits 20:12, the index into the page table of PAE paging.
+    pub const fn pae_pte_index(self) -> u32 {
+        (self.0 >> PAGE_SHIFT) & 0x1ff
+    }
+
     /// Bits 11:0.
     pub const fn page_offset(self) -> u32 {
         self.0 & (PAGE_SIZE - 1)
@@ -85,5 +100,11 @@ mod tests {
     fn a_linear_address_splits_ten_ten_twelve() {
         let a = LinearAddr(0xC012_3ABC);
         assert_eq!((a.pde_index(), a.pte_index(), a.page_offset()), (0x300, 0x123, 0xABC));
+    }
+
+    #[test]
+    fn with_pae_it_splits_two_nine_nine_twelve() {
+        let a = LinearAddr(0xC072_3ABC);
+        assert_eq!((a.pdpte_index(), a.pae_pde_index(), a.pae_pte_index(), a.page_offset()), (3, 3, 0x123, 0xABC));
     }
 }

@@ -19,6 +19,6 @@ pub use addr::{LinearAddr, PAGE_SHIFT, PAGE_SIZE, PhysAddr};
 pub use control::{Cr0, Cr4, Efer};
 pub use descriptor::{Descriptor, SystemType, tss};
 pub use eflags::Eflags;
-pub use paging::{PageFaultCode, Pde, Pte};
+pub use paging::{PHYS_ADDR_BITS, PaePde, PaePte, PageFaultCode, Pde, Pdpte, Pte};
 pub use selector::{SegReg, Selector};
 pub use vector::{Vector, has_error_code};

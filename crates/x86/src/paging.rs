@@ -12,25 +12,50 @@ pub struct Pde(pub u32);
 #[repr(transparent)]
 pub struct Pte(pub u32);
 
+/// A page-directory-pointer-table entry of PAE paging, as memory and the PDPTE registers hold
+/// it (SDM Vol. 3A, "PDPTE Registers").
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(transparent)]
+pub struct Pdpte(pub u64);
+
+/// A page-directory entry of PAE paging (SDM Vol. 3A, "PAE Paging").
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(transparent)]
+pub struct PaePde(pub u64);
+
+/// A page-table entry of PAE paging (SDM Vol. 3A, "PAE Paging").
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(transparent)]
+pub struct PaePte(pub u64);
+
+/// MAXPHYADDR: how many bits a physical address has, as CPUID leaf 0x80000008 tells. All our
+/// processors have 36.
+pub const PHYS_ADDR_BITS: u32 = 36;
+
+/// Bits 35:12 of an entry of PAE paging: the address of a table or of a 4 KiB page.
+const PAE_ADDR: u64 = (1 << PHYS_ADDR_BITS) - 1 & !0xfff;
+/// Address bits that an entry of PAE paging has room for and the processor has not, and bits 62:52.
+const PAE_BEYOND: u64 = !(1 << 63) & !((1 << PHYS_ADDR_BITS) - 1);
+
 macro_rules! common_bits {
-    ($entry:ident) => {
+    ($entry:ident, $bits:ident) => {
         impl $entry {
             /// Present.
-            pub const P: u32 = 1 << 0;
+            pub const P: $bits = 1 << 0;
             /// Writes are allowed.
-            pub const RW: u32 = 1 << 1;
+            pub const RW: $bits = 1 << 1;
             /// User-mode accesses are allowed.
-            pub const US: u32 = 1 << 2;
+            pub const US: $bits = 1 << 2;
             /// Write-through.
-            pub const PWT: u32 = 1 << 3;
+            pub const PWT: $bits = 1 << 3;
             /// Cache disable.
-            pub const PCD: u32 = 1 << 4;
+            pub const PCD: $bits = 1 << 4;
             /// Accessed.
-            pub const A: u32 = 1 << 5;
+            pub const A: $bits = 1 << 5;
             /// Dirty (in a page-directory entry only of a 4 MiB page).
-            pub const D: u32 = 1 << 6;
+            pub const D: $bits = 1 << 6;
             /// Global (in a page-directory entry only of a 4 MiB page).
-            pub const G: u32 = 1 << 8;
+            pub const G: $bits = 1 << 8;
 
             /// Bit P.
             pub const fn present(self) -> bool {
@@ -59,12 +84,97 @@ macro_rules! common_bits {
         }
     };
 }
-common_bits!(Pde);
-common_bits!(Pte);
+common_bits!(Pde, u32);
+common_bits!(Pte, u32);
+common_bits!(PaePde, u64);
+common_bits!(PaePte, u64);
+
+impl Pdpte {
+    /// Present.
+    pub const P: u64 = 1 << 0;
+    /// Write-through.
+    pub const PWT: u64 = 1 << 3;
+    /// Cache disable.
+    pub const PCD: u64 = 1 << 4;
+    /// Bits 2:1, 8:5 and 63:36, which must be 0 where P is set.
+    pub const RESERVED: u64 = PAE_BEYOND | 1 << 63 | 0x1e6;
+
+    /// Bit P.
+    pub const fn present(self) -> bool {
+        self.0 & Self::P != 0
+    }
+
+    /// Whether a load of the register raises #GP: P and a reserved bit are set.
+    pub const fn invalid(self) -> bool {
+        self.present() && self.0 & Self::RESERVED != 0
+    }
+
+    /// The page directory that the entry refers to.
+    pub const fn directory(self) -> PhysAddr {
+        PhysAddr(self.0 & PAE_ADDR)
+    }
+}
+
+impl PaePde {
+    /// Page size: the entry maps a 2 MiB page.
+    pub const PS: u64 = 1 << 7;
+    /// Page attribute table index, high bit, of a 2 MiB page.
+    pub const PAT: u64 = 1 << 12;
+    /// Execute disable (with IA32_EFER.NXE; reserved without).
+    pub const XD: u64 = 1 << 63;
+    /// Bits 62:36, which must be 0.
+    pub const RESERVED: u64 = PAE_BEYOND;
+    /// Bits 62:36 and 20:13, which must be 0 in the entry of a 2 MiB page.
+    pub const LARGE_RESERVED: u64 = PAE_BEYOND | 0x1f_e000;
+
+    /// Bit PS.
+    pub const fn large(self) -> bool {
+        self.0 & Self::PS != 0
+    }
+
+    /// Bit XD.
+    pub const fn execute_disable(self) -> bool {
+        self.0 & Self::XD != 0
+    }
+
+    /// The page table that the entry refers to.
+    pub const fn table(self) -> PhysAddr {
+        PhysAddr(self.0 & PAE_ADDR)
+    }
+
+    /// The 2 MiB page that the entry maps.
+    pub const fn large_frame(self) -> PhysAddr {
+        PhysAddr(self.0 & PAE_ADDR & !0x1f_ffff)
+    }
+}
+
+impl PaePte {
+    /// Page attribute table index, high bit.
+    pub const PAT: u64 = 1 << 7;
+    /// Execute disable (with IA32_EFER.NXE; reserved without).
+    pub const XD: u64 = 1 << 63;
+    /// Bits 62:36, which must be 0.
+    pub const RESERVED: u64 = PAE_BEYOND;
+
+    /// Bit XD.
+    pub const fn execute_disable(self) -> bool {
+        self.0 & Self::XD != 0
+    }
+
+    /// The 4 KiB page that the entry maps.
+    pub const fn frame(self) -> PhysAddr {
+        PhysAddr(self.0 & PAE_ADDR)
+    }
+}
 
 impl Pde {
     /// Page size: the entry maps a 4 MiB page (with CR4.PSE).
     pub const PS: u32 = 1 << 7;
+    /// Page attribute table index, high bit, of a 4 MiB page.
+    pub const PAT: u32 = 1 << 12;
+    /// Bits 21:17, which must be 0 in the entry of a 4 MiB page: bit 21, and those that hold
+    /// address bits beyond [`PHYS_ADDR_BITS`].
+    pub const LARGE_RESERVED: u32 = 0x3e_0000;
 
     /// Bit PS.
     pub const fn large(self) -> bool {
@@ -126,6 +236,24 @@ mod tests {
         assert_eq!(Pde(0x0040_0083).large_frame(), PhysAddr(0x0040_0000));
         assert_eq!(Pde(0x0040_2083).large_frame(), PhysAddr(0x1_0040_0000));
         assert!(Pde(0x83).large());
+    }
+
+    #[test]
+    fn entries_of_pae_paging_read_as_the_manual_says() {
+        let pte = PaePte(0x8000_000f_1234_5167);
+        assert_eq!(pte.frame(), PhysAddr(0xf_1234_5000));
+        assert!(pte.present() && pte.writable() && pte.user() && pte.dirty() && pte.global() && pte.execute_disable());
+        assert_eq!(PaePde(0x8000_0003_4021_0083).large_frame(), PhysAddr(0x3_4020_0000));
+        assert_eq!(PaePde(0x0000_0003_4021_0003).table(), PhysAddr(0x3_4021_0000));
+        assert_eq!(Pdpte(0x0000_0008_0001_2e19).directory(), PhysAddr(0x8_0001_2000));
+    }
+
+    #[test]
+    fn the_reserved_bits_of_pae_entries_are_those_beyond_36_address_bits_and_the_gaps() {
+        assert_eq!(PaePte::RESERVED, 0x7fff_fff0_0000_0000);
+        assert_eq!(PaePde::LARGE_RESERVED, 0x7fff_fff0_001f_e000);
+        assert_eq!(Pdpte::RESERVED, 0xffff_fff0_0000_01e6);
+        assert!(Pdpte(3).invalid() && !Pdpte(2).invalid() && !Pdpte(0xf_ffff_fe19).invalid());
     }
 
     #[test]

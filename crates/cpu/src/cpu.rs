@@ -30,6 +30,8 @@ pub(crate) struct RunContext {
     pub read: *const u64,
     /// The same for stores.
     pub write: *const u64,
+    /// The same for instruction fetch.
+    pub exec: *const u64,
     /// The status flags, when they are not in `state.eflags`.
     pub lazy: LazyFlags,
     /// How many of the instructions that the block has taken are not complete, the current
@@ -117,6 +119,7 @@ impl Cpu {
             left: 0,
             read: null(),
             write: null(),
+            exec: null(),
             lazy: LazyFlags::default(),
             ahead: 0,
             mode_key: 0,
@@ -159,6 +162,7 @@ impl Cpu {
                 run.watches = std::ptr::null();
                 run.read = std::ptr::null();
                 run.write = std::ptr::null();
+                run.exec = std::ptr::null();
             }
         }
         // SAFETY: only the lifetime of the trait object is widened; `Lent` takes the pointer away

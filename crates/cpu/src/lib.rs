@@ -39,3 +39,4 @@ pub use exit::{Exit, WatchKind};
 pub use fpu::{F80, Fpu};
 pub use seg::SegmentRegister;
 pub use state::{Activity, CpuModel, CpuState, Gpr, Msrs, TableRegister};
+pub use system::Mtrrs;

@@ -5,6 +5,7 @@ use crate::{
     fpu::Fpu,
     mmu::{Paging, Tlb},
     seg::SegmentRegister,
+    system::Mtrrs,
 };
 
 /// A general-purpose register, numbered as instructions encode it.
@@ -65,7 +66,7 @@ pub struct Msrs {
     pub efer: u32,
     pub apic_base: u64,
     pub pat: u64,
-    pub mtrr_def_type: u64,
+    pub mtrr: Mtrrs,
     pub misc_enable: u64,
     pub tsc_aux: u32,
     /// What RDTSC adds to the virtual time, modulo 2^64.
@@ -186,6 +187,7 @@ impl CpuState {
         state.seg = [data; 6];
         state.seg[SegReg::Cs as usize] = SegmentRegister { base: 0, limit: !0, rights: 0xc09b, selector: 0x08 };
         state.cr0 = 0x0000_0011;
+        state.msr.mtrr = Mtrrs::as_firmware_leaves_them();
         state.gpr = [0; 16];
         state.gpr[Gpr::Eax as usize] = 0x2bad_b002;
         state.gpr[Gpr::Ebx as usize] = info;
@@ -210,7 +212,8 @@ impl CpuState {
 
     /// What decides how linear addresses are translated.
     pub const fn paging(&self) -> Paging {
-        Paging { cr0: self.cr0(), cr3: self.cr3, cr4: self.cr4(), efer: self.efer() }
+        let (cr0, cr3, cr4, efer) = (self.cr0(), self.cr3, self.cr4(), self.efer());
+        Paging { cr0, cr3, cr4, efer, pdpte: self.pdpte, a20_mask: !0 }
     }
 
     /// A segment register.

@@ -107,7 +107,8 @@ mod tests {
         let mut mem = PhysMem::new().unwrap();
         mem.map(PhysAddr(0), 0x2000, FrameKind::Ram).unwrap();
         mem.write_u32(PhysAddr(0x10), 7);
-        let paging = Paging { cr0: Cr0::PG, cr3: 0x1000, cr4: Cr4::empty(), efer: Efer::empty() };
+        let (cr4, efer) = (Cr4::empty(), Efer::empty());
+        let paging = Paging { cr0: Cr0::PG, cr3: 0x1000, cr4, efer, pdpte: [0; 4], a20_mask: !0 };
         let direct = DirectMap { start: 0xc000_0000, len: 0x3800_0000 };
         let reader = Reader::new(&mem, paging).with_direct_map(direct);
         assert_eq!(reader.u32(LinearAddr(0xc000_0010)), Some(7));

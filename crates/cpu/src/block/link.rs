@@ -4,9 +4,8 @@
 //! block and names itself; the dispatcher finds the target and patches it. Within a page
 //! the link is direct: who executes in a page may go on executing in it, because
 //! whatever removes a translation leaves the block. Across pages the exit compares what the
-//! projection for loads says of the target's page with what it said when the target was
-//! translated: a page that is held and readable is held and executable, unless SMEP
-//! or NX are on, in which case the pages are not linked.
+//! projection for fetches says of the target's page with what it said when the target was
+//! translated.
 
 #![allow(unsafe_code)]
 

@@ -102,7 +102,7 @@ fn note_code(cpu: &mut Cpu, key: Key, len: u32, second: Option<u32>) {
 
 /// The operations: what is expected of the page, the head, one or more an instruction, the exits.
 fn operations(cpu: &mut Cpu, key: Key, mode: Mode, insns: &[Insn], len: u32) -> Operations {
-    let expectation = match mode.has(mode::FLAT_CS) && !mode.has(mode::GUARDED_FETCH) {
+    let expectation = match mode.has(mode::FLAT_CS) {
         true => (cpu.mem().host_base() as u64)
             .wrapping_add(u64::from(key.phys & !0xfff))
             .wrapping_sub(u64::from(key.linear() & !0xfff)),

@@ -4,6 +4,8 @@
 mod agree;
 mod debug;
 mod dispatch;
+#[cfg(test)]
+mod guards;
 pub(crate) mod mode;
 #[cfg(test)]
 mod tests;
@@ -11,7 +13,17 @@ mod tests;
 use memory::PhysMem;
 use x86::LinearAddr;
 
-use crate::{Bus, Cpu, Exit, block::Cache, cpu::Watch, lazy::LazyFlags, mmu::Projection};
+use crate::{
+    Bus, Cpu, Exit,
+    block::Cache,
+    cpu::Watch,
+    lazy::LazyFlags,
+    mmu::{
+        Projection,
+        access::{self, View},
+        flush,
+    },
+};
 
 /// Choices that change speed or geometry, never results at equal geometry.
 #[derive(Clone, Debug, Default)]
@@ -88,6 +100,7 @@ impl Engine {
         let mut projection = std::mem::take(&mut self.projection);
         let watches = std::mem::take(&mut self.watches);
         let exit = cpu.with_context(mem, bus, &mut projection, &watches, |cpu| {
+            flush::address_line_20(cpu);
             select_view(cpu);
             let exit = self.dispatch(cpu, request.pass_breakpoint);
             cpu.state.retired = cpu.retired();
@@ -119,8 +132,10 @@ impl Engine {
 
 /// Lends the projections of the current view to the handlers.
 fn select_view(cpu: &mut Cpu) {
-    let user = cpu.state.cpl == 3;
-    let active = cpu.projection().active(user);
+    let privilege = access::privilege(&cpu.state, View::Current);
+    let guarded = mode::guarded_fetch(&cpu.state);
+    let active = cpu.projection().active(privilege, guarded);
     cpu.run.read = active.read;
     cpu.run.write = active.write;
+    cpu.run.exec = active.exec;
 }

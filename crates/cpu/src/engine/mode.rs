@@ -28,6 +28,12 @@ pub(crate) const CAREFUL: u32 = 1 << 9;
 /// Blocks of one instruction.
 pub(crate) const SINGLE: u32 = 1 << 10;
 
+/// Whether SMEP or NX is on, so that a page that can be read need not be executable.
+pub(crate) fn guarded_fetch(state: &CpuState) -> bool {
+    let nx = state.cr4().contains(Cr4::PAE) && state.efer().contains(Efer::NXE);
+    state.cr0().contains(Cr0::PG) && (nx || state.cr4().contains(Cr4::SMEP))
+}
+
 /// A set of the bits above.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Mode(pub u32);
@@ -42,7 +48,6 @@ impl Mode {
         };
         let when = |condition, bit| if condition { bit } else { 0 };
         let aligned = state.cpl == 3 && state.cr0().contains(Cr0::AM) && state.eflags.contains(Eflags::AC);
-        let guarded = state.cr4().contains(Cr4::SMEP) || state.efer().contains(Efer::NXE);
         Mode(
             when(cs.big(), CODE32)
                 | when(state.seg(SegReg::Ss).big(), STACK32)
@@ -52,7 +57,7 @@ impl Mode {
                 | flat(SegReg::Ss, FLAT_SS)
                 | flat(SegReg::Ds, FLAT_DS)
                 | flat(SegReg::Es, FLAT_ES)
-                | when(guarded, GUARDED_FETCH)
+                | when(guarded_fetch(state), GUARDED_FETCH)
                 | when(careful || aligned || state.dr[7] & 0xff != 0, CAREFUL),
         )
     }

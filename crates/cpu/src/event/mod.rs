@@ -53,13 +53,12 @@ impl Event {
 pub(crate) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Exception> {
     let mut event = event;
     let mut first = None;
+    if let Event::Exception(e) = event {
+        note_page_fault(cpu, e);
+    }
     loop {
         if let Event::Exception(e) = event {
             first.get_or_insert(e);
-            if e.vector == Vector::PAGE_FAULT {
-                cpu.state.cr2 = e.addr;
-                flush::page_fault(cpu, x86::LinearAddr(e.addr));
-            }
         }
         let Err(mut second) = interrupt::through_idt(cpu, event) else {
             return Ok(());
@@ -68,9 +67,7 @@ pub(crate) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Exception> {
         if !event.is_software() && matches!(second.vector.0, 10..=13) {
             second.code |= 1;
         }
-        if second.vector == Vector::PAGE_FAULT {
-            cpu.state.cr2 = second.addr;
-        }
+        note_page_fault(cpu, second);
         event = match Severity::of(event).with(Severity::of(Event::Exception(second))) {
             Outcome::Serial => Event::Exception(second),
             Outcome::Double => Event::Exception(Exception::df()),
@@ -79,6 +76,14 @@ pub(crate) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Exception> {
                 return Err(first.unwrap_or(second));
             }
         };
+    }
+}
+
+/// A page fault sets CR2 and drops what is held for its address, also one that becomes a double fault.
+fn note_page_fault(cpu: &mut Cpu, exception: Exception) {
+    if exception.vector == Vector::PAGE_FAULT {
+        cpu.state.cr2 = exception.addr;
+        flush::page_fault(cpu, x86::LinearAddr(exception.addr));
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     Cpu, Exception,
     mmu::{
         access::{self, View},
-        flush,
+        flush, pdpte,
     },
     seg::{self, Found, SegmentRegister},
 };
@@ -143,7 +143,7 @@ pub(crate) fn switch(cpu: &mut Cpu, task: Found, reason: Reason, eip: u32, flags
         access::write_u8(cpu, task.rights_addr(), new_rights, View::Supervisor)?;
     }
     cpu.state.tr = SegmentRegister { rights: new_tr.rights | u32::from(BUSY), ..new_tr };
-    load_registers(cpu, &image, reason);
+    load_registers(cpu, &image, reason)?;
     load_segments(cpu, &image)?;
     if cpu.state.eip > cpu.state.seg(SegReg::Cs).limit {
         return Err(Exception::gp(0));
@@ -197,11 +197,17 @@ fn saved_image(cpu: &Cpu, layout: &Layout, reason: Reason, eip: u32, flags: Efla
         .collect()
 }
 
-/// Loads what cannot fault.
-fn load_registers(cpu: &mut Cpu, image: &Image, reason: Reason) {
+/// Loads all but the segments. Nothing can fault but the pointers of PAE's directories, which are loaded
+/// when CR3 changes.
+fn load_registers(cpu: &mut Cpu, image: &Image, reason: Reason) -> Result<(), Exception> {
+    let mut pointers = Ok(());
     if let Some(cr3) = image.cr3
         && cpu.state.cr0().contains(Cr0::PG)
     {
+        if cr3 != cpu.state.cr3 {
+            let (cr0, cr4) = (cpu.state.cr0(), cpu.state.cr4());
+            pointers = pdpte::load(cpu, cr0, cr4, cr3);
+        }
         cpu.state.cr3 = cr3;
         flush::non_global(cpu);
     }
@@ -219,6 +225,7 @@ fn load_registers(cpu: &mut Cpu, image: &Image, reason: Reason) {
     cpu.state.cr0 |= Cr0::TS.bits();
     cpu.state.dr[7] &= !0x155; // the local enables
     cpu.state.tlb.clear_latch();
+    pointers
 }
 
 /// Loads LDTR and the segment registers with the new task's privileges; faults belong to it.

@@ -99,9 +99,8 @@ fn a_page_fault_sets_cr2_and_drops_what_is_held_for_it() {
     let entry = |page| crate::mmu::TlbEntry {
         page,
         frame: 1,
-        size: crate::mmu::PageSize::Small,
-        writable: true,
-        user: true,
+        size: crate::mmu::PageSize::Kib4,
+        rights: crate::mmu::Rights { writable: true, user: true, executable: true },
         dirty: true,
         global: true,
         filled_by: 0,

@@ -5,33 +5,42 @@
 //! filled it when, and a device is told the time.
 
 use memory::FrameKind;
-use x86::{Cr0, LinearAddr, PAGE_SIZE, PageFaultCode, PhysAddr};
+use x86::{Cr0, Cr4, Eflags, LinearAddr, PAGE_SIZE, PageFaultCode, PhysAddr};
 
 use super::{
-    breakpoint,
+    breakpoint, flush,
     project::Slot,
+    rights::{Access, AccessKind, Guards, Privilege},
     tlb::TlbEntry,
-    walk::{self, Access, AccessKind, PageFault, Paging, permits},
+    walk::{self, PageFault},
 };
-use crate::{Cpu, Exception, IoEffect, IoSize};
+use crate::{Cpu, CpuState, Exception, IoEffect, IoSize};
 
 /// With whose rights an access is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum View {
     /// By CPL, as ordinary loads and stores.
     Current,
-    /// As supervisor: descriptor tables, TSS, IDT.
+    /// As supervisor, implicitly: descriptor tables, TSS, IDT.
     Supervisor,
     /// As user, whatever the CPL: pushes onto a stack of CPL 3 that is not yet entered.
     User,
 }
 
-/// Whether `view` means user rights now.
-pub(crate) fn is_user(cpu: &Cpu, view: View) -> bool {
-    match view {
-        View::Current => cpu.state.cpl == 3,
+/// The rights that loads and stores of `view` have now. SMAP stays closed to implicit accesses
+/// whatever EFLAGS.AC says (SDM Vol. 3A, "Access Rights").
+#[inline]
+pub(crate) fn privilege(state: &CpuState, view: View) -> Privilege {
+    let user = match view {
+        View::Current => state.cpl == 3,
         View::Supervisor => false,
         View::User => true,
+    };
+    let open = view == View::Current && state.eflags.contains(Eflags::AC);
+    match user {
+        true => Privilege::User,
+        false if state.cr4().contains(Cr4::SMAP) && !open => Privilege::Closed,
+        false => Privilege::Supervisor,
     }
 }
 
@@ -44,7 +53,7 @@ pub(crate) fn read<const N: usize>(cpu: &mut Cpu, addr: LinearAddr, view: View) 
 
 /// Reads `bytes.len()` bytes, at most a page of them; may cross pages.
 pub(crate) fn read_into(cpu: &mut Cpu, addr: LinearAddr, bytes: &mut [u8], view: View) -> Result<(), Exception> {
-    if let Some(host) = cpu.projected(addr, bytes.len() as u32, is_user(cpu, view), AccessKind::Read) {
+    if let Some(host) = cpu.projected(addr, bytes.len() as u32, privilege(&cpu.state, view), AccessKind::Read) {
         host.read(bytes);
         breakpoint::data(cpu, addr, bytes.len() as u32, false);
         return Ok(());
@@ -70,7 +79,7 @@ pub(crate) fn write<const N: usize>(
 
 /// Writes `bytes`, at most a page of them; both pages are translated before anything changes.
 pub(crate) fn write_from(cpu: &mut Cpu, addr: LinearAddr, bytes: &[u8], view: View) -> Result<(), Exception> {
-    if let Some(host) = cpu.projected(addr, bytes.len() as u32, is_user(cpu, view), AccessKind::Write) {
+    if let Some(host) = cpu.projected(addr, bytes.len() as u32, privilege(&cpu.state, view), AccessKind::Write) {
         host.write(bytes);
         breakpoint::data(cpu, addr, bytes.len() as u32, true);
         return Ok(());
@@ -87,7 +96,7 @@ pub(crate) fn write_from(cpu: &mut Cpu, addr: LinearAddr, bytes: &[u8], view: Vi
 /// Makes sure that a later `write` of `len` bytes at `addr` cannot fault: takes its page faults
 /// now, sets A and D. For read-modify-write and for instructions that store more than once.
 pub(crate) fn probe_write(cpu: &mut Cpu, addr: LinearAddr, len: u32, view: View) -> Result<(), Exception> {
-    if cpu.projected(addr, len, is_user(cpu, view), AccessKind::Write).is_some() {
+    if cpu.projected(addr, len, privilege(&cpu.state, view), AccessKind::Write).is_some() {
         return Ok(());
     }
     Span::translate(cpu, addr, len, AccessKind::Write, view).map(drop)
@@ -118,42 +127,56 @@ widths! {
     read_u64, write_u64: u64;
 }
 
-/// The physical address of `addr` for an access of `kind`: from the TLB, else by a walk that
-/// fills it. Projects the page where nothing need be looked at any more.
-pub(crate) fn translate(cpu: &mut Cpu, addr: LinearAddr, kind: AccessKind, view: View) -> Result<PhysAddr, Exception> {
-    let access = Access { kind, user: is_user(cpu, view) };
-    let a20 = cpu.bus().a20_mask();
-    cpu.projection().check_a20(a20);
-    let gate = |phys: PhysAddr| if phys.0 >> 32 == 0 { PhysAddr(phys.0 & u64::from(a20)) } else { phys };
+/// The physical address of the code byte at `addr`: from the TLB with execute rights, else by a walk.
+pub(crate) fn fetch(cpu: &mut Cpu, addr: LinearAddr) -> Result<PhysAddr, Exception> {
+    let privilege = if cpu.state.cpl == 3 { Privilege::User } else { Privilege::Supervisor };
+    translate(cpu, addr, Access { kind: AccessKind::Fetch, privilege })
+}
 
-    let paging = cpu.state.paging();
-    if !paging.enabled() {
-        let phys = gate(PhysAddr(u64::from(addr.0)));
-        project(cpu, addr, phys, access, Rights { store: true, global: true });
+/// The physical address of `addr` for `access`: from the TLB, else by a walk that
+/// fills it. Projects the page where nothing need be looked at any more.
+fn translate(cpu: &mut Cpu, addr: LinearAddr, access: Access) -> Result<PhysAddr, Exception> {
+    flush::address_line_20(cpu);
+    if !cpu.state.cr0().contains(Cr0::PG) {
+        let phys = gate(cpu, PhysAddr(u64::from(addr.0)));
+        project(cpu, addr, phys, access, Projected { store: true, fetch: true, global: true });
         return Ok(phys);
     }
-    let entry = held(cpu, paging, addr, access).map_err(|fault| Exception::pf(fault.addr.0, fault.code))?;
-    let phys = gate(entry.translate(addr));
-    let write = Access { kind: AccessKind::Write, ..access };
-    let store = entry.dirty && permits(entry.writable, entry.user, write, paging.cr0.contains(Cr0::WP));
-    project(cpu, addr, phys, access, Rights { store, global: entry.global });
+    let entry = held(cpu, addr, access).map_err(|fault| Exception::pf(fault.addr.0, fault.code))?;
+    let phys = gate(cpu, entry.translate(addr));
+    let guards = Guards::of(cpu.state.cr0(), cpu.state.cr4());
+    let allows = |kind| entry.rights.allow(Access { kind, ..access }, guards);
+    let projected = Projected {
+        store: entry.dirty && allows(AccessKind::Write),
+        fetch: allows(AccessKind::Fetch),
+        global: entry.global,
+    };
+    project(cpu, addr, phys, access, projected);
     Ok(phys)
+}
+
+/// What address line 20 makes of `addr`.
+fn gate(cpu: &mut Cpu, addr: PhysAddr) -> PhysAddr {
+    PhysAddr(addr.0 & (u64::from(cpu.projection().a20_mask()) | !0xffff_ffff))
 }
 
 /// The entry that translates `addr` and allows `access`. Rights are judged on the entry that is
 /// held; a store through one that is not dirty walks again (SDM Vol. 3A, "Caching Translation
 /// Information").
-fn held(cpu: &mut Cpu, paging: Paging, addr: LinearAddr, access: Access) -> Result<TlbEntry, PageFault> {
+fn held(cpu: &mut Cpu, addr: LinearAddr, access: Access) -> Result<TlbEntry, PageFault> {
+    let guards = Guards::of(cpu.state.cr0(), cpu.state.cr4());
     let old = cpu.state.tlb.lookup(addr).copied();
     if let Some(entry) = old {
-        if !permits(entry.writable, entry.user, access, paging.cr0.contains(Cr0::WP)) {
-            return Err(PageFault::new(paging, addr, access, PageFaultCode::P));
+        if !entry.rights.allow(access, guards) {
+            return Err(PageFault::new(&cpu.state.paging(), addr, access, PageFaultCode::P));
         }
         if access.kind != AccessKind::Write || entry.dirty {
             return Ok(entry);
         }
     }
-    let mapping = walk::translate(cpu.mem(), paging, addr, access)?;
+    let mut paging = cpu.state.paging();
+    paging.a20_mask = cpu.projection().a20_mask();
+    let mapping = walk::translate(cpu.mem(), &paging, addr, access)?;
     let entry = TlbEntry::new(addr, mapping, cpu.state.pc(), cpu.now());
     let evicted = match old {
         Some(old) => {
@@ -168,14 +191,17 @@ fn held(cpu: &mut Cpu, paging: Paging, addr: LinearAddr, access: Access) -> Resu
     Ok(entry)
 }
 
-struct Rights {
-    /// A store touches no table and is allowed.
+/// What the accesses of one privilege may do to a page without looking.
+struct Projected {
+    /// Store: it touches no table and is allowed.
     store: bool,
+    fetch: bool,
     global: bool,
 }
 
-/// Fills the projection of `addr`'s page, unless its accesses must be looked at.
-fn project(cpu: &mut Cpu, addr: LinearAddr, phys: PhysAddr, access: Access, rights: Rights) {
+/// Fills the projection of `addr`'s page, unless its accesses must be looked at. Whatever kind of access
+/// was allowed, loads are too.
+fn project(cpu: &mut Cpu, addr: LinearAddr, phys: PhysAddr, access: Access, allowed: Projected) {
     let (page, frame) = (addr.page_number(), phys.frame());
     if cpu.page_watched(addr) {
         return;
@@ -185,12 +211,13 @@ fn project(cpu: &mut Cpu, addr: LinearAddr, phys: PhysAddr, access: Access, righ
     if kind == FrameKind::Bus {
         return;
     }
-    let writable = rights.store && kind == FrameKind::Ram && mem.code_lines(frame) == 0;
+    let writable = allowed.store && kind == FrameKind::Ram && mem.code_lines(frame) == 0;
     if writable {
         mem.touch(frame);
     }
     let host = mem.host_page(frame) as u64;
-    cpu.projection().fill(access.user, Slot { page, frame, host, writable, global: rights.global });
+    let slot = Slot { page, frame, host, writable, executable: allowed.fetch, global: allowed.global };
+    cpu.projection().fill(access.privilege, slot);
 }
 
 /// The physical places of an access: one, or two where it crosses a page.
@@ -204,9 +231,9 @@ impl Span {
     fn translate(cpu: &mut Cpu, addr: LinearAddr, len: u32, kind: AccessKind, view: View) -> Result<Self, Exception> {
         debug_assert!(len <= PAGE_SIZE, "an access of {len} bytes");
         let first_len = len.min(PAGE_SIZE - addr.page_offset());
-        let first = translate(cpu, addr, kind, view)?;
-        let second =
-            if first_len < len { translate(cpu, addr.wrapping_add(first_len), kind, view)? } else { PhysAddr(0) };
+        let access = Access { kind, privilege: privilege(&cpu.state, view) };
+        let first = translate(cpu, addr, access)?;
+        let second = if first_len < len { translate(cpu, addr.wrapping_add(first_len), access)? } else { PhysAddr(0) };
         Ok(Span { first, first_len: first_len as usize, second })
     }
 }
@@ -382,7 +409,7 @@ mod tests {
     fn a_page_is_projected_for_stores_once_it_is_dirty_and_holds_no_code() {
         let mut f = paged();
         let tables = |f: &mut Fixture| {
-            let t = f.projection.active(false);
+            let t = f.projection.active(Privilege::Supervisor, false);
             // SAFETY: both tables have 2^20 values.
             #[allow(unsafe_code)]
             unsafe {
@@ -430,7 +457,7 @@ mod tests {
         let read = |cpu: &mut Cpu| read_u32(cpu, LinearAddr(0x10_0500), View::Current).unwrap();
         assert_eq!(f.run(read), 0);
         f.bus.a20_gated = true;
-        f.projection.check_a20(0xffef_ffff); // as OUT does
+        f.run(flush::address_line_20); // as OUT does
         assert_eq!(f.run(read), 7);
     }
 
@@ -453,6 +480,6 @@ mod tests {
         f.run(|cpu| read_u8(cpu, LinearAddr(0x11_000), View::Current)).unwrap();
         let entry = f.cpu.state.tlb.iter().next().unwrap();
         assert_eq!((entry.page, entry.frame, entry.filled_by), (0x11, 0x21, 0x1000));
-        assert!(!entry.writable && entry.user && !entry.dirty);
+        assert!(!entry.rights.writable && entry.rights.user && !entry.dirty);
     }
 }

@@ -2,21 +2,17 @@
 
 use x86::{LinearAddr, PhysAddr};
 
-use super::{
-    access::{self, View},
-    tlb::FetchLatch,
-    walk::AccessKind,
-};
+use super::{access, tlb::FetchLatch};
 use crate::{Cpu, Exception};
 
 /// The physical address of the code byte at linear `addr`. Asks the TLB, with execute rights,
 /// only when the page or the view differs from the latch or the latch was cleared.
 pub(crate) fn translate(cpu: &mut Cpu, addr: LinearAddr) -> Result<PhysAddr, Exception> {
-    let (page, user) = (addr.page_number(), access::is_user(cpu, View::Current));
+    let (page, user) = (addr.page_number(), cpu.state.cpl == 3);
     let frame = match cpu.state.tlb.latch() {
         Some(latch) if latch.page == page && latch.user == user => latch.frame,
         _ => {
-            let frame = access::translate(cpu, addr, AccessKind::Fetch, View::Current)?.frame();
+            let frame = access::fetch(cpu, addr)?.frame();
             cpu.state.tlb.set_latch(FetchLatch { page, frame, user });
             frame
         }
@@ -26,5 +22,5 @@ pub(crate) fn translate(cpu: &mut Cpu, addr: LinearAddr) -> Result<PhysAddr, Exc
 
 /// As [`translate`], for the second page of an instruction that crosses: asks the TLB and leaves the latch alone.
 pub(crate) fn translate_second(cpu: &mut Cpu, addr: LinearAddr) -> Result<PhysAddr, Exception> {
-    access::translate(cpu, addr, AccessKind::Fetch, View::Current)
+    access::fetch(cpu, addr)
 }

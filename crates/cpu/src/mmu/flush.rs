@@ -4,20 +4,20 @@
 
 use x86::LinearAddr;
 
-use super::walk::PageSize;
+use super::{tlb::Removed, walk::PageSize};
 use crate::Cpu;
 
 /// INVLPG.
 pub(crate) fn invlpg(cpu: &mut Cpu, addr: LinearAddr) {
     let removed = cpu.state.tlb.invlpg(addr);
-    clear_projections(cpu, addr, removed.large);
+    clear_projections(cpu, addr, removed);
 }
 
 /// The delivery of #PF drops what is held for its address, so that a fault caused by a stale
 /// entry happens once.
 pub(crate) fn page_fault(cpu: &mut Cpu, addr: LinearAddr) {
     let removed = cpu.state.tlb.page_fault(addr);
-    clear_projections(cpu, addr, removed.large);
+    clear_projections(cpu, addr, removed);
 }
 
 /// A load of CR3 by MOV or by a task switch.
@@ -38,7 +38,20 @@ pub(crate) fn write_protect(cpu: &mut Cpu) {
     cpu.projection().clear_supervisor();
 }
 
-fn clear_projections(cpu: &mut Cpu, addr: LinearAddr, large: bool) {
-    let size = if large { PageSize::Large } else { PageSize::Small };
-    cpu.projection().clear_page(addr.page_number(), size);
+/// A change of CR4.SMEP from 1 to 0 or of IA32_EFER.NXE: what is held stays, but may be fetched otherwise.
+pub(crate) fn fetch_rights(cpu: &mut Cpu) {
+    cpu.state.tlb.clear_latch();
+    cpu.projection().clear();
+}
+
+/// Looks at address line 20: when it has changed, the same translations lead elsewhere.
+pub(crate) fn address_line_20(cpu: &mut Cpu) {
+    let mask = cpu.bus().a20_mask();
+    if cpu.projection().a20_differs(mask) {
+        cpu.state.tlb.clear_latch();
+    }
+}
+
+fn clear_projections(cpu: &mut Cpu, addr: LinearAddr, removed: Removed) {
+    cpu.projection().clear_page(addr.page_number(), removed.large.unwrap_or(PageSize::Kib4));
 }

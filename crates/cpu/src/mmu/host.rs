@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use x86::{LinearAddr, PAGE_SIZE};
 
-use super::walk::AccessKind;
+use super::rights::{AccessKind, Privilege};
 use crate::Cpu;
 
 /// Bytes of guest memory within one page, good until anything else is done with the CPU.
@@ -38,10 +38,10 @@ impl Cpu {
         &mut self,
         addr: LinearAddr,
         len: u32,
-        user: bool,
+        privilege: Privilege,
         kind: AccessKind,
     ) -> Option<HostBytes<'_>> {
-        let value = self.projection().get(user, addr.page_number(), kind == AccessKind::Write);
+        let value = self.projection().get(privilege, addr.page_number(), kind == AccessKind::Write);
         if value == 0 || addr.page_offset() + len > PAGE_SIZE {
             return None;
         }

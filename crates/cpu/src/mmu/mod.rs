@@ -6,10 +6,15 @@ pub(crate) mod breakpoint;
 pub(crate) mod fetch;
 pub(crate) mod flush;
 mod host;
+pub(crate) mod pdpte;
 mod project;
+mod rights;
+#[cfg(test)]
+mod sentences;
 mod tlb;
 mod walk;
 
 pub(crate) use project::Projection;
+pub use rights::{Access, AccessKind, Guards, Privilege, Rights};
 pub use tlb::{FetchLatch, Tlb, TlbCounts, TlbEntry, TlbGeometry};
-pub use walk::{Access, AccessKind, Mapping, PageFault, PageSize, Paging, Step, Walk, WalkResult, walk};
+pub use walk::{Level, Mapping, PageFault, PageSize, Paging, Step, Walk, WalkResult, walk};

@@ -4,7 +4,10 @@
 use serde::{Deserialize, Serialize};
 use x86::{LinearAddr, PhysAddr};
 
-use super::walk::{Mapping, PageSize};
+use super::{
+    rights::Rights,
+    walk::{Mapping, PageSize},
+};
 
 /// One held translation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -15,10 +18,8 @@ pub struct TlbEntry {
     pub frame: u32,
     /// Size.
     pub size: PageSize,
-    /// Writes are allowed.
-    pub writable: bool,
-    /// User-mode accesses are allowed.
-    pub user: bool,
+    /// What the tables allowed when it was filled.
+    pub rights: Rights,
     /// D was set when it was filled: a write touches no table.
     pub dirty: bool,
     /// Survives a load of CR3.
@@ -36,8 +37,7 @@ impl TlbEntry {
             page: addr.page_number() & !(mapping.size.pages() - 1),
             frame: mapping.base.frame(),
             size: mapping.size,
-            writable: mapping.writable,
-            user: mapping.user,
+            rights: mapping.rights,
             dirty: mapping.dirty,
             global: mapping.global,
             filled_by,
@@ -129,7 +129,7 @@ pub struct Tlb {
     held: Held,
     /// For each 4 KiB page its entry's place plus 1, or 0. Empty until the first fill.
     small: Vec<u32>,
-    /// The same for 4 MiB pages.
+    /// The same for large pages, by 2 MiB of linear space: a 4 MiB page has two places.
     large: Vec<u32>,
 }
 
@@ -190,7 +190,7 @@ impl Tlb {
     pub fn lookup(&self, addr: LinearAddr) -> Option<&TlbEntry> {
         let page = addr.page_number() as usize;
         let place = match *self.small.get(page)? {
-            0 => self.large[page >> 10],
+            0 => self.large[page >> LARGE_SHIFT],
             small => small,
         };
         self.held.entries.get((place as usize).checked_sub(1)?)
@@ -199,10 +199,12 @@ impl Tlb {
     /// A hash of the list: of each entry's page, frame, size and rights, whatever their order.
     pub fn tlb_hash(&self) -> u64 {
         self.iter().fold(0, |sum, e| {
-            let rights = [e.writable, e.user, e.dirty, e.global].iter().fold(0, |bits, &b| bits << 1 | u64::from(b));
+            let rights = [e.rights.writable, e.rights.user, e.rights.executable, e.dirty, e.global]
+                .iter()
+                .fold(0, |bits, &b| bits << 1 | u64::from(b));
             let key = u64::from(e.page) << 44
                 | u64::from(e.frame & 0xff_ffff) << 20
-                | u64::from(e.size.pages()) << 4
+                | u64::from(e.size.pages()) << 5
                 | rights;
             sum.wrapping_add(mix(key))
         })
@@ -275,9 +277,8 @@ impl Tlb {
             self.remove(self.small[page] as usize - 1);
             removed.small = true;
         }
-        if self.large[page >> 10] != 0 {
-            self.remove(self.large[page >> 10] as usize - 1);
-            removed.large = true;
+        if self.large[page >> LARGE_SHIFT] != 0 {
+            removed.large = Some(self.remove(self.large[page >> LARGE_SHIFT] as usize - 1).size);
         }
         removed
     }
@@ -296,7 +297,7 @@ impl Tlb {
         self.held.counts.flushes += 1;
         self.clear_latch();
         for entry in &self.held.entries {
-            *slot(&mut self.small, &mut self.large, entry) = 0;
+            places(&mut self.small, &mut self.large, entry).fill(0);
         }
         self.held.entries.retain(keep);
         for at in 0..self.held.entries.len() {
@@ -307,8 +308,8 @@ impl Tlb {
     /// Where the entry of the same page and size stands.
     fn place(&self, entry: &TlbEntry) -> Option<usize> {
         let place = match entry.size {
-            PageSize::Small => *self.small.get(entry.page as usize)?,
-            PageSize::Large => *self.large.get(entry.page as usize >> 10)?,
+            PageSize::Kib4 => *self.small.get(entry.page as usize)?,
+            PageSize::Mib2 | PageSize::Mib4 => *self.large.get(entry.page as usize >> LARGE_SHIFT)?,
         };
         (place as usize).checked_sub(1)
     }
@@ -316,15 +317,15 @@ impl Tlb {
     fn index(&mut self, at: usize) {
         if self.small.is_empty() {
             self.small = vec![0; 1 << 20];
-            self.large = vec![0; 1 << 10];
+            self.large = vec![0; 1 << 11];
         }
         let entry = self.held.entries[at];
-        *slot(&mut self.small, &mut self.large, &entry) = at as u32 + 1;
+        places(&mut self.small, &mut self.large, &entry).fill(at as u32 + 1);
     }
 
     fn remove(&mut self, at: usize) -> TlbEntry {
         let entry = self.held.entries.swap_remove(at);
-        *slot(&mut self.small, &mut self.large, &entry) = 0;
+        places(&mut self.small, &mut self.large, &entry).fill(0);
         if at < self.held.entries.len() {
             self.index(at);
         }
@@ -350,13 +351,20 @@ impl Tlb {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Removed {
     pub small: bool,
-    pub large: bool,
+    /// The size of the large one.
+    pub large: Option<PageSize>,
 }
 
-fn slot<'a>(small: &'a mut [u32], large: &'a mut [u32], entry: &TlbEntry) -> &'a mut u32 {
+/// log2 of the 4 KiB pages of a 2 MiB page.
+const LARGE_SHIFT: usize = 9;
+
+/// Where the indices keep an entry's place.
+fn places<'a>(small: &'a mut [u32], large: &'a mut [u32], entry: &TlbEntry) -> &'a mut [u32] {
+    let page = entry.page as usize;
     match entry.size {
-        PageSize::Small => &mut small[entry.page as usize],
-        PageSize::Large => &mut large[entry.page as usize >> 10],
+        PageSize::Kib4 => &mut small[page..=page],
+        PageSize::Mib2 => &mut large[page >> LARGE_SHIFT..][..1],
+        PageSize::Mib4 => &mut large[page >> LARGE_SHIFT..][..2],
     }
 }
 
@@ -375,9 +383,8 @@ mod tests {
         TlbEntry {
             page,
             frame,
-            size: PageSize::Small,
-            writable: true,
-            user: true,
+            size: PageSize::Kib4,
+            rights: Rights { writable: true, user: true, executable: true },
             dirty: false,
             global: false,
             filled_by: 0,
@@ -386,7 +393,7 @@ mod tests {
     }
 
     fn large(page: u32, frame: u32) -> TlbEntry {
-        TlbEntry { size: PageSize::Large, ..entry(page, frame, 0) }
+        TlbEntry { size: PageSize::Mib4, ..entry(page, frame, 0) }
     }
 
     fn addr(page: u32) -> LinearAddr {
@@ -409,7 +416,7 @@ mod tests {
         tlb.fill(TlbEntry { global: true, ..large(0x400, 0x800) });
         tlb.fill(TlbEntry { global: true, ..entry(0x401, 7, 0) });
         tlb.fill(entry(0x402, 8, 0));
-        assert_eq!(tlb.invlpg(addr(0x401)), Removed { small: true, large: true });
+        assert_eq!(tlb.invlpg(addr(0x401)), Removed { small: true, large: Some(PageSize::Mib4) });
         assert_eq!(tlb.iter().map(|e| e.page).collect::<Vec<_>>(), [0x402]);
         assert_eq!(tlb.lookup(addr(0x402)).unwrap().frame, 8);
     }

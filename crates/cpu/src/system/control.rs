@@ -3,12 +3,12 @@
 use iced_x86::{Instruction, OpKind};
 use x86::{Cr0, Cr4, LinearAddr};
 
-use super::privileged;
+use super::{cpuid, not_prevented, privileged};
 use crate::{
-    Activity, Cpu, Exception, Exit,
+    Activity, Cpu, CpuModel, Exception, Exit,
     mmu::{
         access::{self, View},
-        flush,
+        flush, pdpte,
     },
     operand,
     slow::Flow,
@@ -16,11 +16,28 @@ use crate::{
 
 /// The bits of CR0 that exist.
 const CR0_DEFINED: u32 = 0xe005_003f;
-/// What CR4 may have, for what CPUID tells.
-const CR4_ALLOWED: Cr4 =
-    Cr4::TSD.union(Cr4::DE).union(Cr4::PSE).union(Cr4::PGE).union(Cr4::PCE).union(Cr4::OSFXSR).union(Cr4::OSXMMEXCPT);
-/// The bits of CR4 whose change removes every translation.
+/// What CR4 may have on every model.
+const CR4_COMMON: Cr4 = Cr4::TSD
+    .union(Cr4::DE)
+    .union(Cr4::PSE)
+    .union(Cr4::PAE)
+    .union(Cr4::PGE)
+    .union(Cr4::PCE)
+    .union(Cr4::OSFXSR)
+    .union(Cr4::OSXMMEXCPT);
+/// The bits of CR4 whose change removes every translation; and SMEP, when it is set.
 const CR4_FLUSHES: Cr4 = Cr4::PSE.union(Cr4::PGE).union(Cr4::PAE);
+/// The bits whose change loads the PDPTE registers, if PAE paging is in use afterwards.
+const CR0_LOADS_PDPTES: Cr0 = Cr0::CD.union(Cr0::NW).union(Cr0::PG);
+const CR4_LOADS_PDPTES: Cr4 = CR4_FLUSHES.union(Cr4::SMEP);
+
+/// What CR4 may have, for what CPUID tells.
+fn cr4_allowed(model: CpuModel) -> Cr4 {
+    [(cpuid::has_smep(model), Cr4::SMEP), (cpuid::has_smap(model), Cr4::SMAP), (cpuid::has_umip(model), Cr4::UMIP)]
+        .into_iter()
+        .filter(|&(has, _)| has)
+        .fold(CR4_COMMON, |allowed, (_, bit)| allowed | bit)
+}
 
 /// MOV to a control register.
 pub(super) fn mov_to_cr(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
@@ -30,6 +47,8 @@ pub(super) fn mov_to_cr(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Excep
         0 => set_cr0(cpu, value)?,
         2 => cpu.state.cr2 = value,
         3 => {
+            let (cr0, cr4) = (cpu.state.cr0(), cpu.state.cr4());
+            pdpte::load(cpu, cr0, cr4, value)?;
             cpu.state.cr3 = value;
             flush::non_global(cpu);
         }
@@ -61,8 +80,12 @@ fn set_cr0(cpu: &mut Cpu, value: u32) -> Result<(), Exception> {
     if impossible {
         return Err(Exception::gp(0));
     }
-    cpu.state.cr0 = new.bits();
     let changed = old ^ new;
+    if changed.intersects(CR0_LOADS_PDPTES) {
+        let (cr3, cr4) = (cpu.state.cr3, cpu.state.cr4());
+        pdpte::load(cpu, new, cr4, cr3)?;
+    }
+    cpu.state.cr0 = new.bits();
     if changed.contains(Cr0::PG) {
         flush::all(cpu);
     } else if changed.contains(Cr0::WP) {
@@ -75,14 +98,20 @@ fn set_cr0(cpu: &mut Cpu, value: u32) -> Result<(), Exception> {
 
 fn set_cr4(cpu: &mut Cpu, value: u32) -> Result<(), Exception> {
     let new = Cr4::from_bits_retain(value);
-    if !CR4_ALLOWED.contains(new) {
+    if !cr4_allowed(cpu.state.model).contains(new) {
         log::debug!("CR4 {value:#x} asks for what this CPU lacks");
         return Err(Exception::gp(0));
     }
     let changed = cpu.state.cr4() ^ new;
+    if changed.intersects(CR4_LOADS_PDPTES) {
+        let (cr0, cr3) = (cpu.state.cr0(), cpu.state.cr3);
+        pdpte::load(cpu, cr0, new, cr3)?;
+    }
     cpu.state.cr4 = value;
-    if changed.intersects(CR4_FLUSHES) {
+    if changed.intersects(CR4_FLUSHES) || (changed & new).contains(Cr4::SMEP) {
         flush::all(cpu);
+    } else if changed.contains(Cr4::SMEP) {
+        flush::fetch_rights(cpu);
     }
     Ok(())
 }
@@ -136,6 +165,7 @@ pub(super) fn lmsw(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception>
 
 /// SMSW. A 32-bit register gets all of CR0.
 pub(super) fn smsw(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+    not_prevented(cpu)?;
     let value = cpu.state.cr0;
     operand::write_op(cpu, insn, 0, value)?;
     Ok(Flow::Next)

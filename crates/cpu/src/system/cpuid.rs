@@ -11,9 +11,11 @@ mod edx {
     pub const PSE: u32 = 1 << 3;
     pub const TSC: u32 = 1 << 4;
     pub const MSR: u32 = 1 << 5;
+    pub const PAE: u32 = 1 << 6;
     pub const CX8: u32 = 1 << 8;
     pub const APIC: u32 = 1 << 9;
     pub const SEP: u32 = 1 << 11;
+    pub const MTRR: u32 = 1 << 12;
     pub const PGE: u32 = 1 << 13;
     pub const CMOV: u32 = 1 << 15;
     pub const PAT: u32 = 1 << 16;
@@ -32,12 +34,29 @@ mod ecx {
     pub const SSE4_1: u32 = 1 << 19;
 }
 
+/// Features in leaf 7.
+mod leaf7 {
+    /// In EBX.
+    pub const SMEP: u32 = 1 << 7;
+    /// In EBX.
+    pub const SMAP: u32 = 1 << 20;
+    /// In ECX.
+    pub const UMIP: u32 = 1 << 2;
+}
+
+/// Execute disable, in leaf 0x80000001, EDX.
+const NX: u32 = 1 << 20;
+
 /// What a model tells.
 struct Identity {
     /// Leaf 1, EAX: family, model, stepping.
     signature: u32,
     edx: u32,
     ecx: u32,
+    /// Leaf 7: EBX, ECX.
+    leaf7: [u32; 2],
+    /// Leaf 0x80000001, EDX.
+    extended: u32,
     /// Highest standard leaf.
     last: u32,
     /// Padded with zeros to 48 bytes.
@@ -49,8 +68,10 @@ const PENTIUM3: u32 = edx::FPU
     | edx::PSE
     | edx::TSC
     | edx::MSR
+    | edx::PAE
     | edx::CX8
     | edx::SEP
+    | edx::MTRR
     | edx::PGE
     | edx::CMOV
     | edx::PAT
@@ -62,13 +83,21 @@ const CORE2: u32 = PENTIUM3 | edx::SSE2 | edx::CLFSH;
 
 fn identity(model: CpuModel) -> Identity {
     match model {
-        CpuModel::Pentium3 => {
-            Identity { signature: 0x0683, edx: PENTIUM3, ecx: 0, last: 2, brand: "Pagewalk virtual CPU (pentium3)" }
-        }
+        CpuModel::Pentium3 => Identity {
+            signature: 0x0683,
+            edx: PENTIUM3,
+            ecx: 0,
+            leaf7: [0; 2],
+            extended: 0,
+            last: 2,
+            brand: "Pagewalk virtual CPU (pentium3)",
+        },
         CpuModel::Core2 => Identity {
             signature: 0x06f6,
             edx: CORE2,
             ecx: ecx::SSE3 | ecx::SSSE3,
+            leaf7: [0; 2],
+            extended: NX,
             last: 4,
             brand: "Pagewalk virtual CPU (core2)",
         },
@@ -76,7 +105,9 @@ fn identity(model: CpuModel) -> Identity {
             signature: 0x06f6,
             edx: CORE2,
             ecx: ecx::SSE3 | ecx::SSSE3 | ecx::SSE4_1,
-            last: 4,
+            leaf7: [leaf7::SMEP | leaf7::SMAP, leaf7::UMIP],
+            extended: NX,
+            last: 7,
             brand: "Pagewalk virtual CPU (max)",
         },
     }
@@ -85,6 +116,26 @@ fn identity(model: CpuModel) -> Identity {
 /// Whether the model has a local APIC.
 pub(super) fn has_apic(model: CpuModel) -> bool {
     identity(model).edx & edx::APIC != 0
+}
+
+/// Whether the model has execute disable, and IA32_EFER with it.
+pub(super) fn has_nx(model: CpuModel) -> bool {
+    identity(model).extended & NX != 0
+}
+
+/// Whether the model has supervisor-mode execution prevention.
+pub(super) fn has_smep(model: CpuModel) -> bool {
+    identity(model).leaf7[0] & leaf7::SMEP != 0
+}
+
+/// Whether the model has supervisor-mode access prevention, and CLAC and STAC with it.
+pub(super) fn has_smap(model: CpuModel) -> bool {
+    identity(model).leaf7[0] & leaf7::SMAP != 0
+}
+
+/// Whether the model has user-mode instruction prevention.
+pub(super) fn has_umip(model: CpuModel) -> bool {
+    identity(model).leaf7[1] & leaf7::UMIP != 0
 }
 
 /// CPUID.
@@ -116,8 +167,9 @@ fn answer(model: CpuModel, leaf: u32, subleaf: u32) -> [u32; 4] {
         2 if modern => [0x05b0_b101, 0x0056_57f0, 0, 0x2cb4_3049],
         2 => [0x0302_0101, 0, 0, 0x0c04_0882],
         4 if modern => cache(subleaf),
+        7 if id.last >= 7 && subleaf == 0 => [0, id.leaf7[0], id.leaf7[1], 0],
         0x8000_0000 => [LAST_EXTENDED, 0, 0, 0],
-        0x8000_0001 => [0; 4],
+        0x8000_0001 => [0, 0, 0, id.extended],
         0x8000_0002..=0x8000_0004 => {
             let mut text = [0; 48];
             text[..id.brand.len()].copy_from_slice(id.brand.as_bytes());
@@ -183,8 +235,25 @@ mod tests {
     fn no_model_tells_of_what_is_not_there() {
         for model in [CpuModel::Pentium3, CpuModel::Core2, CpuModel::Max] {
             let [.., edx] = answer(model, 1, 0);
-            let (vme, pae, mce, apic) = (1 << 1, 1 << 6, 1 << 7, 1 << 9);
-            assert_eq!(edx & (vme | pae | mce | apic), 0, "{model:?}");
+            let (vme, mce, apic) = (1 << 1, 1 << 7, 1 << 9);
+            assert_eq!(edx & (vme | mce | apic), 0, "{model:?}");
+        }
+    }
+
+    #[test]
+    fn each_model_has_the_paging_of_its_chip() {
+        for (model, nx, guards) in [
+            (CpuModel::Pentium3, 0, [0, 0]),
+            (CpuModel::Core2, 0x0010_0000, [0, 0]),
+            (CpuModel::Max, 0x0010_0000, [0x0010_0080, 4]),
+        ] {
+            let (pae, mtrr, pge, pse36) = (1 << 6, 1 << 12, 1 << 13, 1 << 17);
+            let all = pae | mtrr | pge | pse36;
+            assert_eq!(answer(model, 1, 0)[3] & all, all, "{model:?}");
+            assert_eq!(answer(model, 0x8000_0001, 0)[3], nx, "{model:?}");
+            let id = identity(model);
+            assert_eq!(id.leaf7, guards);
+            assert!(id.leaf7 == [0, 0] || answer(model, 7, 0) == [0, guards[0], guards[1], 0]);
         }
     }
 }

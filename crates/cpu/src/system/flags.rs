@@ -3,6 +3,7 @@
 use iced_x86::{Instruction, Mnemonic};
 use x86::Eflags;
 
+use super::cpuid;
 use crate::{
     Cpu, Exception,
     event::loaded_flags,
@@ -36,6 +37,24 @@ pub(super) fn sti(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
         cpu.state.eflags |= Eflags::IF;
         cpu.state.sti_shadow = true;
     }
+    Ok(Flow::Leave)
+}
+
+/// CLAC: closes SMAP.
+pub(super) fn clac(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
+    set_ac(cpu, false)
+}
+
+/// STAC: opens SMAP for the supervisor's explicit accesses.
+pub(super) fn stac(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
+    set_ac(cpu, true)
+}
+
+fn set_ac(cpu: &mut Cpu, on: bool) -> Result<Flow, Exception> {
+    if cpu.state.cpl != 0 || !cpuid::has_smap(cpu.state.model) {
+        return Err(Exception::ud());
+    }
+    cpu.state.eflags.set(Eflags::AC, on);
     Ok(Flow::Leave)
 }
 

@@ -7,7 +7,7 @@ use crate::{
     Cpu, Exception, Gpr, IoSize,
     mmu::{
         access::{self, View},
-        breakpoint,
+        breakpoint, flush,
     },
     operand,
     slow::Flow,
@@ -125,8 +125,7 @@ fn write_port(cpu: &mut Cpu, port: u16, size: u32, value: u32) {
     let effect = cpu.bus().port_out(now, port, io_size(size), value);
     access::note_effect(cpu, effect);
     breakpoint::ports(cpu, port, size);
-    let a20 = cpu.bus().a20_mask();
-    cpu.projection().check_a20(a20);
+    flush::address_line_20(cpu);
 }
 
 fn after_bus(cpu: &Cpu) -> Flow {

@@ -7,6 +7,7 @@ mod flags;
 mod interrupt;
 mod io;
 mod msr;
+mod mtrr;
 mod rights;
 mod segments;
 mod sysenter;
@@ -15,6 +16,8 @@ mod tables;
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
 use crate::{Cpu, Exception, slow::Slow};
+
+pub use mtrr::Mtrrs;
 
 /// The function that executes `insn`, if this family has it.
 pub(crate) fn lookup(insn: &Instruction) -> Option<Slow> {
@@ -40,6 +43,8 @@ pub(crate) fn lookup(insn: &Instruction) -> Option<Slow> {
         M::Outsb | M::Outsw | M::Outsd => io::output_string,
         M::Cli => flags::cli,
         M::Sti => flags::sti,
+        M::Clac => flags::clac,
+        M::Stac => flags::stac,
         M::Pushf | M::Pushfd => flags::pushf,
         M::Popf | M::Popfd => flags::popf,
         M::Hlt => control::hlt,
@@ -96,6 +101,12 @@ fn privileged(cpu: &Cpu) -> Result<(), Exception> {
     if cpu.state.cpl == 0 { Ok(()) } else { Err(Exception::gp(0)) }
 }
 
+/// #GP(0) for what CR4.UMIP keeps from programs: SGDT, SIDT, SLDT, SMSW, STR.
+fn not_prevented(cpu: &Cpu) -> Result<(), Exception> {
+    let prevented = cpu.state.cpl != 0 && cpu.state.cr4().contains(x86::Cr4::UMIP);
+    if prevented { Err(Exception::gp(0)) } else { Ok(()) }
+}
+
 /// #UD in real and virtual-8086 mode, where descriptor tables mean nothing.
 fn needs_descriptors(cpu: &Cpu) -> Result<(), Exception> {
     if cpu.state.protected() && !cpu.state.v86() { Ok(()) } else { Err(Exception::ud()) }
@@ -108,5 +119,7 @@ fn next_eip(cpu: &Cpu, insn: &Instruction) -> u32 {
     if wide { eip } else { eip & 0xffff }
 }
 
+#[cfg(test)]
+mod paging_tests;
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,10 @@
 //! RDMSR, WRMSR, RDTSC, RDPMC.
 
 use iced_x86::Instruction;
-use x86::{Cr4, msr};
+use x86::{Cr4, Efer, PHYS_ADDR_BITS, msr};
 
 use super::{cpuid, privileged};
-use crate::{Cpu, Exception, Gpr, slow::Flow};
+use crate::{Cpu, CpuModel, Exception, Gpr, mmu::flush, slow::Flow};
 
 /// RDTSC: virtual time, which CR4.TSD may keep from programs.
 pub(super) fn rdtsc(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
@@ -48,18 +48,37 @@ fn set_pair(cpu: &mut Cpu, value: u64) {
     cpu.state.set_gpr(Gpr::Edx, (value >> 32) as u32);
 }
 
+/// IA32_MISC_ENABLE: fast strings, the one switch of it that can be moved, to no effect.
+const FAST_STRINGS: u64 = 1;
+/// IA32_MISC_ENABLE: branch trace storage and precise sampling are not there.
+const NO_BTS_NO_PEBS: u64 = 3 << 11;
+/// IA32_APIC_BASE: bootstrap processor, which cannot be written; global enable and bits 35:12 of the address, which can.
+const APIC_BSP: u64 = 1 << 8;
+const APIC_WRITABLE: u64 = (1 << PHYS_ADDR_BITS) - 1 & !0xfff | 1 << 11;
+
+/// Whether the model has IA32_MISC_ENABLE: those after Pentium III do.
+fn has_misc_enable(model: CpuModel) -> bool {
+    model != CpuModel::Pentium3
+}
+
 fn read(cpu: &Cpu, number: u32) -> Result<u64, Exception> {
     let m = &cpu.state.msr;
+    let model = cpu.state.model;
     Ok(match number {
         msr::IA32_TIME_STAMP_COUNTER => tsc(cpu),
-        msr::IA32_APIC_BASE if cpuid::has_apic(cpu.state.model) => m.apic_base,
-        msr::IA32_BIOS_SIGN_ID => 0,
+        msr::IA32_APIC_BASE if cpuid::has_apic(model) => m.apic_base,
+        // Platform 0, and no microcode update is loaded.
+        msr::IA32_PLATFORM_ID | msr::IA32_BIOS_SIGN_ID => 0,
         msr::IA32_SYSENTER_CS => m.sysenter_cs.into(),
         msr::IA32_SYSENTER_ESP => m.sysenter_esp.into(),
         msr::IA32_SYSENTER_EIP => m.sysenter_eip.into(),
-        msr::IA32_MISC_ENABLE => m.misc_enable,
+        msr::IA32_MISC_ENABLE if has_misc_enable(model) => m.misc_enable | NO_BTS_NO_PEBS,
         msr::IA32_PAT => m.pat,
-        _ => return unknown("RDMSR", number),
+        msr::IA32_EFER if cpuid::has_nx(model) => m.efer.into(),
+        _ => match m.mtrr.read(number) {
+            Some(value) => value,
+            None => return unknown("RDMSR", number),
+        },
     })
 }
 
@@ -69,12 +88,18 @@ fn write(cpu: &mut Cpu, number: u32, value: u64) -> Result<(), Exception> {
     let m = &mut cpu.state.msr;
     match number {
         msr::IA32_TIME_STAMP_COUNTER => m.tsc_offset = value.wrapping_sub(now),
-        msr::IA32_APIC_BASE if cpuid::has_apic(model) => m.apic_base = value,
+        msr::IA32_APIC_BASE if cpuid::has_apic(model) => {
+            if value & !(APIC_WRITABLE | APIC_BSP) != 0 {
+                return Err(Exception::gp(0));
+            }
+            m.apic_base = value & APIC_WRITABLE | m.apic_base & APIC_BSP;
+        }
+        // Software clears it before CPUID, which would load it with the update's revision.
         msr::IA32_BIOS_SIGN_ID => {}
         msr::IA32_SYSENTER_CS => m.sysenter_cs = value as u32,
         msr::IA32_SYSENTER_ESP => m.sysenter_esp = value as u32,
         msr::IA32_SYSENTER_EIP => m.sysenter_eip = value as u32,
-        msr::IA32_MISC_ENABLE => m.misc_enable = value,
+        msr::IA32_MISC_ENABLE if has_misc_enable(model) => m.misc_enable = value & FAST_STRINGS,
         msr::IA32_PAT => {
             // Memory types 2 and 3 and those above 7 are reserved.
             if value.to_le_bytes().iter().any(|t| !matches!(t, 0 | 1 | 4..=7)) {
@@ -82,7 +107,17 @@ fn write(cpu: &mut Cpu, number: u32, value: u64) -> Result<(), Exception> {
             }
             m.pat = value;
         }
-        _ => return unknown("WRMSR", number).map(drop),
+        msr::IA32_EFER if cpuid::has_nx(model) => {
+            if value & !u64::from(Efer::NXE.bits()) != 0 {
+                return Err(Exception::gp(0));
+            }
+            m.efer = value as u32;
+            flush::fetch_rights(cpu);
+        }
+        _ => match m.mtrr.write(number, value) {
+            Some(done) => return done,
+            None => return unknown("WRMSR", number).map(drop),
+        },
     }
     Ok(())
 }

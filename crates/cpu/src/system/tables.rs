@@ -3,7 +3,7 @@
 use iced_x86::{Instruction, Mnemonic, OpKind};
 use x86::{Selector, SystemType};
 
-use super::{needs_descriptors, privileged};
+use super::{needs_descriptors, not_prevented, privileged};
 use crate::{
     Cpu, Exception, TableRegister,
     mmu::access::{self, View},
@@ -31,6 +31,7 @@ pub(super) fn load_table(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exce
 
 /// SGDT, SIDT: all 32 bits of the base whatever the operand size, as silicon does.
 pub(super) fn store_table(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+    not_prevented(cpu)?;
     let table = if insn.mnemonic() == Mnemonic::Sgdt { cpu.state.gdtr } else { cpu.state.idtr };
     let addr = operand::linear(cpu, insn, 6, true)?;
     let mut bytes = [0; 6];
@@ -91,6 +92,7 @@ pub(super) fn ltr(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> 
 /// SLDT, STR: 16 bits in memory, zero-extended in a register.
 pub(super) fn store_selector(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
     needs_descriptors(cpu)?;
+    not_prevented(cpu)?;
     let from = if insn.mnemonic() == Mnemonic::Str { &cpu.state.tr } else { &cpu.state.ldtr };
     let value = u32::from(from.selector);
     if insn.op0_kind() == OpKind::Register {

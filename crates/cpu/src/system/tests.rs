@@ -263,7 +263,7 @@ fn cr0_refuses_what_cannot_be() {
     }
     with_eax(&mut f, 0x0001_0001, &[0x0f, 0x22, 0xc0]).unwrap();
     assert_eq!(f.cpu.state.cr0, 0x0001_0011, "ET is always set");
-    for bad in [Cr4::PAE, Cr4::VME, Cr4::SMEP, Cr4::MCE] {
+    for bad in [Cr4::VME, Cr4::PVI, Cr4::MCE, Cr4::from_bits_retain(1 << 13)] {
         assert_eq!(with_eax(&mut f, bad.bits(), &[0x0f, 0x22, 0xe0]), Err(Exception::gp(0)), "{bad:?}");
     }
     with_eax(&mut f, 0x690, &[0x0f, 0x22, 0xe0]).unwrap();
@@ -275,9 +275,8 @@ fn held(f: &mut Fixture) {
     for page in [1, 2] {
         let mapping = crate::mmu::Mapping {
             base: PhysAddr(0x1000),
-            size: crate::mmu::PageSize::Small,
-            writable: true,
-            user: false,
+            size: crate::mmu::PageSize::Kib4,
+            rights: crate::mmu::Rights { writable: true, user: false, executable: true },
             accessed: true,
             dirty: true,
             global: page == 1,
@@ -298,6 +297,9 @@ fn translations_go_by_the_manuals_rules_and_no_others() {
     assert_eq!(left(0x1000, &[0x0f, 0x01, 0x38]), [2], "INVLPG takes the global one too");
     assert_eq!(left(0x80, &[0x0f, 0x22, 0xe0]), [0; 0], "a change of CR4.PGE takes all");
     assert_eq!(left(0x10, &[0x0f, 0x22, 0xe0]), [0; 0], "a change of CR4.PSE takes all");
+    assert_eq!(left(0x20, &[0x0f, 0x22, 0xe0]), [0; 0], "a change of CR4.PAE takes all");
+    assert_eq!(left(0x10_0000, &[0x0f, 0x22, 0xe0]), [0; 0], "CR4.SMEP takes all when it is set");
+    assert_eq!(left(0x20_0000, &[0x0f, 0x22, 0xe0]), [1, 2], "CR4.SMAP takes none");
     assert_eq!(left(0x600, &[0x0f, 0x22, 0xe0]), [1, 2], "other bits of CR4 take none");
     assert_eq!(left(0x0001_0011, &[0x0f, 0x22, 0xc0]), [1, 2], "CR0.WP takes none");
     assert_eq!(left(0x8000_0011, &[0x0f, 0x22, 0xc0]), [0; 0], "CR0.PG takes all");

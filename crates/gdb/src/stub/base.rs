@@ -31,7 +31,7 @@ impl Stub<'_> {
             let books = Books::of(&target).ok()?;
             books.mm(&books.task(pid).ok()?).ok()?
         });
-        let paging = chosen.map_or(state.paging(), |mm| with_directory(state, mm.pgd));
+        let paging = chosen.map_or(state.paging(), |mm| with_directory(state, self.machine.memory(), mm.pgd));
         Reader::new(self.machine.memory(), paging)
     }
 

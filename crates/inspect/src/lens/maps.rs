@@ -114,11 +114,11 @@ fn usage(target: &Target<'_>, books: &Books<'_>, paging: Paging, area: &Area) ->
     while at < area.vma.end {
         let found = walk(target.mem, paging, LinearAddr(at));
         let WalkResult::Mapped(mapping) = found.result else {
-            // A missing table is 4 MiB of nothing: to the next one at once.
-            let gap = if found.steps.len() < 2 { 0x40_0000 - (at & 0x3f_ffff) } else { 0x1000 };
-            match at.checked_add(gap) {
-                Some(next) => at = next,
-                None => break,
+            // What a missing table would cover is nothing: over it at once.
+            let gap = found.reach(&paging, LinearAddr(at));
+            match u32::try_from(u64::from(at) + gap) {
+                Ok(next) => at = next,
+                Err(_) => break,
             }
             continue;
         };

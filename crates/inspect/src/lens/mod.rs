@@ -74,7 +74,7 @@ fn paging(target: &Target<'_>, cpu: usize, pid: Option<u32>) -> Result<Paging> {
     };
     let books = Books::of(target)?;
     let pgd = books.mm(&books.task(pid)?)?.map_or(books.root().swapper_pg_dir, |mm| mm.pgd);
-    Ok(with_directory(state, pgd))
+    Ok(with_directory(state, target.mem, pgd))
 }
 
 /// Memory through those tables.

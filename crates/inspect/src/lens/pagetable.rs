@@ -1,6 +1,6 @@
 //! Mapped ranges of an address space.
 
-use cpu::mmu::{Mapping, PageSize, Paging, WalkResult, walk};
+use cpu::mmu::{Mapping, Paging, WalkResult, walk};
 use serde_json::json;
 use x86::LinearAddr;
 
@@ -28,11 +28,12 @@ pub fn pagetable(target: &Target<'_>, cpu: usize, pid: Option<u32>) -> Result<An
         return Ok(Answer::new("paging off: linear is physical\n", json!({"paging": false, "ranges": []})));
     }
     let ranges = ranges(target, paging);
-    let mut text = format!("page directory at {:#010x}\n", paging.cr3 & 0xffff_f000);
+    let top = if paging.pae() { "page-directory pointers" } else { "page directory" };
+    let mut text = format!("{top} at {:#010x}\n", paging.table().0);
     text += "linear                    bytes  page  rights  first frame  accessed  dirty\n";
     for range in &ranges {
         let rows = [range.start, range.end, range.end - range.start];
-        let size = if range.like.size == PageSize::Large { "4M" } else { "4K" };
+        let size = super::tlb::size(range.like.size);
         let more = if range.contiguous { " " } else { "…" };
         text += &format!(
             "{:08x}-{:08x} {:>13} {size:>5}  {:<6}  {:#010x}{more} {:>9} {:>6}\n",
@@ -50,19 +51,18 @@ pub fn pagetable(target: &Target<'_>, cpu: usize, pid: Option<u32>) -> Result<An
         .map(|range| {
             json!({
                 "start": range.start, "end": range.end, "page_size": range.like.size.bytes(), "pages": range.pages,
-                "user": range.like.user, "write": range.like.writable, "global": range.like.global,
+                "user": range.like.rights.user, "write": range.like.rights.writable,
+                "execute": range.like.rights.executable, "global": range.like.global,
                 "physical": range.phys, "contiguous": range.contiguous,
                 "accessed_pages": range.accessed, "dirty_pages": range.dirty,
             })
         })
         .collect();
-    Ok(Answer::new(text, json!({"paging": true, "cr3": paging.cr3, "ranges": json_ranges})))
+    Ok(Answer::new(text, json!({"paging": true, "pae": paging.pae(), "cr3": paging.cr3, "ranges": json_ranges})))
 }
 
 fn letters(mapping: &Mapping) -> String {
-    let letter = |bit, letter| if bit { letter } else { '-' };
-    let who = if mapping.user { 'u' } else { 's' };
-    [who, 'r', letter(mapping.writable, 'w'), letter(mapping.global, 'G')].iter().collect()
+    super::tlb::rights(mapping.rights) + if mapping.global { "G" } else { "-" }
 }
 
 /// At most one step a page of the linear space.
@@ -73,14 +73,13 @@ fn ranges(target: &Target<'_>, paging: Paging) -> Vec<Range> {
         let addr = LinearAddr(at as u32);
         let found = walk(target.mem, paging, addr);
         let WalkResult::Mapped(mapping) = found.result else {
-            // Without a table all of its 4 MiB are unmapped.
-            at = if found.steps.len() < 2 { (at | 0x3f_ffff) + 1 } else { at + 0x1000 };
+            at += found.reach(&paging, addr);
             continue;
         };
         let end = at + u64::from(mapping.size.bytes());
         let phys = mapping.base.0;
         let alike = |range: &&mut Range| {
-            let key = |m: &Mapping| (m.size, m.user, m.writable, m.global);
+            let key = |m: &Mapping| (m.size, m.rights, m.global);
             range.end == at && key(&range.like) == key(&mapping)
         };
         match ranges.last_mut().filter(alike) {

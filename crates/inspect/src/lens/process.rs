@@ -104,7 +104,7 @@ fn cmdline(target: &Target<'_>, books: &Books<'_>, task: &TaskRecord) -> Result<
 fn user_bytes(target: &Target<'_>, mm: &MmRecord, addr: u32, len: u32) -> Vec<u8> {
     let Some(cpu) = target.cpus.first() else { return Vec::new() };
     let mut bytes = vec![0; len as usize];
-    let read = Reader::new(target.mem, with_directory(cpu, mm.pgd)).read(LinearAddr(addr), &mut bytes);
+    let read = Reader::new(target.mem, with_directory(cpu, target.mem, mm.pgd)).read(LinearAddr(addr), &mut bytes);
     bytes.truncate(read);
     bytes
 }

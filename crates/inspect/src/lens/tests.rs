@@ -179,6 +179,64 @@ fn a_walk_of_a_large_page_ends_at_the_directory() {
     assert!(text.contains("supervisor only: read, write, execute; global"), "{text}");
 }
 
+/// PAE with NX: the program's pages by 8-byte entries; a 2 MiB page at 0x40000000 that can't be executed.
+fn with_pae() -> Guest {
+    let mut guest = Guest::new();
+    guest.words(0x8000, &[0x9001, 0, 0, 0, 0, 0, 0, 0]);
+    guest.words(0x9000 + 64 * 8, &[0xb067, 0]);
+    guest.words(0xb000 + 72 * 8, &[0x2_0025, 0, 0x2_1067, 0x8000_0000]);
+    guest.words(0xa000, &[0x20_01e7, 0x8000_0000]);
+    guest.cpu.cr3 = 0x8000;
+    guest.cpu.cr4 |= Cr4::PAE.bits();
+    guest.cpu.msr.efer = x86::Efer::NXE.bits();
+    guest.cpu.pdpte = [0x9001, 0xa001, 0, 0];
+    guest
+}
+
+#[test]
+fn a_walk_with_pae_goes_by_the_pointer_registers_and_tells_xd() {
+    let text = with_pae().look("walk 08048010").unwrap();
+    for line in [
+        "linear    0x08048010  = pointer 0, directory 64, table 72, offset 0x010",
+        "pointers  0x00008000  (CR3)",
+        "PDPTE     [0] at 0x00008000 = 0x0000000000009001  P  -> directory at 0x00009000",
+        "PDE       [64] at 0x00009200 = 0x000000000000b067  P R/W=1 U/S=1 A  -> table at 0x0000b000",
+        "PTE       [72] at 0x0000b240 = 0x0000000000020025  P R/W=0 U/S=1 A  -> frame at 0x00020000",
+        "physical  0x00020010  (frame 0x20, 4 KiB page)",
+        "rights    user and supervisor: read, execute",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\nnot in\n{text}");
+    }
+    let text = with_pae().look("walk 40123456").unwrap();
+    for part in [
+        "(the register; memory now has 0x0000000000000000)",
+        "0x80000000002001e7  P R/W=1 U/S=1 A PS D G XD  -> 2 MiB page at 0x00200000",
+        "physical  0x00323456  (frame 0x323, 2 MiB page)",
+        "rights    user and supervisor: read, write; global",
+    ] {
+        assert!(text.contains(part), "{part}\nnot in\n{text}");
+    }
+    let text = with_pae().look("walk 80000000").unwrap();
+    assert!(text.contains("the page-directory-pointer entry is not present (P = 0)"), "{text}");
+}
+
+#[test]
+fn ranges_with_pae_tell_what_can_be_executed() {
+    let text = with_pae().look("pagetable").unwrap();
+    let rows: Vec<_> = text.lines().skip(2).map(|row| row.split_whitespace().collect::<Vec<_>>()).collect();
+    let shown: Vec<_> = rows.iter().map(|row| [row[0], row[2], row[3]]).collect();
+    assert_eq!(
+        shown,
+        [
+            ["08048000-08049000", "4K", "ur-x-"],
+            ["08049000-0804a000", "4K", "urw--"],
+            ["40000000-40200000", "2M", "urw-G"]
+        ],
+        "{text}"
+    );
+    assert!(text.starts_with("page-directory pointers at 0x00008000\n"), "{text}");
+}
+
 #[test]
 fn a_walk_that_faults_says_why() {
     let text = Guest::new().look("walk 0").unwrap();

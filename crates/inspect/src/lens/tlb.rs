@@ -1,6 +1,6 @@
 //! The translations that CPUs hold.
 
-use cpu::mmu::{PageSize, TlbEntry, WalkResult, walk};
+use cpu::mmu::{PageSize, Rights, TlbEntry, WalkResult, walk};
 use serde_json::{Value, json};
 use x86::LinearAddr;
 
@@ -40,35 +40,47 @@ pub fn tlb(target: &Target<'_>, cpu: Option<usize>) -> Result<Answer> {
     Ok(Answer::new(text, json_cpus))
 }
 
-fn size(entry: &TlbEntry) -> &'static str {
-    if entry.size == PageSize::Large { "4M" } else { "4K" }
+/// The size of a page in two letters.
+pub(super) fn size(size: PageSize) -> &'static str {
+    match size {
+        PageSize::Kib4 => "4K",
+        PageSize::Mib2 => "2M",
+        PageSize::Mib4 => "4M",
+    }
 }
 
-/// `urwDG`: user or supervisor, writable, dirty, global.
+/// `urwx`: user or supervisor, readable as every page, writable, executable.
+pub(super) fn rights(rights: Rights) -> String {
+    let letter = |bit, letter| if bit { letter } else { '-' };
+    let who = if rights.user { 'u' } else { 's' };
+    [who, 'r', letter(rights.writable, 'w'), letter(rights.executable, 'x')].iter().collect()
+}
+
+/// The rights, and `DG`: dirty, global.
 fn letters(entry: &TlbEntry) -> String {
     let letter = |bit, letter| if bit { letter } else { '-' };
-    let who = if entry.user { 'u' } else { 's' };
-    [who, 'r', letter(entry.writable, 'w'), letter(entry.dirty, 'D'), letter(entry.global, 'G')].iter().collect()
+    rights(entry.rights) + &String::from_iter([letter(entry.dirty, 'D'), letter(entry.global, 'G')])
 }
 
 fn columns(entry: &TlbEntry) -> String {
     let (page, frame) = (u64::from(entry.page) << 12, u64::from(entry.frame) << 12);
     let (by, at) = (entry.filled_by, entry.filled_at);
-    format!("{page:#010x} {frame:#011x} {:>4}  {:<6}  {by:#010x} {at:>12}", size(entry), letters(entry))
+    format!("{page:#010x} {frame:#011x} {:>4}  {:<6}  {by:#010x} {at:>12}", size(entry.size), letters(entry))
 }
 
 /// An entry in a few words.
 pub(super) fn describe(entry: &TlbEntry) -> String {
     let (page, frame) = (u64::from(entry.page) << 12, u64::from(entry.frame) << 12);
     let (by, at) = (entry.filled_by, entry.filled_at);
-    format!("{page:#010x} -> {frame:#010x} {} {}, filled by {by:#010x} at {at}", size(entry), letters(entry))
+    format!("{page:#010x} -> {frame:#010x} {} {}, filled by {by:#010x} at {at}", size(entry.size), letters(entry))
 }
 
 /// An entry as JSON.
 pub(super) fn json(entry: &TlbEntry, stale: Option<&str>) -> Value {
     json!({
         "linear": u64::from(entry.page) << 12, "physical": u64::from(entry.frame) << 12, "size": entry.size.bytes(),
-        "user": entry.user, "write": entry.writable, "dirty": entry.dirty, "global": entry.global,
+        "user": entry.rights.user, "write": entry.rights.writable, "execute": entry.rights.executable,
+        "dirty": entry.dirty, "global": entry.global,
         "filled_by": entry.filled_by, "filled_at": entry.filled_at, "stale": stale,
     })
 }
@@ -87,9 +99,7 @@ pub(super) fn stale(entry: &TlbEntry, now: &WalkResult) -> Option<&'static str> 
     match () {
         _ if mapping.size != entry.size => Some("the tables now have another page size"),
         _ if mapping.translate(first).0 >> 12 != u64::from(entry.frame) => Some("the tables now lead to another frame"),
-        _ if (mapping.writable, mapping.user) != (entry.writable, entry.user) => {
-            Some("the tables now give other rights")
-        }
+        _ if mapping.rights != entry.rights => Some("the tables now give other rights"),
         _ if mapping.global != entry.global => Some("the tables now have another G"),
         _ if entry.dirty && !mapping.dirty => Some("D has been cleared in the tables"),
         _ => None,

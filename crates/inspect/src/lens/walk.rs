@@ -1,8 +1,8 @@
 //! One translation step by step, or why it faults.
 
-use cpu::mmu::{Mapping, PageSize, Paging, Step, WalkResult, walk as walk_tables};
+use cpu::mmu::{Guards, Level, Mapping, Paging, Step, WalkResult, walk as walk_tables};
 use serde_json::{Value, json};
-use x86::{Cr0, LinearAddr, PageFaultCode, Pde, Pte, SegReg};
+use x86::{Cr4, LinearAddr, PaePde, PaePte, PageFaultCode, Pde, Pdpte, Pte, SegReg};
 
 use super::{Answer, maps, process_of_directory, symbol_at, tlb};
 use crate::address::{Address, Segmented, parse_address};
@@ -25,7 +25,8 @@ pub fn walk(target: &Target<'_>, addr: &str, cpu: usize, pid: Option<u32>) -> Re
         page.json["physical"] = address.linear.0.into();
     } else {
         page.json["paging"] = true.into();
-        page.tables(paging, address.linear, &seen.steps, pid);
+        page.json["pae"] = paging.pae().into();
+        page.tables(target, paging, address.linear, &seen.steps, pid);
         page.end(paging, address.linear, &seen.result, &seen.steps);
     }
     page.held(target, &address, &seen.result);
@@ -56,49 +57,63 @@ impl Page {
         });
     }
 
-    fn tables(&mut self, paging: Paging, linear: LinearAddr, steps: &[Step], pid: Option<u32>) {
-        let (dir, table, offset) = (linear.pde_index(), linear.pte_index(), linear.page_offset());
-        self.line("linear", &format!("{:#010x}  = directory {dir}, table {table}, offset {offset:#05x}", linear.0));
+    fn tables(&mut self, target: &Target<'_>, paging: Paging, linear: LinearAddr, steps: &[Step], pid: Option<u32>) {
         let whose = pid.map_or("CR3".into(), |pid| format!("pgd of process {pid}"));
-        self.line("directory", &format!("{:#010x}  ({whose})", paging.cr3 & 0xffff_f000));
+        let parts = if paging.pae() {
+            let (pointer, dir, table) = (linear.pdpte_index(), linear.pae_pde_index(), linear.pae_pte_index());
+            format!("pointer {pointer}, directory {dir}, table {table}")
+        } else {
+            format!("directory {}, table {}", linear.pde_index(), linear.pte_index())
+        };
+        self.line("linear", &format!("{:#010x}  = {parts}, offset {:#05x}", linear.0, linear.page_offset()));
+        let top = if paging.pae() { "pointers" } else { "directory" };
+        self.line(top, &format!("{:#010x}  ({whose})", paging.table().0));
         self.json["cr3"] = paging.cr3.into();
         for step in steps {
-            match *step {
-                Step::Pde { addr, entry } => {
-                    let leads = match (entry.present(), entry.large() && steps.len() == 1) {
-                        (false, _) => String::new(),
-                        (true, true) => format!("  -> 4 MiB page at {:#010x}", entry.large_frame().0),
-                        (true, false) => format!("  -> table at {:#010x}", entry.table().0),
-                    };
-                    let bits = pde_bits(entry, steps.len() == 1);
-                    self.line("PDE", &format!("[{dir}] at {:#010x} = {:#010x}  {bits}{leads}", addr.0, entry.0));
-                    self.json["pde"] = json!({"addr": addr.0, "value": entry.0, "bits": bits});
+            let Step { level, index, addr, value } = *step;
+            let (name, key) = match level {
+                Level::Pdpt => ("PDPTE", "pdpte"),
+                Level::Directory => ("PDE", "pde"),
+                Level::Table => ("PTE", "pte"),
+            };
+            // A directory entry that leads to no table is read as that of a large page.
+            let leaf = level == Level::Table || level == Level::Directory && steps.last() == Some(step);
+            let (bits, leads) = (bits(paging, *step, leaf), leads(paging, *step, leaf));
+            let digits = if paging.pae() { 18 } else { 10 };
+            let mut text = format!("[{index}] at {:#010x} = {value:#0digits$x}  {bits}{leads}", addr.0);
+            let mut json = json!({"index": index, "addr": addr.0, "value": value, "bits": bits});
+            if level == Level::Pdpt {
+                let memory = target.mem.read_u64(paging.gate(addr));
+                if memory != value {
+                    text += &format!("  (the register; memory now has {memory:#018x})");
                 }
-                Step::Pte { addr, entry } => {
-                    let leads = match entry.present() {
-                        true => format!("  -> frame at {:#010x}", entry.frame().0),
-                        false => String::new(),
-                    };
-                    let bits = pte_bits(entry);
-                    self.line("PTE", &format!("[{table}] at {:#010x} = {:#010x}  {bits}{leads}", addr.0, entry.0));
-                    self.json["pte"] = json!({"addr": addr.0, "value": entry.0, "bits": bits});
-                }
+                json["memory"] = memory.into();
             }
+            self.line(name, &text);
+            self.json[key] = json;
         }
     }
 
     fn end(&mut self, paging: Paging, linear: LinearAddr, result: &WalkResult, steps: &[Step]) {
-        let last = if steps.len() > 1 { "page-table" } else { "page-directory" };
+        let last = match steps.last().map(|step| step.level) {
+            Some(Level::Pdpt) => "page-directory-pointer",
+            Some(Level::Table) => "page-table",
+            _ => "page-directory",
+        };
         match result {
             WalkResult::Mapped(mapping) => {
                 let phys = mapping.translate(linear);
-                let size = if mapping.size == PageSize::Large { "4 MiB" } else { "4 KiB" };
+                let size = match mapping.size.bytes() >> 20 {
+                    0 => "4 KiB".to_owned(),
+                    mib => format!("{mib} MiB"),
+                };
                 self.line("physical", &format!("{:#010x}  (frame {:#x}, {size} page)", phys.0, phys.frame()));
                 self.line("rights", &rights(mapping, paging));
                 self.json["physical"] = phys.0.into();
                 self.json["page_size"] = mapping.size.bytes().into();
                 self.json["rights"] = json!({
-                    "user": mapping.user, "write": mapping.writable, "global": mapping.global,
+                    "user": mapping.rights.user, "write": mapping.rights.writable,
+                    "execute": mapping.rights.executable, "global": mapping.global,
                     "accessed": mapping.accessed, "dirty": mapping.dirty,
                 });
             }
@@ -162,47 +177,65 @@ impl Page {
 }
 
 fn rights(mapping: &Mapping, paging: Paging) -> String {
-    let who = if mapping.user { "user and supervisor" } else { "supervisor only" };
-    let what = match (mapping.writable, mapping.user, paging.cr0.contains(Cr0::WP)) {
-        (true, ..) => "read, write, execute",
-        (false, _, true) => "read, execute",
-        (false, true, false) => "read, execute (CR0.WP is clear: the supervisor writes too)",
-        (false, false, false) => "read, execute, and write because CR0.WP is clear",
+    let (page, guards) = (mapping.rights, Guards::of(paging.cr0, paging.cr4));
+    let who = if page.user { "user and supervisor" } else { "supervisor only" };
+    let execute = if page.executable { ", execute" } else { "" };
+    let what = match (page.writable, page.user, guards.write_protect) {
+        (true, ..) => format!("read, write{execute}"),
+        (false, _, true) => format!("read{execute}"),
+        (false, true, false) => format!("read{execute} (CR0.WP is clear: the supervisor writes too)"),
+        (false, false, false) => format!("read{execute}, and write because CR0.WP is clear"),
     };
-    format!("{who}: {what}{}", if mapping.global { "; global" } else { "" })
+    let mut text = format!("{who}: {what}");
+    if page.user && guards.smep && page.executable {
+        text += "; SMEP: the supervisor doesn't execute";
+    }
+    if page.user && paging.cr4.contains(Cr4::SMAP) {
+        text += "; SMAP: the supervisor reads and writes only with EFLAGS.AC";
+    }
+    text + if mapping.global { "; global" } else { "" }
 }
 
-fn spelled(value: u32, bits: &[(u32, &str, &str)]) -> String {
-    let words: Vec<&str> = bits.iter().map(|&(bit, set, clear)| if value & bit != 0 { set } else { clear }).collect();
-    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+/// Where an entry that is present leads.
+fn leads(paging: Paging, step: Step, leaf: bool) -> String {
+    let Step { level, value, .. } = step;
+    let large = leaf && value & u64::from(Pde::PS) != 0;
+    let (what, at) = match (level, paging.pae()) {
+        _ if value & u64::from(Pte::P) == 0 => return String::new(),
+        (Level::Pdpt, _) => ("directory", Pdpte(value).directory()),
+        (Level::Directory, true) if large => ("2 MiB page", PaePde(value).large_frame()),
+        (Level::Directory, true) => ("table", PaePde(value).table()),
+        (Level::Directory, false) if large => ("4 MiB page", Pde(value as u32).large_frame()),
+        (Level::Directory, false) => ("table", Pde(value as u32).table()),
+        (Level::Table, true) => ("frame", PaePte(value).frame()),
+        (Level::Table, false) => ("frame", Pte(value as u32).frame()),
+    };
+    format!("  -> {what} at {:#010x}", at.0)
 }
 
-fn pde_bits(pde: Pde, leaf: bool) -> String {
-    if !pde.present() {
+/// The bits of an entry that is present, spelled out, as far as they mean something in its level.
+fn bits(paging: Paging, step: Step, leaf: bool) -> String {
+    let Step { level, value, .. } = step;
+    if value & u64::from(Pte::P) == 0 {
         return "P=0".into();
     }
-    let large = leaf && pde.large();
-    let own = [
-        (Pde::PS, if large { "PS" } else { "" }, ""),
-        (Pde::D, if large { "D" } else { "" }, ""),
-        (Pde::G, if large { "G" } else { "" }, ""),
+    let large = level == Level::Directory && leaf && value & u64::from(Pde::PS) != 0;
+    let (any, entry, page) = (true, level != Level::Pdpt, level == Level::Table || large);
+    let pat = if large { Pde::PAT.into() } else { Pte::PAT.into() };
+    let known: [(bool, u64, &str, &str); 11] = [
+        (any, Pte::P.into(), "P", ""),
+        (entry, Pte::RW.into(), "R/W=1", "R/W=0"),
+        (entry, Pte::US.into(), "U/S=1", "U/S=0"),
+        (any, Pte::PWT.into(), "PWT", ""),
+        (any, Pte::PCD.into(), "PCD", ""),
+        (entry, Pte::A.into(), "A", ""),
+        (large, Pde::PS.into(), "PS", ""),
+        (page, Pte::D.into(), "D", ""),
+        (page, pat, "PAT", ""),
+        (page, Pte::G.into(), "G", ""),
+        (entry && paging.pae(), PaePte::XD, "XD", ""),
     ];
-    spelled(pde.0, &[COMMON.as_slice(), own.as_slice()].concat())
+    let words = known.iter().filter(|(means, ..)| *means);
+    let words = words.map(|&(_, bit, set, clear)| if value & bit != 0 { set } else { clear });
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
-
-fn pte_bits(pte: Pte) -> String {
-    if !pte.present() {
-        return "P=0".into();
-    }
-    let own = [(Pte::D, "D", ""), (Pte::PAT, "PAT", ""), (Pte::G, "G", "")];
-    spelled(pte.0, &[COMMON.as_slice(), own.as_slice()].concat())
-}
-
-const COMMON: [(u32, &str, &str); 6] = [
-    (Pte::P, "P", ""),
-    (Pte::RW, "R/W=1", "R/W=0"),
-    (Pte::US, "U/S=1", "U/S=0"),
-    (Pte::PWT, "PWT", ""),
-    (Pte::PCD, "PCD", ""),
-    (Pte::A, "A", ""),
-];

@@ -23,7 +23,7 @@ pub(super) unsafe fn indirect(cpu: *mut Cpu, target: u32) {
         if (*known).key == (*cpu).run.mode_key | u64::from(target) {
             let head = (*known).head;
             let expected = (*head.sub(1)).link.addr() as u64;
-            if *(*cpu).run.read.add((target >> 12) as usize) == expected {
+            if *(*cpu).run.exec.add((target >> 12) as usize) == expected {
                 return go(cpu, head);
             }
         }

@@ -38,7 +38,7 @@ handlers! {
     fn jump_checked<>(cpu, op) {
         let head = (*op).link;
         let expected = (*head.sub(1)).link.addr() as u64;
-        if *(*cpu).run.read.add(((*op).imm >> 12) as usize) == expected {
+        if *(*cpu).run.exec.add(((*op).imm >> 12) as usize) == expected {
             go(cpu, head)
         } else {
             exit(cpu, op)

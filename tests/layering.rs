@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use crate::support::{root, trial};
 
 /// Every crate with those of our own that it may name. A crate that is not listed fails the test.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("crates/x86", &[]),
     ("crates/memory", &["x86"]),
     ("crates/cpu", &["x86", "memory"]),
@@ -18,6 +18,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("guests/abi", &[]),
     ("guests/mm", &["x86", "abi"]),
     ("guests/images", &["abi"]),
+    ("tools/bench", &["abi", "images"]),
     ("tools/pagewalk", &["x86", "machine", "inspect", "gdb", "abi", "images"]),
 ];
 

@@ -1,26 +1,8 @@
-//! The computations.
+//! Integer computations.
 
-use std::hint::black_box;
+use std::{hint::black_box, io};
 
-/// Takes a size and gives a checksum.
-pub type Workload = fn(u32) -> u32;
-
-/// A sequence of numbers without a pattern (xorshift).
-struct Random(u32);
-
-impl Random {
-    fn next(&mut self) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 17;
-        self.0 ^= self.0 << 5;
-        self.0
-    }
-}
-
-/// Mixes a value into a checksum (FNV-1a, word by word).
-fn mix(sum: u32, value: u32) -> u32 {
-    (sum ^ value).wrapping_mul(0x0100_0193)
-}
+use crate::{EMPTY_SUM, Random, Round, mix};
 
 /// A machine with four registers interprets a loop of `steps` instructions through a jump table.
 pub fn bytecode(steps: u32) -> u32 {
@@ -62,17 +44,19 @@ pub fn bytecode(steps: u32) -> u32 {
         }
         at += 1;
     }
-    registers.iter().fold(0x811c_9dc5, |sum, &register| mix(sum, register))
+    registers.iter().fold(EMPTY_SUM, |sum, &register| mix(sum, register))
 }
 
 /// The Fibonacci number of `n`, by calls alone.
+#[inline(never)]
 pub fn calls(n: u32) -> u32 {
-    if n < 2 { n } else { black_box(calls as Workload)(n - 1).wrapping_add(calls(n - 2)) }
+    // What is hidden from the compiler stays a call.
+    if n < 2 { n } else { black_box(calls(n - 1)).wrapping_add(black_box(calls(n - 2))) }
 }
 
 /// Divisions of 32 and 64 bits, signed and not.
 pub fn divide(count: u32) -> u32 {
-    let (mut random, mut sum) = (Random(0x1234_5678), 0x811c_9dc5);
+    let (mut random, mut sum) = (Random(0x1234_5678), EMPTY_SUM);
     for _ in 0..count {
         let (a, b) = (random.next(), random.next() >> (random.next() % 32));
         let divisor = b.max(1);
@@ -85,31 +69,30 @@ pub fn divide(count: u32) -> u32 {
     sum
 }
 
-/// A product of square matrices of doubles with whole numbers in them.
-pub fn matrix(n: u32) -> u32 {
-    let n = n as usize;
-    let fill = |seed: usize| -> Vec<f64> { (0..n * n).map(|at| ((at * seed) % 17) as f64 - 8.0).collect() };
-    let (a, b) = (fill(7), fill(11));
-    let mut sum = 0x811c_9dc5;
-    for row in 0..n {
-        for column in 0..n {
-            let cell: f64 = (0..n).map(|at| a[row * n + at] * b[at * n + column]).sum();
-            sum = mix(sum, cell as i32 as u32);
-        }
-    }
-    sum
-}
-
-/// Touches memory a page at a time, forwards and then backwards.
-pub fn pages(count: u32) -> u32 {
-    const WORDS_OF_A_PAGE: usize = 1024;
-    let count = count as usize;
-    let mut memory = vec![0u32; count * WORDS_OF_A_PAGE];
-    for page in 0..count {
-        memory[page * WORDS_OF_A_PAGE + page % WORDS_OF_A_PAGE] = page as u32 + 1;
-    }
-    let memory = black_box(memory);
-    (0..count).rev().fold(0x811c_9dc5, |sum, page| mix(sum, memory[page * WORDS_OF_A_PAGE + page % WORDS_OF_A_PAGE]))
+/// Calls of small functions through a table, in an order without a pattern.
+pub fn indirect(count: u32) -> u32 {
+    type Step = fn(u32) -> u32;
+    const STEPS: [Step; 16] = [
+        |x| x.wrapping_add(0x1234_5677),
+        |x| x ^ 0x0f1e_2d3c,
+        |x| x.rotate_left(5),
+        |x| x.wrapping_mul(9),
+        |x| !x,
+        |x| x.wrapping_sub(x >> 3),
+        |x| x.swap_bytes(),
+        |x| x ^ (x << 7),
+        |x| x.wrapping_add(x >> 16),
+        |x| x.wrapping_neg(),
+        |x| x | 0x0101_0101,
+        |x| x & 0xfeff_fefe,
+        |x| x.rotate_right(11),
+        |x| x.wrapping_mul(0x0001_0003),
+        |x| x.wrapping_sub(0x7654_3210),
+        |x| x ^ (x >> 9),
+    ];
+    let steps = black_box(STEPS);
+    let mut random = Random(0x0bad_cafe);
+    (0..count).fold(EMPTY_SUM, |x, _| steps[random.next() as usize % steps.len()](x))
 }
 
 /// SHA-256 (FIPS 180-4) of `blocks` blocks of bytes that count upwards; its first word.
@@ -164,40 +147,47 @@ fn fractions_of_roots(count: usize, power: u32) -> Vec<u32> {
 }
 
 /// The number of primes below `limit`.
-pub fn sieve(limit: u32) -> u32 {
-    let mut composite = vec![false; limit as usize];
-    let mut primes = 0;
-    for number in 2..limit as usize {
-        if !composite[number] {
-            primes += 1;
-            composite.iter_mut().skip(number * number).step_by(number).for_each(|c| *c = true);
+pub fn sieve(limit: u32) -> io::Result<Round> {
+    let mut composite = vec![true; limit as usize];
+    Ok(Box::new(move || {
+        composite.fill(false);
+        let mut primes = 0;
+        for number in 2..composite.len() {
+            if !composite[number] {
+                primes += 1;
+                composite.iter_mut().skip(number * number).step_by(number).for_each(|c| *c = true);
+            }
         }
-    }
-    primes
+        Ok(primes)
+    }))
 }
 
 /// Sorts numbers by exchanging (quicksort) and mixes them in order.
-pub fn sort(count: u32) -> u32 {
-    fn quicksort(numbers: &mut [u32]) {
-        if numbers.len() < 2 {
-            return;
-        }
-        let last = numbers.len() - 1;
-        numbers.swap(last / 2, last);
-        let mut smaller = 0;
-        for at in 0..last {
-            if numbers[at] < numbers[last] {
-                numbers.swap(at, smaller);
-                smaller += 1;
-            }
-        }
-        numbers.swap(smaller, last);
-        let (low, high) = numbers.split_at_mut(smaller);
-        quicksort(low);
-        quicksort(&mut high[1..]);
+pub fn sort(count: u32) -> io::Result<Round> {
+    let mut numbers = vec![1; count as usize];
+    Ok(Box::new(move || {
+        let mut random = Random(0xdead_beef);
+        numbers.fill_with(|| random.next());
+        quicksort(&mut numbers);
+        Ok(numbers.iter().fold(EMPTY_SUM, |sum, &number| mix(sum, number)))
+    }))
+}
+
+fn quicksort(numbers: &mut [u32]) {
+    if numbers.len() < 2 {
+        return;
     }
-    let mut random = Random(0xdead_beef);
-    let mut numbers: Vec<u32> = (0..count).map(|_| random.next()).collect();
-    quicksort(&mut numbers);
-    numbers.iter().fold(0x811c_9dc5, |sum, &number| mix(sum, number))
+    let last = numbers.len() - 1;
+    numbers.swap(last / 2, last);
+    let mut smaller = 0;
+    for at in 0..last {
+        if numbers[at] < numbers[last] {
+            numbers.swap(at, smaller);
+            smaller += 1;
+        }
+    }
+    numbers.swap(smaller, last);
+    let (low, high) = numbers.split_at_mut(smaller);
+    quicksort(low);
+    quicksort(&mut high[1..]);
 }

@@ -1,0 +1,76 @@
+//! What the project has set itself for speed, and whether a run shows it.
+
+use serde::Serialize;
+
+use crate::{json::Report, workloads::Family};
+
+/// A goal that was measured.
+#[derive(Debug, Serialize)]
+pub struct Verdict {
+    /// What is wanted.
+    pub goal: &'static str,
+    /// How many times the speed of the other platform ours has, at least.
+    pub wanted: f64,
+    /// How many times it has.
+    pub measured: f64,
+    /// Whether that is enough.
+    pub is_met: bool,
+}
+
+/// What the speed is taken over.
+enum Over {
+    /// The geometric mean of a family.
+    Family(Family),
+    /// The geometric mean of these workloads.
+    Workloads(&'static [&'static str]),
+}
+
+/// A goal: at least so many times the speed of another platform.
+struct Goal {
+    text: &'static str,
+    over: Over,
+    peer: &'static str,
+    times: f64,
+}
+
+const GOALS: [Goal; 7] = [
+    Goal { text: "integer: 5 × Bochs", over: Over::Family(Family::Integer), peer: "bochs", times: 5.0 },
+    Goal { text: "integer: 0.45 × QEMU TCG", over: Over::Family(Family::Integer), peer: "qemu-tcg", times: 0.45 },
+    Goal {
+        text: "SSE2 doubles: 3 × QEMU TCG",
+        over: Over::Workloads(&["nbody", "matrix"]),
+        peer: "qemu-tcg",
+        times: 3.0,
+    },
+    Goal { text: "x87: 3 × QEMU TCG", over: Over::Workloads(&["nbody87"]), peer: "qemu-tcg", times: 3.0 },
+    Goal { text: "code run once: 5 × QEMU TCG", over: Over::Workloads(&["cold"]), peer: "qemu-tcg", times: 5.0 },
+    Goal { text: "`rep movsd`: a third of native", over: Over::Workloads(&["copy"]), peer: "native", times: 1.0 / 3.0 },
+    Goal {
+        text: "pointer chases: QEMU TCG",
+        over: Over::Workloads(&["chase64", "chase512"]),
+        peer: "qemu-tcg",
+        times: 1.0,
+    },
+];
+
+/// Judges what was measured; what was not is left out.
+pub fn judge(report: &Report) -> Vec<Verdict> {
+    GOALS.iter().filter_map(|goal| goal.judge(report)).collect()
+}
+
+impl Goal {
+    fn judge(&self, report: &Report) -> Option<Verdict> {
+        let measured = match self.over {
+            Over::Family(family) => report.mean_ratio(Some(family), self.peer, "pagewalk")?,
+            Over::Workloads(names) => {
+                let ratio = |name: &&str| {
+                    let workload = report.workloads.iter().find(|workload| workload.name == *name)?;
+                    workload.ratio(self.peer, "pagewalk")
+                };
+                let ratios: Option<Vec<f64>> = names.iter().map(ratio).collect();
+                crate::stats::geometric_mean(ratios?)?
+            }
+        };
+        Some(Verdict { goal: self.text, wanted: self.times, measured, is_met: measured >= self.times })
+    }
+}

@@ -1,0 +1,168 @@
+//! Runs everything, platform by platform in turns, and takes the times.
+
+use crate::{
+    error::Error,
+    goals,
+    json::{Failure, Measured, Report, WorkloadReport},
+    platform::{Job, Outcome, Platform},
+    progress::Progress,
+    stats::Spread,
+    workloads::{self, Baseline, Spec},
+};
+
+/// What is to be measured.
+pub struct Plan<'a> {
+    /// Which workloads.
+    pub specs: &'a [&'static Spec],
+    /// Where.
+    pub platforms: &'a [Box<dyn Platform>],
+    /// How often.
+    pub runs: u32,
+    /// CPU seconds that the work of a run should take under an emulator.
+    pub seconds: f64,
+}
+
+/// A platform's part in a workload that is being measured.
+struct Cell<'a> {
+    platform: &'a dyn Platform,
+    rounds: u32,
+    baselines: Vec<Outcome>,
+    runs: Vec<Outcome>,
+}
+
+/// Nobody waits for more rounds than these.
+const MAX_ROUNDS: u32 = 1 << 24;
+
+impl Plan<'_> {
+    /// Measures all that is planned. A workload that fails on a platform is left out there.
+    pub fn carry_out(&self) -> Report {
+        let mut progress = Progress::new(self.specs.len() * self.platforms.len());
+        let mut report = Report { runs: self.runs, ..Report::default() };
+        for spec in self.specs {
+            let workload = self.workload(spec, &mut progress, &mut report.failures);
+            report.workloads.push(workload);
+        }
+        progress.finish();
+        report.goals = goals::judge(&report);
+        report
+    }
+
+    fn workload(&self, spec: &'static Spec, progress: &mut Progress, failures: &mut Vec<Failure>) -> WorkloadReport {
+        let mut answer: Option<String> = None;
+        let mut fail = |progress: &Progress, platform: &'static str, reason: String| {
+            progress.line(&format!("bench: {} on {platform}: {reason}", spec.name));
+            failures.push(Failure { workload: spec.name, platform, reason });
+        };
+
+        // How many rounds: found out on each platform, from a guess by what is known.
+        let mut cells: Vec<Cell> = Vec::new();
+        let mut native_round: Option<f64> = None;
+        for platform in self.platforms {
+            progress.says(format!("{} on {}: how many rounds", spec.name, platform.name()));
+            match self.calibrate(spec, platform.as_ref(), native_round) {
+                Ok((rounds, round_seconds)) => {
+                    native_round.get_or_insert(round_seconds / platform.slowness());
+                    cells.push(Cell { platform: platform.as_ref(), rounds, baselines: Vec::new(), runs: Vec::new() });
+                }
+                Err(error) => {
+                    fail(progress, platform.name(), error.to_string());
+                    progress.done();
+                }
+            }
+        }
+        for turn in 1..=self.runs {
+            cells.retain_mut(|cell| {
+                progress.says(format!("{} on {}: run {turn} of {}", spec.name, cell.platform.name(), self.runs));
+                let result = cell.run(spec, &mut answer);
+                if let Err(error) = &result {
+                    fail(progress, cell.platform.name(), error.to_string());
+                }
+                if result.is_err() || turn == self.runs {
+                    progress.done();
+                }
+                result.is_ok()
+            });
+        }
+        let mut results = Vec::new();
+        for cell in &cells {
+            match cell.measured() {
+                Some(measured) => results.push(measured),
+                None => fail(progress, cell.platform.name(), "the work took no more time than the start".into()),
+            }
+        }
+        WorkloadReport {
+            name: spec.name,
+            family: spec.family,
+            what: spec.what,
+            arguments: format!("{} {}", spec.program, spec.size),
+            checksum: answer.unwrap_or_default(),
+            results,
+        }
+    }
+
+    /// The number of rounds that takes about as long as wanted, and how long one takes.
+    fn calibrate(&self, spec: &Spec, platform: &dyn Platform, native_round: Option<f64>) -> Result<(u32, f64), Error> {
+        let native = platform.slowness() == 1.0;
+        let wanted = if native { self.seconds / 3.0 } else { self.seconds };
+        let base = platform.run(baseline_job(spec))?.cpu_seconds;
+        let guess = native_round.map_or(1.0, |round| wanted / 2.0 / (round * platform.slowness()));
+        let mut rounds = (guess as u32).clamp(1, MAX_ROUNDS);
+        loop {
+            let work = platform.run(job(spec, rounds))?.cpu_seconds - base;
+            // Less than this share of the whole may be chance.
+            let is_certain = work > wanted / 4.0 && work > base / 8.0;
+            let factor = (wanted / work.max(wanted / 64.0)).clamp(1.0 / 64.0, 64.0);
+            if is_certain || rounds == MAX_ROUNDS {
+                let chosen = ((f64::from(rounds) * factor).round() as u32).clamp(1, MAX_ROUNDS);
+                return Ok((chosen, (work / f64::from(rounds)).max(f64::MIN_POSITIVE)));
+            }
+            rounds = ((f64::from(rounds) * factor.max(2.0)) as u32).min(MAX_ROUNDS);
+        }
+    }
+}
+
+impl Cell<'_> {
+    /// One turn: the run without the work and the run with it.
+    fn run(&mut self, spec: &Spec, answer: &mut Option<String>) -> Result<(), Error> {
+        self.baselines.push(self.platform.run(baseline_job(spec))?);
+        let run = self.platform.run(job(spec, self.rounds))?;
+        let expected = answer.get_or_insert_with(|| run.answer.clone());
+        if run.answer != *expected {
+            return Err(Error::WrongAnswer { found: run.answer, expected: expected.clone() });
+        }
+        self.runs.push(run);
+        Ok(())
+    }
+
+    fn measured(&self) -> Option<Measured> {
+        let rounds = f64::from(self.rounds);
+        let seconds = |outcomes: &[Outcome]| outcomes.iter().map(|outcome| outcome.cpu_seconds).collect::<Vec<_>>();
+        let totals = seconds(&self.runs);
+        let baseline_seconds = Spread::of(&seconds(&self.baselines))?;
+        let work: Vec<f64> = totals.iter().map(|total| (total - baseline_seconds.median) / rounds).collect();
+        let round_seconds = Spread::of(&work).filter(|spread| spread.median > 0.0)?;
+        // Counts of a deterministic machine: any run will do.
+        let instructions = |outcomes: &[Outcome]| Some(outcomes.first()?.instructions? as f64);
+        let of_work = instructions(&self.runs).zip(instructions(&self.baselines)).map(|(run, base)| run - base);
+        Some(Measured {
+            platform: self.platform.name(),
+            rounds: self.rounds,
+            total_seconds: Spread::of(&totals)?,
+            baseline_seconds,
+            round_seconds,
+            mips: of_work.map(|count| count / rounds / round_seconds.median / 1e6),
+        })
+    }
+}
+
+fn job(spec: &Spec, rounds: u32) -> Job {
+    Job { program: spec.program, size: spec.size, rounds }
+}
+
+/// The same start without the work.
+fn baseline_job(spec: &Spec) -> Job {
+    match spec.baseline {
+        Baseline::Nothing => Job { rounds: 1, ..job(&workloads::NOTHING, 1) },
+        Baseline::Prepared => job(spec, 0),
+    }
+}

@@ -1,0 +1,43 @@
+//! What the platforms that boot our kernel have in common.
+
+use std::{fs, path::PathBuf};
+
+use abi::runfile::RunFile;
+use images::Initramfs;
+
+use super::{Job, Runner};
+use crate::error::Error;
+
+/// Memory of the guest, for the largest workload.
+pub const MEMORY_MIB: u32 = 1024;
+/// The kernel's parameters.
+pub const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1";
+
+/// The program that is measured.
+pub fn workload() -> &'static [u8] {
+    let found = images::programs().iter().find(|(name, _)| *name == "workload");
+    found.expect("the program is embedded").1
+}
+
+/// Writes the kernel to a file.
+pub fn write_kernel(runner: &Runner) -> Result<PathBuf, Error> {
+    let path = runner.file("kernel");
+    fs::write(&path, images::KERNEL).map_err(|error| Error::file("write", &path, error))?;
+    Ok(path)
+}
+
+/// An initramfs whose `init` runs a job and powers off.
+pub fn initramfs(job: Job) -> Result<Vec<u8>, Error> {
+    const EXE: &str = "/.pagewalk/bin/workload";
+    let mut tree = Initramfs::new();
+    let args = [EXE.into()].into_iter().chain(job.args()).map(String::into_bytes);
+    tree.set_run_file(&RunFile { args: args.collect(), ..RunFile::new(EXE) })?;
+    Ok(tree.build()?)
+}
+
+/// Writes the initramfs of a job to a file.
+pub fn write_initramfs(runner: &Runner, job: Job) -> Result<PathBuf, Error> {
+    let path = runner.file("initrd");
+    fs::write(&path, initramfs(job)?).map_err(|error| Error::file("write", &path, error))?;
+    Ok(path)
+}

@@ -1,0 +1,82 @@
+//! Our own machine with our kernel.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde::Deserialize;
+
+use super::{Found, Job, Outcome, Platform, Runner, guest, outcome};
+use crate::error::Error;
+
+struct Pagewalk {
+    runner: Runner,
+    program: PathBuf,
+    kernel: PathBuf,
+    version: String,
+}
+
+/// What is read of `--stats=json`.
+#[derive(Deserialize)]
+struct Stats {
+    instructions: u64,
+}
+
+pub fn find(runner: Runner, given: Option<&Path>) -> Result<Found, Error> {
+    let program = match given {
+        Some(path) => path.to_path_buf(),
+        None => build()?,
+    };
+    let output = match Command::new(&program).arg("--version").output() {
+        Ok(output) if output.status.success() => output,
+        Ok(output) => return Ok(Err(format!("{} --version ended with {}", program.display(), output.status))),
+        Err(error) => return Ok(Err(format!("{}: {error}", program.display()))),
+    };
+    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let kernel = guest::write_kernel(&runner)?;
+    Ok(Ok(Box::new(Pagewalk { runner, program, kernel, version })))
+}
+
+/// Builds the command of this workspace, so that it is not an old one that is measured; its
+/// path. Without cargo it is the one beside this tool.
+fn build() -> Result<PathBuf, Error> {
+    let own = env::current_exe().map_err(|source| Error::Start { program: "bench".into(), source })?;
+    if let Some(cargo) = env::var_os("CARGO") {
+        let mut command = Command::new(cargo);
+        command.args(["build", "--release", "--quiet", "--package", "pagewalk", "--manifest-path"]);
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml"));
+        // The folder that this tool was built in, whichever profile.
+        let target = own.ancestors().nth(2).unwrap_or(Path::new("target"));
+        let status = command.arg("--target-dir").arg(target).status();
+        let status = status.map_err(|source| Error::Start { program: "cargo".into(), source })?;
+        return if status.success() { Ok(target.join("release/pagewalk")) } else { Err(Error::Build) };
+    }
+    Ok(own.with_file_name("pagewalk"))
+}
+
+impl Platform for Pagewalk {
+    fn name(&self) -> &'static str {
+        "pagewalk"
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn slowness(&self) -> f64 {
+        25.0
+    }
+
+    fn run(&self, job: Job) -> Result<Outcome, Error> {
+        let mut command = Command::new(&self.program);
+        command.args(["run", "--stats=json", "--memory", &format!("{}M", guest::MEMORY_MIB)]);
+        command.args(["--append", guest::COMMAND_LINE, "--initrd"]);
+        command.arg(guest::write_initramfs(&self.runner, job)?).arg(&self.kernel);
+        let ended = self.runner.run(command)?;
+        let outcome = outcome(&ended, job, &ended.stdout, ended.status.success())?;
+        let stats = ended.stderr.lines().rev().find_map(|line| serde_json::from_str::<Stats>(line).ok());
+        Ok(Outcome { instructions: stats.map(|stats| stats.instructions), ..outcome })
+    }
+}

@@ -62,6 +62,8 @@ pub(crate) struct RunContext {
     pub time_offset: u64,
     /// The code runs one instruction, or one iteration, at a time.
     pub single: bool,
+    /// Flags that SSE arithmetic has raised are in the host's MXCSR, not yet in `state.mxcsr`.
+    pub sse_flags_on_host: bool,
     mem: *mut PhysMem,
     bus: Option<*mut dyn Bus>,
     projection: *mut Projection,
@@ -134,6 +136,7 @@ impl Cpu {
             end: 0,
             time_offset: 0,
             single: false,
+            sse_flags_on_host: false,
             mem: null_mut(),
             bus: None,
             projection: null_mut(),

@@ -3,6 +3,9 @@
 //! What has none here, or addresses memory through a segment that is not flat, runs by its slow
 //! function.
 
+mod float;
+mod x87;
+
 use iced_x86::{Code, ConditionCode, Instruction, Mnemonic, OpKind, Register};
 
 use super::Op;
@@ -262,6 +265,9 @@ pub(super) fn simple(insn: &Instruction, mode: Mode, flags: bool) -> Option<Op> 
     };
     Some(op)
 }
+
+/// The operation of an MMX, SSE or x87 instruction.
+pub(super) use float::operation as float;
 
 /// Puts a register or memory operand into `op`; says whether it is memory.
 fn one_operand(op: &mut Op, insn: &Instruction, mode: Mode) -> Option<bool> {

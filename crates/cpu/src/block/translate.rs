@@ -124,7 +124,8 @@ fn operations(cpu: &mut Cpu, key: Key, mode: Mode, insns: &[Insn], len: u32) -> 
             continue;
         }
         let flags = live[index];
-        let op = lower::simple(insn, mode, flags).unwrap_or(Op::new(hot::SLOW));
+        let op = lower::simple(insn, mode, flags).or_else(|| lower::float(insn, mode));
+        let op = op.unwrap_or(Op::new(hot::SLOW));
         ops.push(Op { insn: index as u8, ..op });
     }
     let exit = |eip, patched| Op { imm: eip, src: patched, insn: last as u8, ..Op::new(hot::EXIT) };

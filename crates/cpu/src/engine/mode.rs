@@ -28,6 +28,18 @@ pub(crate) const CAREFUL: u32 = 1 << 9;
 /// Blocks of one instruction.
 pub(crate) const SINGLE: u32 = 1 << 10;
 
+/// x87 and MMX instructions run: neither EM nor TS.
+pub(crate) const FPU: u32 = 1 << 11;
+/// SSE instructions run: neither EM nor TS, and OSFXSR.
+pub(crate) const SSE: u32 = 1 << 12;
+/// All that governs SSE arithmetic is as after reset: to nearest, all exceptions masked, no
+/// flushing of denormals.
+pub(crate) const PLAIN_MXCSR: u32 = 1 << 13;
+
+/// MXCSR without its flags, as after reset.
+const MXCSR_CONTROL: u32 = 0x1f80;
+const MXCSR_FLAGS: u32 = 0x3f;
+
 /// Whether SMEP or NX is on, so that a page that can be read need not be executable.
 pub(crate) fn guarded_fetch(state: &CpuState) -> bool {
     let nx = state.cr4().contains(Cr4::PAE) && state.efer().contains(Efer::NXE);
@@ -48,6 +60,7 @@ impl Mode {
         };
         let when = |condition, bit| if condition { bit } else { 0 };
         let aligned = state.cpl == 3 && state.cr0().contains(Cr0::AM) && state.eflags.contains(Eflags::AC);
+        let fpu = !state.cr0().intersects(Cr0::EM | Cr0::TS);
         Mode(
             when(cs.big(), CODE32)
                 | when(state.seg(SegReg::Ss).big(), STACK32)
@@ -58,6 +71,9 @@ impl Mode {
                 | flat(SegReg::Ds, FLAT_DS)
                 | flat(SegReg::Es, FLAT_ES)
                 | when(guarded_fetch(state), GUARDED_FETCH)
+                | when(fpu, FPU)
+                | when(fpu && state.cr4().contains(Cr4::OSFXSR), SSE)
+                | when(state.mxcsr & !MXCSR_FLAGS == MXCSR_CONTROL, PLAIN_MXCSR)
                 | when(careful || aligned || state.dr[7] & 0xff != 0, CAREFUL),
         )
     }
@@ -65,6 +81,12 @@ impl Mode {
     /// Whether `bit` is set.
     pub(crate) fn has(self, bit: u32) -> bool {
         self.0 & bit != 0
+    }
+
+    /// Whether a change of MXCSR changes the mode.
+    pub(crate) fn governed_alike(old_mxcsr: u32, new_mxcsr: u32) -> bool {
+        let plain = |mxcsr: u32| mxcsr & !MXCSR_FLAGS == MXCSR_CONTROL;
+        plain(old_mxcsr) == plain(new_mxcsr)
     }
 
     /// Width of the code segment, for the decoder.

@@ -12,6 +12,7 @@ mod control;
 mod elementary;
 mod flags;
 mod number;
+pub(crate) mod quick;
 mod round;
 mod state;
 mod transcendental;

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     Cpu, Exception, F80,
+    engine::mode::Mode,
     mmu::access::{self, View},
     operand,
     slow::{Flow, Slow},
@@ -40,8 +41,13 @@ fn ldmxcsr(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
     if value & !mxcsr::MASK != 0 {
         return Err(Exception::gp(0));
     }
-    cpu.state.mxcsr = value;
-    Ok(Flow::Next)
+    Ok(set_mxcsr(cpu, value))
+}
+
+/// The code that follows may have been translated for what governs arithmetic now.
+fn set_mxcsr(cpu: &mut Cpu, value: u32) -> Flow {
+    let old = std::mem::replace(&mut cpu.state.mxcsr, value);
+    if Mode::governed_alike(old, value) { Flow::Next } else { Flow::Leave }
 }
 
 fn stmxcsr(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
@@ -108,8 +114,8 @@ fn fxrstor(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
     if new_mxcsr & !mxcsr::MASK != 0 {
         return Err(Exception::gp(0));
     }
+    let flow = set_mxcsr(cpu, new_mxcsr);
     let state = &mut cpu.state;
-    state.mxcsr = new_mxcsr;
     let fpu = &mut state.fpu;
     fpu.set_control(u16_at(0));
     fpu.set_status(u16_at(2));
@@ -123,5 +129,5 @@ fn fxrstor(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
         fpu.set_st(i, F80 { significand: u64_at(32 + 16 * i), sign_exponent: u16_at(40 + 16 * i) });
         state.xmm[i] = u128::from(u64_at(160 + 16 * i)) | u128::from(u64_at(168 + 16 * i)) << 64;
     }
-    Ok(Flow::Next)
+    Ok(flow)
 }

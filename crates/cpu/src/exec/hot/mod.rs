@@ -12,9 +12,17 @@ pub(crate) mod alu;
 pub(crate) mod branch;
 mod control;
 pub(crate) mod data;
+#[cfg(test)]
+mod float_agree;
 pub(crate) mod shift;
 mod slow;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod sse;
+#[cfg(target_arch = "x86_64")]
+mod sse_kernels;
 pub(crate) mod stack;
+mod wide;
+pub(crate) mod x87;
 
 use crate::{
     Cpu,
@@ -72,6 +80,23 @@ unsafe fn go(cpu: *mut Cpu, op: *const Op) {
     }
 }
 
+/// Puts the flags that SSE arithmetic left in the host's MXCSR where they belong.
+///
+/// # Safety
+/// `cpu` is valid and nobody else uses it.
+#[inline(always)]
+unsafe fn take_sse_flags(cpu: *mut Cpu) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: by the caller.
+    unsafe {
+        if (*cpu).run.sse_flags_on_host {
+            sse::take_flags(cpu);
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = cpu;
+}
+
 /// Runs from the head of `block` until something leaves to the dispatcher.
 pub(crate) fn enter(cpu: &mut Cpu, block: *const Block) {
     #[cfg(test)]
@@ -86,6 +111,7 @@ pub(crate) fn enter(cpu: &mut Cpu, block: *const Block) {
             let op = std::mem::replace(&mut (*cpu).run.next, std::ptr::null());
             ((*op).handler)(cpu, op);
         }
+        take_sse_flags(cpu);
     }
 }
 

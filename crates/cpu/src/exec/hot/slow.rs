@@ -1,6 +1,6 @@
 //! The generic operation: calls the instruction's slow function.
 
-use super::{go, handlers};
+use super::{go, handlers, take_sse_flags};
 use crate::{
     Cpu,
     block::{Handler, Op},
@@ -38,6 +38,8 @@ unsafe fn materialise(cpu: *mut Cpu) {
 /// Whether the block goes on after the instruction.
 #[inline(never)]
 unsafe fn run(cpu: *mut Cpu, op: *const Op) -> bool {
+    // SAFETY: as for handlers.
+    unsafe { take_sse_flags(cpu) };
     // SAFETY: as for handlers; the CPU is borrowed only here, and the instruction lives while its
     // block does, which is until the dispatcher runs again.
     let (cpu, insn, ahead) = unsafe { (&mut *cpu, Op::insn(op), Op::ahead(op)) };

@@ -20,6 +20,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     ("guests/images", &["abi"]),
     ("tools/bench", &["abi", "images"]),
     ("tools/pagewalk", &["x86", "machine", "inspect", "gdb", "abi", "images"]),
+    ("tests/oracle", &["x86", "memory", "cpu"]),
 ];
 
 pub fn trials() -> Vec<Trial> {

@@ -8,8 +8,6 @@ mod gdb;
 mod layering;
 #[cfg(unix)]
 mod lenses;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod oracle;
 #[cfg(unix)]
 mod programs;
 mod qemu;
@@ -29,8 +27,6 @@ fn main() {
     trials.extend(lenses::trials());
     #[cfg(unix)]
     trials.extend(programs::trials());
-    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-    trials.extend(oracle::trials());
     trials.extend(qemu::trials());
     #[cfg(unix)]
     trials.extend(run::trials());

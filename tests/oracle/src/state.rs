@@ -1,6 +1,11 @@
 //! What an unprivileged instruction starts from and what it leaves, on either processor.
 
-use super::random::Random;
+use x86::SegReg;
+
+use crate::{
+    random::Random,
+    segments::{self, FLAT_CODE, FLAT_DATA},
+};
 
 /// Linear address of the page with the instruction: user, not writable.
 pub const CODE: u32 = 0x1000_0000;
@@ -14,18 +19,30 @@ pub const DATA_LEN: usize = DATA_PAGES as usize * 4096;
 /// The registers that an unprivileged instruction sees. The FPU is as FXSAVE lays it out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct State {
+    /// By encoding: EAX, ECX, EDX, EBX, ESP, EBP, ESI, EDI.
     pub gpr: [u32; 8],
+    /// Offset in CS.
     pub eip: u32,
+    /// All of it.
     pub eflags: u32,
+    /// By encoding: ES, CS, SS, DS, FS, GS.
+    pub seg: [u16; 6],
+    /// x87 control word.
     pub control: u16,
+    /// x87 status word.
     pub status: u16,
     /// Abridged.
     pub tag: u8,
     /// ST(0) first: significand, sign and exponent.
     pub st: [(u64, u16); 8],
+    /// XMM0 to XMM7.
     pub xmm: [u128; 8],
+    /// MXCSR.
     pub mxcsr: u32,
 }
+
+/// The trap flag: then a debug exception follows the instruction.
+pub const TF: u32 = 1 << 8;
 
 /// How the instruction ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,24 +50,70 @@ pub enum End {
     /// Retired.
     Retired,
     /// With an exception; `addr` only for #PF.
-    Fault { vector: u8, code: u32, addr: u32 },
+    Fault {
+        /// Number of the exception.
+        vector: u8,
+        /// Its error code.
+        code: u32,
+        /// CR2.
+        addr: u32,
+    },
 }
 
 /// One run of one instruction.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outcome {
+    /// How.
     pub end: End,
+    /// The registers then.
     pub state: State,
+    /// The data then.
     pub data: Vec<u8>,
 }
 
 impl State {
+    /// Everything 0 but what FNINIT and Linux set.
+    pub fn plain() -> State {
+        let mut seg = [FLAT_DATA; 6];
+        seg[SegReg::Cs as usize] = FLAT_CODE;
+        seg[SegReg::Fs as usize] = 0;
+        seg[SegReg::Gs as usize] = 0;
+        State {
+            gpr: [0; 8],
+            eip: CODE,
+            eflags: 0x202,
+            seg,
+            control: 0x37f,
+            status: 0,
+            tag: 0,
+            st: [(0, 0); 8],
+            xmm: [0; 8],
+            mxcsr: 0x1f80,
+        }
+    }
+
+    /// Whether every segment is as Linux starts a program with it.
+    pub fn flat(&self) -> bool {
+        self.seg == Self::plain().seg
+    }
+
+    /// Whether CS is of 16 bits.
+    pub fn bits(&self) -> u32 {
+        if segments::register(self.seg[SegReg::Cs as usize]).big() { 32 } else { 16 }
+    }
+
+    /// Linear address of the instruction.
+    pub fn pc(&self) -> u32 {
+        segments::base(self.seg[SegReg::Cs as usize]).wrapping_add(self.eip)
+    }
+
     /// Registers that are often addresses of data, flags, numbers of every class.
     pub fn random(r: &mut Random) -> State {
         let mut state = State {
             gpr: [0; 8].map(|_| gpr(r)),
             eip: CODE,
             eflags: 0x202 | r.bits(32) as u32 & 0x8d5 | if r.one_in(8) { 0x400 } else { 0 },
+            seg: Self::plain().seg,
             control: control(r),
             status: (r.bits(3) as u16) << 11 | r.bits(16) as u16 & 0x4700,
             tag: if r.one_in(4) { r.bits(8) as u8 } else { !0 },

@@ -1,0 +1,141 @@
+//! The command that compares our processor with the host's and prints the table by family.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Runs random instructions on the host's processor and on ours and compares everything.
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// Cases in all.
+    #[arg(long, default_value_t = 200_000)]
+    cases: u64,
+    /// Where the random numbers begin.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Processes; each takes its part of the cases.
+    #[arg(long, default_value_t = 1)]
+    jobs: u64,
+    /// Only instruction forms whose name in iced's `Code` begins so.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Print one line of a .ins file for each form that is tried, instead of comparing.
+    #[arg(long)]
+    lines: bool,
+    /// Print what was found as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn main() -> ExitCode {
+    match command::main(&Options::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("oracle: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+fn main() -> ExitCode {
+    Options::parse();
+    eprintln!("oracle: needs x86-64 Linux, whose processor it asks");
+    ExitCode::FAILURE
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod command {
+    use std::{
+        collections::BTreeSet,
+        env,
+        error::Error,
+        process::{Command, ExitCode, Stdio},
+    };
+
+    use iced_x86::Code;
+    use pagewalk_oracle::{
+        catalogue::{Verdict, family},
+        run::Run,
+        table::Table,
+    };
+
+    use super::Options;
+
+    pub fn main(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+        let mut run = Run::new(options.seed).map_err(|needs| format!("needs {needs}"))?;
+        let table = if options.jobs > 1 { spread(options)? } else { one(options, &mut run) };
+        if options.json {
+            println!("{}", serde_json::to_string(&table)?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        println!("{}", table.print());
+        print_missing(&mut run, &table);
+        for (why, cases) in &table.excused {
+            println!("excused, {cases} cases: {why}");
+        }
+        for (code, (count, what, line)) in &table.differences {
+            println!("{code}: {count} cases differ\n    {what}\n    {line}");
+        }
+        Ok(if table.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn one(options: &Options, run: &mut Run) -> Table {
+        let mut table = Table::default();
+        run.generator().skip(options.seed.wrapping_mul(7919) as usize);
+        run.go(options.cases, &options.only.to_lowercase(), &mut table);
+        table
+    }
+
+    /// Runs this program several times, each with its own seed.
+    fn spread(options: &Options) -> Result<Table, Box<dyn Error>> {
+        let children = (0..options.jobs).map(|job| {
+            let cases = options.cases / options.jobs + u64::from(job < options.cases % options.jobs);
+            let seed = options.seed.wrapping_mul(1000).wrapping_add(job);
+            Command::new(env::current_exe()?)
+                .args(["--json", "--cases", &cases.to_string(), "--seed", &seed.to_string(), "--only", &options.only])
+                .stdout(Stdio::piped())
+                .spawn()
+        });
+        let mut table = Table::default();
+        for child in children.collect::<Result<Vec<_>, _>>()? {
+            let output = child.wait_with_output()?;
+            if !output.status.success() {
+                return Err(format!("a process ended with {}", output.status).into());
+            }
+            table.add(serde_json::from_slice(&output.stdout)?);
+        }
+        Ok(table)
+    }
+
+    /// Names the forms of the modelled processor that were not run, with the reason.
+    fn print_missing(run: &mut Run, table: &Table) {
+        let generator = run.generator();
+        let ran: BTreeSet<&String> = table.rows.values().flat_map(|row| row.forms.keys()).collect();
+        let modelled: Vec<Code> = Code::values().filter(|&code| generator.catalogue().is_modelled(code)).collect();
+        let mut not_run: Vec<String> = Vec::new();
+        let mut total = 0;
+        for &code in &modelled {
+            let op_code = code.op_code();
+            for (bits, has) in [(16, op_code.mode16()), (32, op_code.mode32())] {
+                if !has {
+                    continue;
+                }
+                total += 1;
+                if !ran.contains(&format!("{code:?}/{bits}")) {
+                    let reason = match generator.catalogue().verdict(code) {
+                        Verdict::LeaveOut(reason) => reason,
+                        Verdict::Compare => "not met",
+                    };
+                    not_run.push(format!("{code:?}/{bits} ({}): {reason}", family(code)));
+                }
+            }
+        }
+        println!("{} of {total} forms of the modelled processor were run; not run:", total - not_run.len());
+        for line in not_run {
+            println!("  {line}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Runs cases on both processors and adds up what they say.
+
+use iced_x86::InstructionInfoFactory;
+
+use crate::{
+    aim, catalogue,
+    catalogue::Catalogue,
+    compare,
+    compare::Comparison,
+    generate::{Case, Generator},
+    line::{self, Line},
+    native::Native,
+    ours::{Ours, Pace},
+    random::Random,
+    state::{DATA, DATA_LEN, End, Outcome, State},
+    table::Table,
+    text,
+};
+
+/// Both processors and a source of cases.
+pub struct Run {
+    native: Native,
+    engines: [Ours; 3],
+    generator: Generator,
+    random: Random,
+    data: Vec<u8>,
+}
+
+impl Run {
+    /// From `seed`.
+    ///
+    /// # Errors
+    /// What the host lacks, in words that follow "needs".
+    pub fn new(seed: u64) -> Result<Run, &'static str> {
+        let native = Native::new()?;
+        let mut engines = [Pace::Slow, Pace::One, Pace::Block].map(Ours::new);
+        let generator = Generator::new(Catalogue::new(&mut engines[0]));
+        Ok(Run { native, engines, generator, random: Random::new(seed), data: vec![0; DATA_LEN] })
+    }
+
+    /// The cases' source.
+    pub fn generator(&mut self) -> &mut Generator {
+        &mut self.generator
+    }
+
+    /// Tries `cases` cases of instructions whose name begins with `only`.
+    pub fn go(&mut self, cases: u64, only: &str, table: &mut Table) {
+        let mut tried = 0;
+        while tried < cases {
+            let case = self.generator.next(&mut self.random);
+            if !format!("{:?}", case.code()).to_lowercase().starts_with(only) {
+                continue;
+            }
+            tried += 1;
+            self.refill();
+            line::patch(&mut self.data, &case.patches);
+            let ours = &mut self.engines[tried as usize % 3];
+            if std::env::var("ORACLE_TRACE").is_ok() {
+                eprintln!("{:02x?} {} {:x?}", case.bytes, text(&case.instruction), case.state);
+            }
+            let expected = self.native.run(&case.bytes, &case.state, &self.data, case.is_fast());
+            let found = ours.run(&case.bytes, &case.state, &self.data, case.iterations());
+            let row = table.rows.entry(catalogue::family(case.code()).to_owned()).or_default();
+            *row.forms.entry(format!("{:?}/{}", case.code(), case.state.bits())).or_default() += 1;
+            row.faults += u64::from(matches!(expected.end, End::Fault { .. }));
+            match compare::compare(&case, &self.data, &expected, &found) {
+                Comparison::Equal => {}
+                Comparison::Excused(why) => *table.excused.entry(why.to_owned()).or_default() += 1,
+                Comparison::Different(what) => {
+                    row.differences += 1;
+                    let key = format!("{:?}", case.code());
+                    if !table.differences.contains_key(&key) {
+                        let line = self.line(&case);
+                        table.differences.insert(key.clone(), (0, what, line.print()));
+                    }
+                    table.differences.get_mut(&key).expect("just inserted").0 += 1;
+                }
+            }
+        }
+    }
+
+    /// The case as a line of data, with the memory that it reads and what the host's processor makes of it.
+    pub fn line(&mut self, case: &Case) -> Line {
+        let mut line = Line {
+            bits: case.state.bits(),
+            bytes: case.bytes.clone(),
+            text: text(&case.instruction),
+            before: case.state.clone(),
+            memory: read_memory(case, &self.data),
+            end: End::Retired,
+            after: State::plain(),
+            changed: Vec::new(),
+            undefined: case.instruction.rflags_undefined() != 0,
+        };
+        let outcome: Outcome = self.native.run(&case.bytes, &case.state, &line.data(), case.is_fast());
+        line.finish(&outcome);
+        line
+    }
+
+    /// Some fresh data: numbers here and there.
+    fn refill(&mut self) {
+        for _ in 0..8 {
+            let at = self.random.below(DATA_LEN as u64 - 16) as usize;
+            let number = crate::state::xmm(&mut self.random).to_le_bytes();
+            self.data[at..at + 16].copy_from_slice(&number);
+        }
+    }
+}
+
+/// The bytes of the data that an instruction may read, without zeros at the ends.
+fn read_memory(case: &Case, data: &[u8]) -> Vec<(u32, Vec<u8>)> {
+    let mut info = InstructionInfoFactory::new();
+    let mut memory = Vec::new();
+    let state = &case.state;
+    for used in info.info(&case.instruction).used_memory() {
+        let addr = used.virtual_address(0, |reg, _, _| {
+            Some(match reg {
+                _ if reg.is_segment_register() => crate::segments::base(state.seg[reg.number()]).into(),
+                _ if reg.is_gpr16() => (state.gpr[reg.number()] & 0xffff).into(),
+                _ if reg.is_gpr32() => state.gpr[reg.number()].into(),
+                _ => 0,
+            })
+        });
+        let size = used.memory_size().size().max(8);
+        let size = if case.iterations() > 1 { size * 64 } else { size };
+        let from = (addr.unwrap_or(0) as u32).wrapping_sub(DATA) as usize;
+        push(&mut memory, data, from, size);
+    }
+    if matches!(case.instruction.mnemonic(), iced_x86::Mnemonic::Fxrstor) {
+        push(&mut memory, data, aim::linear(&case.instruction, state).wrapping_sub(DATA) as usize, 512);
+    }
+    memory.extend(case.patches.iter().cloned());
+    memory
+}
+
+fn push(memory: &mut Vec<(u32, Vec<u8>)>, data: &[u8], from: usize, size: usize) {
+    let bytes: Vec<u8> = data.iter().skip(from.min(data.len())).take(size).copied().collect();
+    let len = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    if len > 0 {
+        memory.push((DATA + from as u32, bytes[..len].to_vec()));
+    }
+}

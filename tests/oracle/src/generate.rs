@@ -98,21 +98,24 @@ impl Case {
 
     /// How many instructions it counts for at most: iterations, if it repeats.
     pub fn iterations(&self) -> u64 {
-        let repeats = self.instruction.has_rep_prefix() || self.instruction.has_repne_prefix();
-        if !repeats || !self.instruction.is_string_instruction() || self.state.eflags & TF != 0 {
-            return 1;
-        }
-        let count = self.state.gpr[1];
-        let narrow = (0..self.instruction.op_count()).any(|i| {
-            matches!(self.instruction.op_kind(i), OpKind::MemorySegSI | OpKind::MemorySegDI | OpKind::MemoryESDI)
-        });
-        u64::from(if narrow { count & 0xffff } else { count }).max(1)
+        iterations(&self.instruction, &self.state)
     }
 
     /// Which instruction.
     pub fn code(&self) -> Code {
         self.instruction.code()
     }
+}
+
+/// How many instructions it counts for at most.
+pub fn iterations(insn: &Instruction, state: &State) -> u64 {
+    let repeats = insn.has_rep_prefix() || insn.has_repne_prefix();
+    if !repeats || !insn.is_string_instruction() || state.eflags & TF != 0 {
+        return 1;
+    }
+    let narrow = (0..insn.op_count())
+        .any(|i| matches!(insn.op_kind(i), OpKind::MemorySegSI | OpKind::MemorySegDI | OpKind::MemoryESDI));
+    u64::from(if narrow { state.gpr[1] & 0xffff } else { state.gpr[1] }).max(1)
 }
 
 /// Mostly flat ones in 32-bit code; of 16-bit code, mostly small ones around the data.

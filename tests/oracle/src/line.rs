@@ -8,7 +8,10 @@
 
 use std::fmt::Write;
 
-use crate::state::{DATA, DATA_LEN, End, Outcome, State};
+use crate::{
+    forms, generate,
+    state::{DATA, DATA_LEN, End, Outcome, State},
+};
 
 /// One case.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,6 +69,12 @@ impl Line {
         self.end = outcome.end;
         self.after = outcome.state.clone();
         self.changed = differences(&self.data(), &outcome.data);
+    }
+
+    /// How many iterations it may take, if it repeats.
+    pub fn iterations(&self) -> u64 {
+        let instruction = forms::decode(self.bits, &self.bytes, self.before.eip);
+        generate::iterations(&instruction, &self.before)
     }
 
     /// What differs from the case's end, in words.

@@ -20,9 +20,9 @@ struct Options {
     /// Only instruction forms whose name in iced's `Code` begins so.
     #[arg(long, default_value = "")]
     only: String,
-    /// Print one line of a .ins file for each form that is tried, instead of comparing.
-    #[arg(long)]
-    lines: bool,
+    /// Print up to this many lines of a .ins file for each form and size of code, by family, instead of comparing.
+    #[arg(long, default_value_t = 0)]
+    lines: usize,
     /// Print what was found as JSON.
     #[arg(long)]
     json: bool,
@@ -49,16 +49,18 @@ fn main() -> ExitCode {
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod command {
     use std::{
-        collections::BTreeSet,
+        collections::{BTreeMap, BTreeSet},
         env,
         error::Error,
         process::{Command, ExitCode, Stdio},
     };
 
-    use iced_x86::Code;
+    use iced_x86::{Code, Mnemonic};
     use pagewalk_oracle::{
         catalogue::{Verdict, family},
+        forms,
         run::Run,
+        state::End,
         table::Table,
     };
 
@@ -66,6 +68,10 @@ mod command {
 
     pub fn main(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         let mut run = Run::new(options.seed).map_err(|needs| format!("needs {needs}"))?;
+        if options.lines > 0 {
+            print_lines(options, &mut run);
+            return Ok(ExitCode::SUCCESS);
+        }
         let table = if options.jobs > 1 { spread(options)? } else { one(options, &mut run) };
         if options.json {
             println!("{}", serde_json::to_string(&table)?);
@@ -80,6 +86,25 @@ mod command {
             println!("{code}: {count} cases differ\n    {what}\n    {line}");
         }
         Ok(if table.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// The shortest lines of each form, an exception among them.
+    fn print_lines(options: &Options, run: &mut Run) {
+        let mut forms: BTreeMap<(&str, String), Vec<String>> = BTreeMap::new();
+        for (family, line) in run.lines(options.cases, &options.only.to_lowercase()) {
+            let code = forms::decode(line.bits, &line.bytes, line.before.eip).code();
+            let faults = !matches!(line.end, End::Retired);
+            let lines = forms.entry((family, format!("{code:?} {faults} {}", line.bits))).or_default();
+            lines.push(line.print());
+        }
+        for ((family, _), mut lines) in forms {
+            lines.sort_by_key(String::len);
+            // Not the very shortest, which have nothing in them.
+            let from = lines.len() / 3;
+            for line in lines.iter().skip(from).take(options.lines) {
+                println!("{family}: {line}");
+            }
+        }
     }
 
     fn one(options: &Options, run: &mut Run) -> Table {
@@ -127,6 +152,8 @@ mod command {
                 if !ran.contains(&format!("{code:?}/{bits}")) {
                     let reason = match generator.catalogue().verdict(code) {
                         Verdict::LeaveOut(reason) => reason,
+                        Verdict::Compare if op_code.fwait() => "an assembler's name for WAIT and another instruction",
+                        Verdict::Compare if code.mnemonic() == Mnemonic::Ud0 => "another maker's length of UD0",
                         Verdict::Compare => "not met",
                     };
                     not_run.push(format!("{code:?}/{bits} ({}): {reason}", family(code)));

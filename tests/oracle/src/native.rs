@@ -113,7 +113,7 @@ impl Native {
             return Err("a kernel that allows WRFSBASE");
         }
         let owner = OWNER.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let addresses = "the addresses 0x10000000 to 0x30002000 for itself";
+        let addresses = "some addresses below 4 GiB for itself";
         let code = map_twice(CODE, 4096, &[libc::PROT_READ | libc::PROT_EXEC]).ok_or(addresses)?;
         let mut rights = [libc::PROT_READ | libc::PROT_WRITE; DATA_PAGES as usize];
         rights[DATA_PAGES as usize - 1] = libc::PROT_READ;

@@ -198,6 +198,9 @@ impl Ours {
             return (End::Retired, state);
         }
         let addr = if vector == 14 { self.cpu.state.cr2 } else { 0 };
+        // Where our supervisor lives, nothing is on the host.
+        let present = u32::from(vector == 14 && addr.wrapping_sub(KERNEL) < RAM as u32);
+        let code = code & !present;
         (End::Fault { vector, code, addr }, state)
     }
 }

@@ -1,6 +1,7 @@
 //! Runs cases on both processors and adds up what they say.
 
-use iced_x86::InstructionInfoFactory;
+use iced_x86::{InstructionInfoFactory, Register};
+use x86::SegReg;
 
 use crate::{
     aim, catalogue,
@@ -12,7 +13,7 @@ use crate::{
     native::Native,
     ours::{Ours, Pace},
     random::Random,
-    state::{DATA, DATA_LEN, End, Outcome, State},
+    state::{DATA, DATA_LEN, End, Outcome, State, TF},
     table::Table,
     text,
 };
@@ -55,9 +56,6 @@ impl Run {
             self.refill();
             line::patch(&mut self.data, &case.patches);
             let ours = &mut self.engines[tried as usize % 3];
-            if std::env::var("ORACLE_TRACE").is_ok() {
-                eprintln!("{:02x?} {} {:x?}", case.bytes, text(&case.instruction), case.state);
-            }
             let expected = self.native.run(&case.bytes, &case.state, &self.data, case.is_fast());
             let found = ours.run(&case.bytes, &case.state, &self.data, case.iterations());
             let row = table.rows.entry(catalogue::family(case.code()).to_owned()).or_default();
@@ -77,6 +75,27 @@ impl Run {
                 }
             }
         }
+    }
+
+    /// One line of data for each of the next `count` cases of instructions whose name begins with `only`.
+    pub fn lines(&mut self, count: u64, only: &str) -> Vec<(&'static str, Line)> {
+        let mut lines = Vec::new();
+        while (lines.len() as u64) < count {
+            let mut case = self.generator.next(&mut self.random);
+            if !format!("{:?}", case.code()).to_lowercase().starts_with(only) {
+                continue;
+            }
+            self.refill();
+            line::patch(&mut self.data, &case.patches);
+            simplify(&mut case);
+            let line = self.line(&case);
+            let ours = &mut self.engines[0];
+            let found = ours.run(&line.bytes, &line.before, &line.data(), case.iterations());
+            if line.difference(&found).is_none() {
+                lines.push((catalogue::family(case.code()), line));
+            }
+        }
+        lines
     }
 
     /// The case as a line of data, with the memory that it reads and what the host's processor makes of it.
@@ -104,6 +123,42 @@ impl Run {
             let number = crate::state::xmm(&mut self.random).to_le_bytes();
             self.data[at..at + 16].copy_from_slice(&number);
         }
+    }
+}
+
+/// Makes plain what the instruction has nothing to do with, so that a line shows what matters.
+fn simplify(case: &mut Case) {
+    let mut info = InstructionInfoFactory::new();
+    let used: Vec<Register> =
+        info.info(&case.instruction).used_registers().iter().map(|used| used.register()).collect();
+    let plain = State::plain();
+    let state = &mut case.state;
+    let stack = case.instruction.is_stack_instruction();
+    for i in 0..8 {
+        let gpr = |reg: &Register| reg.is_gpr() && reg.full_register32().number() == i;
+        if !used.iter().any(gpr) && !(i == 4 && stack) {
+            state.gpr[i] = 0;
+        }
+        if !used.iter().any(|reg| reg.is_xmm() && reg.number() == i) {
+            state.xmm[i] = 0;
+        }
+    }
+    for i in [SegReg::Es, SegReg::Ds, SegReg::Fs, SegReg::Gs].map(|reg| reg as usize) {
+        if !used.iter().any(|reg| reg.is_segment_register() && reg.number() == i) {
+            state.seg[i] = plain.seg[i];
+        }
+    }
+    let floating = matches!(catalogue::family(case.instruction.code()), "x87" | "MMX")
+        || used.iter().any(|reg| reg.is_mm() || reg.is_st());
+    if !floating {
+        (state.control, state.status, state.tag, state.st) = (plain.control, plain.status, plain.tag, plain.st);
+    }
+    if !used.iter().any(|reg| reg.is_xmm()) {
+        state.mxcsr = plain.mxcsr;
+    }
+    state.eflags &= !TF;
+    if !case.is_fast() {
+        case.state.eflags |= TF;
     }
 }
 

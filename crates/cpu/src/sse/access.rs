@@ -80,11 +80,14 @@ pub(super) fn address(
     write: bool,
     align: Align,
 ) -> Result<LinearAddr, Exception> {
-    let addr = operand::linear(cpu, insn, len, write)?;
-    if align == Align::Must && addr.0 & 15 != 0 {
-        return Err(Exception::gp(0));
+    if align == Align::Must {
+        // Before #SS of the limit and before #AC.
+        let (reg, offset) = operand::effective_address(cpu, insn);
+        if cpu.state.seg(reg).base.wrapping_add(offset) & 15 != 0 {
+            return Err(Exception::gp(0));
+        }
     }
-    Ok(addr)
+    operand::linear(cpu, insn, len, write)
 }
 
 /// `N` bytes of memory, zero-extended.

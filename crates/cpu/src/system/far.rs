@@ -161,6 +161,9 @@ fn call_here(cpu: &mut Cpu, code: Found, offset: u32, return_to: &[u32], size: u
 
 fn push_here(cpu: &mut Cpu, values: &[u32], size: u32) -> Result<(), Exception> {
     let mut stack = Stack::current(cpu);
+    if stack.seg.base.wrapping_add(stack.esp) & (size - 1) != 0 && operand::alignment_checked(cpu) {
+        return Err(Exception::ac());
+    }
     stack.push(cpu, values, size)?;
     let esp = cpu.state.gpr(Gpr::Esp);
     stack.enter(cpu, esp);

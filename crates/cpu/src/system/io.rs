@@ -38,11 +38,11 @@ pub(super) fn input_string(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Ex
     let size = insn.memory_size().size() as u32;
     let wide = insn.op0_kind() == OpKind::MemoryESEDI;
     let repeat = insn.has_rep_prefix() || insn.has_repne_prefix();
+    let port = cpu.state.gpr(Gpr::Edx) as u16;
+    check(cpu, port, size)?; // even when nothing is to be repeated
     if repeat && masked(cpu, Gpr::Ecx, wide) == 0 {
         return Ok(Flow::Next);
     }
-    let port = cpu.state.gpr(Gpr::Edx) as u16;
-    check(cpu, port, size)?;
     let offset = masked(cpu, Gpr::Edi, wide);
     let addr = operand::segment_linear(cpu, SegReg::Es, offset, size, size, true)?;
     access::probe_write(cpu, addr, size, View::Current)?;
@@ -56,11 +56,11 @@ pub(super) fn output_string(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, E
     let size = insn.memory_size().size() as u32;
     let wide = insn.op1_kind() == OpKind::MemorySegESI;
     let repeat = insn.has_rep_prefix() || insn.has_repne_prefix();
+    let port = cpu.state.gpr(Gpr::Edx) as u16;
+    check(cpu, port, size)?; // even when nothing is to be repeated
     if repeat && masked(cpu, Gpr::Ecx, wide) == 0 {
         return Ok(Flow::Next);
     }
-    let port = cpu.state.gpr(Gpr::Edx) as u16;
-    check(cpu, port, size)?;
     let offset = masked(cpu, Gpr::Esi, wide);
     let segment = operand::seg_reg(insn.memory_segment());
     let addr = operand::segment_linear(cpu, segment, offset, size, size, false)?;

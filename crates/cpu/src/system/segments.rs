@@ -82,7 +82,11 @@ pub(super) fn load_far_pointer(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow
     let selector = operand::read_sized(cpu, addr.wrapping_add(size), 2)?;
     let loaded = seg::prepare(cpu, reg, Selector(selector as u16))?;
     operand::write_reg(cpu, insn.op0_register(), offset);
-    Ok(commit(cpu, reg, loaded))
+    let flow = commit(cpu, reg, loaded);
+    // LSS loads the pointer too, so that nothing needs to wait for it (SDM Vol. 3A, "Masking Exceptions and
+    // Interrupts When Switching Stacks").
+    cpu.state.mov_ss_shadow = false;
+    Ok(flow)
 }
 
 /// Loads the register; the block is left if it was translated for another kind of segment.

@@ -5,8 +5,8 @@ use std::arch::global_asm;
 use super::{EXCHANGE, Exchange, handler};
 use crate::state::State;
 
-/// Linear address of the page of code; the page of registers follows.
-pub const ADDR: u32 = 0x3000_0000;
+/// Linear address of the page of code; the page of registers follows. No operand gets there but by chance.
+pub const ADDR: u32 = 0x9e37_6000;
 /// Linux's selector of 64-bit user code.
 pub const CODE_64: i64 = 0x33;
 /// Bytes of the area of FXSAVE.

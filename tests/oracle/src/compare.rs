@@ -115,7 +115,12 @@ fn undefined_argument(case: &Case) -> bool {
 /// (SDM Vol. 3A, "Limit Checking").
 fn wraps(case: &Case, host: End, ours: End) -> bool {
     let End::Fault { vector: 12 | 13, code: 0, .. } = host else { return false };
-    let End::Fault { vector: 14, addr, .. } = ours else { return false };
+    let addr = match ours {
+        End::Fault { vector: 14, addr, .. } => addr,
+        // LEAVE and its like from an unaligned pointer.
+        End::Fault { vector: 17, .. } => return case.state.gpr.iter().any(|&offset| offset >= 0xffff_fe00),
+        _ => return false,
+    };
     let at_the_end = |selector| !(512..0xffff_fe00).contains(&addr.wrapping_sub(segments::base(selector)));
     case.state.seg.into_iter().any(at_the_end)
 }

@@ -64,11 +64,19 @@ pub(crate) struct RunContext {
     pub single: bool,
     /// Flags that SSE arithmetic has raised are in the host's MXCSR, not yet in `state.mxcsr`.
     pub sse_flags_on_host: bool,
+    /// C1 that x87 handlers have left, not yet in `state.fpu.status`: there TOP would have to wait for
+    /// every result. [`NO_X87_STATUS`] if there is none.
+    pub x87_status: u16,
+    /// PE, likewise, or 0.
+    pub x87_inexact: u16,
     mem: *mut PhysMem,
     bus: Option<*mut dyn Bus>,
     projection: *mut Projection,
     watches: *const Vec<Watch>,
 }
+
+/// See [`RunContext::x87_status`].
+pub(crate) const NO_X87_STATUS: u16 = !0;
 
 /// Why a block was left, beside reaching its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -137,6 +145,8 @@ impl Cpu {
             time_offset: 0,
             single: false,
             sse_flags_on_host: false,
+            x87_status: NO_X87_STATUS,
+            x87_inexact: 0,
             mem: null_mut(),
             bus: None,
             projection: null_mut(),

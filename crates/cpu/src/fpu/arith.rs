@@ -4,7 +4,7 @@ use super::{
     F80,
     flags::{self, Flags},
     number::{Number, integer_part},
-    round::{Exact, Format, Rounding, round, shift_right_sticky},
+    round::{Exact, Format, Rounding, WRAP, round, shift_right_sticky},
 };
 
 /// What of the control word governs an operation.
@@ -135,6 +135,11 @@ pub(crate) fn add(a: F80, b: F80, env: Env) -> Outcome {
         },
         _ => unreachable!("NaNs are done"),
     }
+}
+
+/// `a − b`. A NaN keeps its sign.
+pub(crate) fn sub(a: F80, b: F80, env: Env) -> Outcome {
+    nan_of_two(a, b).unwrap_or_else(|| add(a, b.negated(), env))
 }
 
 /// The sum of two numbers, exact but for the sticky bit; `None` is 0.
@@ -268,6 +273,9 @@ pub(crate) fn scale(a: F80, b: F80, env: Env) -> Outcome {
             // Beyond ±2^16 every result over- or underflows alike.
             let magnitude = if by.exp > 16 { 0x2_0000 } else { integer_part(by, Rounding::Truncate).0 as i32 };
             let exp = value.exp + if by.sign { -magnitude } else { magnitude };
+            // So far out that no wrapped exponent can tell it: the masked response, unmasked or not.
+            let told = exp.unsigned_abs() < 16382 + WRAP.unsigned_abs();
+            let env = if told { env } else { Env { unmasked: 0, ..env } };
             finish(Exact { exp, ..value }, env.full()).with(denormal)
         }
         _ => unreachable!("NaNs are done"),

@@ -21,10 +21,10 @@ pub(super) fn lookup(insn: &Instruction) -> Option<Slow> {
         Mnemonic::Faddp => |c, i| binary(c, i, arith::add, Pop::Yes),
         Mnemonic::Fmul | Mnemonic::Fimul => |c, i| binary(c, i, arith::mul, Pop::No),
         Mnemonic::Fmulp => |c, i| binary(c, i, arith::mul, Pop::Yes),
-        Mnemonic::Fsub | Mnemonic::Fisub => |c, i| binary(c, i, sub, Pop::No),
-        Mnemonic::Fsubp => |c, i| binary(c, i, sub, Pop::Yes),
-        Mnemonic::Fsubr | Mnemonic::Fisubr => |c, i| binary(c, i, |d, s, env| sub(s, d, env), Pop::No),
-        Mnemonic::Fsubrp => |c, i| binary(c, i, |d, s, env| sub(s, d, env), Pop::Yes),
+        Mnemonic::Fsub | Mnemonic::Fisub => |c, i| binary(c, i, arith::sub, Pop::No),
+        Mnemonic::Fsubp => |c, i| binary(c, i, arith::sub, Pop::Yes),
+        Mnemonic::Fsubr | Mnemonic::Fisubr => |c, i| binary(c, i, |d, s, env| arith::sub(s, d, env), Pop::No),
+        Mnemonic::Fsubrp => |c, i| binary(c, i, |d, s, env| arith::sub(s, d, env), Pop::Yes),
         Mnemonic::Fdiv | Mnemonic::Fidiv => |c, i| binary(c, i, arith::div, Pop::No),
         Mnemonic::Fdivp => |c, i| binary(c, i, arith::div, Pop::Yes),
         Mnemonic::Fdivr | Mnemonic::Fidivr => |c, i| binary(c, i, |d, s, env| arith::div(s, d, env), Pop::No),
@@ -46,11 +46,6 @@ pub(super) fn lookup(insn: &Instruction) -> Option<Slow> {
 enum Pop {
     No,
     Yes,
-}
-
-/// `a − b`. A NaN keeps its sign.
-fn sub(a: F80, b: F80, env: Env) -> Outcome {
-    arith::nan_of_two(a, b).unwrap_or_else(|| arith::add(a, b.negated(), env))
 }
 
 fn source(code: Code) -> Source {

@@ -5,7 +5,7 @@
 //! `access` (checks and memory operands) and the stack in `state`.
 
 mod access;
-mod arith;
+pub(crate) mod arith;
 mod arithmetic;
 mod compare;
 mod control;

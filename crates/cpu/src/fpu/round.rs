@@ -88,7 +88,7 @@ pub(crate) struct Rounded {
 }
 
 /// What unmasked overflow and underflow add to the exponent of a result in a register.
-const WRAP: i32 = 24576;
+pub(crate) const WRAP: i32 = 24576;
 
 /// Rounds to `format`. Overflow and underflow in `unmasked` give the result with its exponent wrapped.
 /// Tininess is detected after rounding.

@@ -80,21 +80,22 @@ unsafe fn go(cpu: *mut Cpu, op: *const Op) {
     }
 }
 
-/// Puts the flags that SSE arithmetic left in the host's MXCSR where they belong.
+/// Puts the flags that SSE and x87 arithmetic left elsewhere where they belong.
 ///
 /// # Safety
 /// `cpu` is valid and nobody else uses it.
 #[inline(always)]
-unsafe fn take_sse_flags(cpu: *mut Cpu) {
-    #[cfg(target_arch = "x86_64")]
+unsafe fn take_float_flags(cpu: *mut Cpu) {
     // SAFETY: by the caller.
     unsafe {
+        #[cfg(target_arch = "x86_64")]
         if (*cpu).run.sse_flags_on_host {
             sse::take_flags(cpu);
         }
+        if (*cpu).run.x87_status != crate::cpu::NO_X87_STATUS {
+            x87::take_status(&mut *cpu);
+        }
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = cpu;
 }
 
 /// Runs from the head of `block` until something leaves to the dispatcher.
@@ -111,7 +112,7 @@ pub(crate) fn enter(cpu: &mut Cpu, block: *const Block) {
             let op = std::mem::replace(&mut (*cpu).run.next, std::ptr::null());
             ((*op).handler)(cpu, op);
         }
-        take_sse_flags(cpu);
+        take_float_flags(cpu);
     }
 }
 

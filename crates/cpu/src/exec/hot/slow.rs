@@ -1,6 +1,6 @@
 //! The generic operation: calls the instruction's slow function.
 
-use super::{go, handlers, take_sse_flags};
+use super::{go, handlers, take_float_flags};
 use crate::{
     Cpu,
     block::{Handler, Op},
@@ -39,7 +39,7 @@ unsafe fn materialise(cpu: *mut Cpu) {
 #[inline(never)]
 unsafe fn run(cpu: *mut Cpu, op: *const Op) -> bool {
     // SAFETY: as for handlers.
-    unsafe { take_sse_flags(cpu) };
+    unsafe { take_float_flags(cpu) };
     // SAFETY: as for handlers; the CPU is borrowed only here, and the instruction lives while its
     // block does, which is until the dispatcher runs again.
     let (cpu, insn, ahead) = unsafe { (&mut *cpu, Op::insn(op), Op::ahead(op)) };

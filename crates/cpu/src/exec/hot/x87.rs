@@ -10,14 +10,16 @@ use super::{
     access::{EAX, effective, set},
     go, handlers,
     slow::slow,
-    take_sse_flags,
+    take_float_flags,
     wide::host_bytes,
 };
 use crate::{
     Cpu, F80, Fpu,
     block::{Handler, Op},
+    cpu::{NO_X87_STATUS, RunContext},
     fpu::{
         Rounding,
+        arith::{self, Outcome},
         quick::{self, Double, Extended, Packed, Precision, Quick},
     },
     lazy::Kind,
@@ -158,12 +160,28 @@ fn put(fpu: &mut Fpu, physical: u8, value: F80) {
     fpu.r[usize::from(physical & 7)] = value;
 }
 
+/// Puts C1 and PE where they belong.
+#[inline(never)]
+pub(super) fn take_status(cpu: &mut Cpu) {
+    let (c1, inexact) = (cpu.run.x87_status, cpu.run.x87_inexact);
+    if c1 != NO_X87_STATUS {
+        let status = &mut cpu.state.fpu.status;
+        *status = *status & !C1 | c1 | inexact;
+    }
+    (cpu.run.x87_status, cpu.run.x87_inexact) = (NO_X87_STATUS, 0);
+}
+
 /// Sets C1, and PE if a result was inexact.
 #[inline(always)]
-fn note_result<T>(fpu: &mut Fpu, result: &Quick<T>) {
-    let c1 = if result.up { C1 } else { 0 };
-    let pe = if result.inexact { PE } else { 0 };
-    fpu.status = fpu.status & !C1 | c1 | pe;
+fn note_result<T>(run: &mut RunContext, result: &Quick<T>) {
+    run.x87_status = if result.up { C1 } else { 0 };
+    run.x87_inexact |= if result.inexact { PE } else { 0 };
+}
+
+/// Clears C1.
+#[inline(always)]
+fn clear_c1(run: &mut RunContext) {
+    run.x87_status = 0;
 }
 
 /// Pops a register that is not empty.
@@ -173,13 +191,13 @@ fn pop(fpu: &mut Fpu, stack: Stack) {
     fpu.status = fpu.status & !Fpu::TOP | u16::from(stack.top.wrapping_add(1) & 7) << 11;
 }
 
-/// Pushes onto a register that is empty; clears C1.
+/// Pushes onto a register that is empty.
 #[inline(always)]
 fn push(fpu: &mut Fpu, stack: Stack, value: F80) {
     let physical = stack.physical(7);
     put(fpu, physical, value);
     fpu.tag |= 1 << physical;
-    fpu.status = fpu.status & !(Fpu::TOP | C1) | u16::from(physical) << 11;
+    fpu.status = fpu.status & !Fpu::TOP | u16::from(physical) << 11;
 }
 
 /// Notes where the instruction is: `imm` of its operation.
@@ -223,28 +241,40 @@ fn computed<const OPERATION: u8, P: Precision>(dst: F80, src: F80) -> Option<Qui
     }
 }
 
-/// Precision control asks for something else than 64 bits.
-#[inline(never)]
-fn computed_shorter<const OPERATION: u8>(dst: F80, src: F80, control: u16) -> Packed {
-    let double = control & (PC | RC | PE) == 0x200 | PE;
-    Packed::of(if double { computed::<OPERATION, Double>(dst, src) } else { None })
-}
-
 /// √a.
 #[inline(never)]
 fn root(a: F80) -> Packed {
     Packed::of(quick::sqrt::<Extended>(a))
 }
 
-/// The result with the rounding that the control word asks for, if that is a common one and an
-/// inexact result is no exception.
+/// The result with the rounding that is in force after FNINIT; `None` with any other, or if an
+/// inexact result is an exception.
 #[inline(always)]
 fn compute<const OPERATION: u8>(dst: F80, src: F80, control: u16) -> Option<Quick<F80>> {
-    if control & (PC | RC | PE) == PC | PE {
-        computed::<OPERATION, Extended>(dst, src)
-    } else {
-        computed_shorter::<OPERATION>(dst, src, control).result()
+    if control & (PC | RC | PE) == PC | PE { computed::<OPERATION, Extended>(dst, src) } else { None }
+}
+
+/// `ST(dst) = ST(dst) op src` for what [`compute`] leaves. Says whether the result may be popped.
+#[inline(never)]
+fn compute_rest<const OPERATION: u8>(fpu: &mut Fpu, dst: u8, src: F80) -> bool {
+    let target = fpu.r[usize::from(dst & 7)];
+    let shorter =
+        if fpu.control & (PC | RC | PE) == 0x200 | PE { computed::<OPERATION, Double>(target, src) } else { None };
+    let env = fpu.env();
+    let outcome = match (shorter, OPERATION) {
+        (Some(result), _) => Outcome { value: result.value, flags: if result.inexact { PE } else { 0 }, up: result.up },
+        (None, ADD) => arith::add(target, src, env),
+        (None, MUL) => arith::mul(target, src, env),
+        (None, SUB) => arith::sub(target, src, env),
+        (None, SUBR) => arith::sub(src, target, env),
+        (None, DIV) => arith::div(target, src, env),
+        (None, _) => arith::div(src, target, env),
+    };
+    let value = fpu.settle(outcome);
+    if let Some(value) = value {
+        put(fpu, dst, value);
     }
+    value.is_some()
 }
 
 fn condition_codes(order: Ordering) -> u16 {
@@ -257,7 +287,7 @@ fn condition_codes(order: Ordering) -> u16 {
 
 #[inline(always)]
 fn set_codes(fpu: &mut Fpu, order: Ordering) {
-    fpu.status = fpu.status & !(C0 | C1 | C2 | C3) | condition_codes(order);
+    fpu.status = fpu.status & !(C0 | C2 | C3) | condition_codes(order);
 }
 
 handlers! {
@@ -269,6 +299,7 @@ handlers! {
         require!(cpu, op, !stack.is_full(7));
         note_operand(cpu, op, addr);
         push(&mut (*cpu).state.fpu, stack, value);
+        clear_c1(&mut (*cpu).run);
         go(cpu, op.add(1))
     }
 
@@ -279,6 +310,7 @@ handlers! {
         require!(cpu, op, !stack.is_full(7) && stack.is_full((*op).src));
         let value = get(fpu, stack.physical((*op).src));
         push(fpu, stack, value);
+        clear_c1(&mut (*cpu).run);
         note(cpu, op);
         go(cpu, op.add(1))
     }
@@ -289,6 +321,7 @@ handlers! {
         let stack = or_slow!(cpu, op, Stack::of(fpu));
         require!(cpu, op, !stack.is_full(7));
         push(fpu, stack, if ONE { F80::ONE } else { F80::ZERO });
+        clear_c1(&mut (*cpu).run);
         note(cpu, op);
         go(cpu, op.add(1))
     }
@@ -321,7 +354,7 @@ handlers! {
         };
         note_operand(cpu, op, addr);
         let fpu = &mut (*cpu).state.fpu;
-        note_result(fpu, &noted);
+        note_result(&mut (*cpu).run, &noted);
         if POP {
             pop(fpu, stack);
         }
@@ -344,7 +377,7 @@ handlers! {
         }
         note_operand(cpu, op, addr);
         let fpu = &mut (*cpu).state.fpu;
-        note_result(fpu, &result);
+        note_result(&mut (*cpu).run, &result);
         if POP {
             pop(fpu, stack);
         }
@@ -359,7 +392,7 @@ handlers! {
         let target = stack.physical((*op).dst);
         put(fpu, target, get(fpu, stack.top));
         fpu.tag |= 1 << target;
-        fpu.status &= !C1;
+        clear_c1(&mut (*cpu).run);
         if POP {
             pop(fpu, stack);
         }
@@ -374,11 +407,25 @@ handlers! {
         let fpu = &(*cpu).state.fpu;
         let stack = or_slow!(cpu, op, Stack::of(fpu));
         require!(cpu, op, stack.is_full(0));
-        let result = or_slow!(cpu, op, compute::<OPERATION>(get(fpu, stack.top), src, fpu.control));
+        let Some(result) = compute::<OPERATION>(get(fpu, stack.top), src, fpu.control) else {
+            return arithmetic_rest::<OPERATION, FORMAT>(cpu, op);
+        };
         note_operand(cpu, op, addr);
         let fpu = &mut (*cpu).state.fpu;
         put(fpu, stack.top, result.value);
-        note_result(fpu, &result);
+        note_result(&mut (*cpu).run, &result);
+        go(cpu, op.add(1))
+    }
+
+    #[inline(never)]
+    /// The same on any operands.
+    fn arithmetic_rest<const OPERATION: u8, const FORMAT: u8>(cpu, op) {
+        let addr = effective::<true>(cpu, op);
+        let src = operand!(cpu, op, FORMAT, addr);
+        take_status(&mut *cpu);
+        note_operand(cpu, op, addr);
+        let fpu = &mut (*cpu).state.fpu;
+        compute_rest::<OPERATION>(fpu, fpu.top(), src);
         go(cpu, op.add(1))
     }
 
@@ -389,9 +436,11 @@ handlers! {
         require!(cpu, op, stack.is_full((*op).dst) && stack.is_full((*op).src));
         let dst = stack.physical((*op).dst);
         let src = get(fpu, stack.physical((*op).src));
-        let result = or_slow!(cpu, op, compute::<OPERATION>(get(fpu, dst), src, fpu.control));
+        let Some(result) = compute::<OPERATION>(get(fpu, dst), src, fpu.control) else {
+            return arithmetic_r_rest::<OPERATION, POP>(cpu, op);
+        };
         put(fpu, dst, result.value);
-        note_result(fpu, &result);
+        note_result(&mut (*cpu).run, &result);
         if POP {
             pop(fpu, stack);
         }
@@ -399,16 +448,30 @@ handlers! {
         go(cpu, op.add(1))
     }
 
+    #[inline(never)]
+    /// The same on any operands.
+    fn arithmetic_r_rest<const OPERATION: u8, const POP: bool>(cpu, op) {
+        take_status(&mut *cpu);
+        note(cpu, op);
+        let fpu = &mut (*cpu).state.fpu;
+        let (top, dst, src) = (fpu.top(), (*op).dst, (*op).src);
+        let src = get(fpu, top.wrapping_add(src));
+        if compute_rest::<OPERATION>(fpu, top.wrapping_add(dst), src) && POP {
+            fpu.pop();
+        }
+        go(cpu, op.add(1))
+    }
+
     fn square_root<>(cpu, op) {
         // The estimate that it begins with uses the host's floating point.
-        take_sse_flags(cpu);
+        take_float_flags(cpu);
         let fpu = &mut (*cpu).state.fpu;
         let stack = or_slow!(cpu, op, Stack::of(fpu));
         require!(cpu, op, stack.is_full(0));
         let plain = fpu.control & (PC | RC | PE) == PC | PE;
         let result = or_slow!(cpu, op, if plain { root(get(fpu, stack.top)).result() } else { None });
         put(fpu, stack.top, result.value);
-        note_result(fpu, &result);
+        note_result(&mut (*cpu).run, &result);
         note(cpu, op);
         go(cpu, op.add(1))
     }
@@ -424,7 +487,7 @@ handlers! {
         let sign = value.sign_exponent & 0x8000;
         let whole = quick::of_integer(result.value);
         put(fpu, stack.top, F80 { sign_exponent: whole.sign_exponent | sign, ..whole });
-        note_result(fpu, &result);
+        note_result(&mut (*cpu).run, &result);
         note(cpu, op);
         go(cpu, op.add(1))
     }
@@ -436,7 +499,7 @@ handlers! {
         require!(cpu, op, stack.is_full(0));
         let sign_exponent = &mut fpu.r[usize::from(stack.top)].sign_exponent;
         *sign_exponent = if CHANGE { *sign_exponent ^ 0x8000 } else { *sign_exponent & 0x7fff };
-        fpu.status &= !C1;
+        clear_c1(&mut (*cpu).run);
         note(cpu, op);
         go(cpu, op.add(1))
     }
@@ -450,7 +513,7 @@ handlers! {
         let (a, b) = (get(fpu, stack.top), get(fpu, other));
         put(fpu, stack.top, b);
         put(fpu, other, a);
-        fpu.status &= !C1;
+        clear_c1(&mut (*cpu).run);
         note(cpu, op);
         go(cpu, op.add(1))
     }
@@ -463,6 +526,7 @@ handlers! {
         let other = get(fpu, stack.physical((*op).src));
         let order = or_slow!(cpu, op, quick::compare(get(fpu, stack.top), other));
         set_codes(fpu, order);
+        clear_c1(&mut (*cpu).run);
         if POPS > 0 {
             pop(fpu, stack);
         }
@@ -484,6 +548,7 @@ handlers! {
         note_operand(cpu, op, addr);
         let fpu = &mut (*cpu).state.fpu;
         set_codes(fpu, order);
+        clear_c1(&mut (*cpu).run);
         if POP {
             pop(fpu, stack);
         }
@@ -497,6 +562,7 @@ handlers! {
         require!(cpu, op, stack.is_full(0));
         let order = or_slow!(cpu, op, quick::compare(get(fpu, stack.top), F80::ZERO));
         set_codes(fpu, order);
+        clear_c1(&mut (*cpu).run);
         note(cpu, op);
         go(cpu, op.add(1))
     }
@@ -525,6 +591,7 @@ handlers! {
 
     /// FNSTSW AX.
     fn status_to_ax<>(cpu, op) {
+        take_status(&mut *cpu);
         set::<u16>(cpu, EAX, (*cpu).state.fpu.status);
         go(cpu, op.add(1))
     }
@@ -533,6 +600,7 @@ handlers! {
     fn store_word<const CONTROL: bool>(cpu, op) {
         let addr = effective::<true>(cpu, op);
         let place = or_slow!(cpu, op, host_bytes((*cpu).run.write, addr, 2, false));
+        take_status(&mut *cpu);
         let fpu = &(*cpu).state.fpu;
         place.cast::<u16>().write_unaligned(if CONTROL { fpu.control } else { fpu.status });
         go(cpu, op.add(1))
@@ -543,6 +611,7 @@ handlers! {
         let addr = effective::<true>(cpu, op);
         let place = or_slow!(cpu, op, host_bytes((*cpu).run.read, addr, 2, false));
         let control = place.cast::<u16>().read_unaligned();
+        take_status(&mut *cpu);
         let fpu = &mut (*cpu).state.fpu;
         require!(cpu, op, fpu.status & (Fpu::ES | EXCEPTIONS & !control) == 0);
         fpu.set_control(control);

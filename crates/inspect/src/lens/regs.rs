@@ -86,6 +86,10 @@ fn one(number: usize, state: &CpuState, symbol: Option<&str>) -> String {
     text += &format!("cr0 {:08x}  {}\n", state.cr0, names(state.cr0()).join(" "));
     text += &format!("cr2 {:08x}\ncr3 {:08x}\n", state.cr2, state.cr3);
     text += &format!("cr4 {:08x}  {}\n", state.cr4, names(state.cr4()).join(" "));
+    if state.paging().enabled() && state.paging().pae() {
+        let pointers: Vec<_> = state.pdpte.iter().zip(0..).map(|(entry, i)| format!("pdpte{i} {entry:016x}")).collect();
+        text += &format!("{}\n", pointers.join("  "));
+    }
     let dr = &state.dr;
     text += &format!(
         "dr0 {:08x}  dr1 {:08x}  dr2 {:08x}  dr3 {:08x}  dr6 {:08x}  dr7 {:08x}\n",
@@ -107,6 +111,7 @@ fn json_one(number: usize, state: &CpuState, symbol: Option<String>) -> Value {
         "gdtr": {"base": state.gdtr.base, "limit": state.gdtr.limit},
         "idtr": {"base": state.idtr.base, "limit": state.idtr.limit},
         "cr0": state.cr0, "cr2": state.cr2, "cr3": state.cr3, "cr4": state.cr4, "efer": state.msr.efer,
+        "pdpte": state.pdpte,
         "dr": [state.dr[0], state.dr[1], state.dr[2], state.dr[3], 0, 0, state.dr[6], state.dr[7]],
         "mxcsr": state.mxcsr, "fctrl": state.fpu.control, "fstat": state.fpu.status,
     });

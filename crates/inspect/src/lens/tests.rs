@@ -216,6 +216,8 @@ fn a_walk_with_pae_goes_by_the_pointer_registers_and_tells_xd() {
     ] {
         assert!(text.contains(part), "{part}\nnot in\n{text}");
     }
+    let registers = with_pae().look("regs").unwrap();
+    assert!(registers.contains("pdpte0 0000000000009001  pdpte1 000000000000a001"), "{registers}");
     let text = with_pae().look("walk 80000000").unwrap();
     assert!(text.contains("the page-directory-pointer entry is not present (P = 0)"), "{text}");
 }

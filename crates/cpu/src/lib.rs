@@ -12,6 +12,7 @@ mod alu;
 mod block;
 mod bus;
 mod cpu;
+mod decode;
 mod engine;
 mod event;
 mod exception;

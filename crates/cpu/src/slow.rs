@@ -43,6 +43,12 @@ pub(crate) fn of(insn: &Instruction) -> Slow {
     lookup(insn).unwrap_or(if never { invalid } else { missing })
 }
 
+/// Whether something here executes `insn`.
+#[cfg(test)]
+pub(crate) fn is_executed(insn: &Instruction) -> bool {
+    lookup(insn).is_some()
+}
+
 /// No instruction at all: #UD, or #GP for one that prefixes make longer than 15 bytes.
 fn invalid(_: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
     Err(if insn.len() >= 15 { Exception::gp(0) } else { Exception::ud() })

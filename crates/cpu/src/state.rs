@@ -137,6 +137,8 @@ pub struct CpuState {
     pub retired: u64,
     /// What CPUID says.
     pub model: CpuModel,
+    /// From which RDRAND draws its next number.
+    pub random: u64,
 }
 
 impl CpuState {
@@ -146,7 +148,7 @@ impl CpuState {
         seg[SegReg::Cs as usize] = SegmentRegister { base: 0xffff_0000, limit: 0xffff, rights: 0x93, selector: 0xf000 };
         let system = |rights| SegmentRegister { base: 0, limit: 0xffff, rights, selector: 0 };
         let mut gpr = [0; 16];
-        gpr[Gpr::Edx as usize] = 0x0000_06f0; // family 6
+        gpr[Gpr::Edx as usize] = crate::system::signature(model);
         CpuState {
             gpr,
             eip: 0xfff0,
@@ -176,6 +178,7 @@ impl CpuState {
             tlb: Tlb::default(),
             retired: 0,
             model,
+            random: 0,
         }
     }
 

@@ -77,7 +77,7 @@ impl MachineConfig {
 
     /// The processor after RESET.
     pub(crate) fn cpu_at_reset(&self) -> CpuState {
-        CpuState { tlb: Tlb::new(self.tlb), ..CpuState::reset(self.cpu_model) }
+        CpuState { tlb: Tlb::new(self.tlb), random: self.seed, ..CpuState::reset(self.cpu_model) }
     }
 }
 

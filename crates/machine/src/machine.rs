@@ -78,7 +78,8 @@ impl Machine {
     fn load(&mut self) -> Result<(), Error> {
         let memory_map = firmware::memory_map(&self.config);
         if let Some(state) = boot::load(&self.boot, &mut self.mem, &memory_map, self.config.cpu_model)? {
-            self.cpu.state = CpuState { tlb: self.config.cpu_at_reset().tlb, ..state };
+            let CpuState { tlb, random, .. } = self.config.cpu_at_reset();
+            self.cpu.state = CpuState { tlb, random, ..state };
             let mut board = BoardView { now_ns: self.now_ns, signals: &mut self.signals };
             firmware::set_up_chips(&mut self.chipset, &mut board);
             firmware::write_data_area(&mut self.mem, &self.config);

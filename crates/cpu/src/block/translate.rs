@@ -1,6 +1,6 @@
 //! From guest bytes to a block.
 
-use iced_x86::{Decoder, DecoderError, DecoderOptions, FlowControl, Instruction};
+use iced_x86::{DecoderError, FlowControl, Instruction};
 use memory::line_mask;
 use x86::{LinearAddr, PhysAddr};
 
@@ -9,7 +9,7 @@ use super::{
     lower::{self, WayOut},
 };
 use crate::{
-    Cpu, Exception,
+    Cpu, Exception, decode,
     engine::mode::{self, Mode},
     exec::hot,
     mmu, slow,
@@ -34,7 +34,7 @@ pub(crate) fn translate(
     cpu.mem().read(PhysAddr(key.phys.into()), page);
 
     let max = if mode.has(mode::SINGLE) { 1 } else { MAX_INSNS };
-    let mut decoder = Decoder::with_ip(mode.bits(), page, key.eip.into(), DecoderOptions::NONE);
+    let mut decoder = decode::decoder(mode.bits(), page, key.eip);
     let mut insns = Vec::new();
     let mut len = 0;
     let mut second = None;
@@ -49,6 +49,7 @@ pub(crate) fn translate(
             }
             (insn, second) = decode_crossing(cpu, key, mode, page.len())?;
         }
+        let insn = decode::recognise(insn, cpu.state.model);
         len += insn.len() as u32;
         insns.push(Insn { insn, slow: slow::of(&insn) });
         if second.is_some() || ends_block(&insn) {
@@ -76,7 +77,7 @@ fn decode_crossing(
     let (first, rest) = bytes.split_at_mut(first_len);
     cpu.mem().read(PhysAddr(key.phys.into()), first);
     cpu.mem().read(second, rest);
-    let insn = Decoder::with_ip(mode.bits(), &bytes, key.eip.into(), DecoderOptions::NONE).decode();
+    let insn = decode::decoder(mode.bits(), &bytes, key.eip).decode();
     Ok((insn, Some(second.frame())))
 }
 

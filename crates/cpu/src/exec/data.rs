@@ -19,6 +19,7 @@ pub(super) fn lookup(insn: &Instruction) -> Option<Slow> {
         Mnemonic::Lea => lea,
         Mnemonic::Xchg => |cpu, insn| by_width!(operand::op_size(insn, 0), xchg(cpu, insn)),
         Mnemonic::Bswap => bswap,
+        Mnemonic::Movbe => movbe,
         Mnemonic::Cbw | Mnemonic::Cwde | Mnemonic::Cwd | Mnemonic::Cdq => extend,
         Mnemonic::Xlatb => xlat,
         Mnemonic::Salc => salc,
@@ -140,6 +141,13 @@ fn xchg<W: Word>(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
     let (a, b) = (first.get::<W>(cpu)?, second.get::<W>(cpu)?);
     first.set(cpu, b)?;
     second.set(cpu, a)?;
+    Ok(Flow::Next)
+}
+
+fn movbe(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+    let value = operand::read_op(cpu, insn, 1)?;
+    let swapped = value.swap_bytes() >> (32 - 8 * operand::op_size(insn, 0));
+    operand::write_op(cpu, insn, 0, swapped)?;
     Ok(Flow::Next)
 }
 

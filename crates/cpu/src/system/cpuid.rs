@@ -32,6 +32,9 @@ mod ecx {
     pub const SSE3: u32 = 1 << 0;
     pub const SSSE3: u32 = 1 << 9;
     pub const SSE4_1: u32 = 1 << 19;
+    pub const MOVBE: u32 = 1 << 22;
+    pub const POPCNT: u32 = 1 << 23;
+    pub const RDRAND: u32 = 1 << 30;
 }
 
 /// Features in leaf 7.
@@ -46,6 +49,8 @@ mod leaf7 {
 
 /// Execute disable, in leaf 0x80000001, EDX.
 const NX: u32 = 1 << 20;
+/// RDTSCP, in leaf 0x80000001, EDX.
+const RDTSCP: u32 = 1 << 27;
 
 /// What a model tells.
 struct Identity {
@@ -104,13 +109,23 @@ fn identity(model: CpuModel) -> Identity {
         CpuModel::Max => Identity {
             signature: 0x06f6,
             edx: CORE2,
-            ecx: ecx::SSE3 | ecx::SSSE3 | ecx::SSE4_1,
+            ecx: ecx::SSE3 | ecx::SSSE3 | ecx::SSE4_1 | ecx::MOVBE | ecx::POPCNT | ecx::RDRAND,
             leaf7: [leaf7::SMEP | leaf7::SMAP, leaf7::UMIP],
-            extended: NX,
+            extended: NX | RDTSCP,
             last: 7,
             brand: "Pagewalk virtual CPU (max)",
         },
     }
+}
+
+/// Family, model and stepping, as EDX holds them after RESET too.
+pub(crate) fn signature(model: CpuModel) -> u32 {
+    identity(model).signature
+}
+
+/// Whether the model has IA32_TSC_AUX, and RDTSCP with it.
+pub(super) fn has_tsc_aux(model: CpuModel) -> bool {
+    identity(model).extended & RDTSCP != 0
 }
 
 /// Whether the model has a local APIC.
@@ -150,7 +165,7 @@ pub(super) fn cpuid(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
 }
 
 /// EAX, EBX, ECX, EDX. A leaf above the highest answers as the highest standard one does.
-fn answer(model: CpuModel, leaf: u32, subleaf: u32) -> [u32; 4] {
+pub(crate) fn answer(model: CpuModel, leaf: u32, subleaf: u32) -> [u32; 4] {
     const LAST_EXTENDED: u32 = 0x8000_0008;
     let id = identity(model);
     let modern = id.last > 2;

@@ -8,6 +8,7 @@ mod interrupt;
 mod io;
 mod msr;
 mod mtrr;
+mod random;
 mod rights;
 mod segments;
 mod sysenter;
@@ -18,6 +19,7 @@ use iced_x86::{Instruction, Mnemonic, OpKind};
 use crate::{Cpu, Exception, slow::Slow};
 
 pub use mtrr::Mtrrs;
+pub(crate) use cpuid::{answer as cpuid_answer, signature};
 
 /// The function that executes `insn`, if this family has it.
 pub(crate) fn lookup(insn: &Instruction) -> Option<Slow> {
@@ -65,6 +67,8 @@ pub(crate) fn lookup(insn: &Instruction) -> Option<Slow> {
         M::Arpl => rights::arpl,
         M::Cpuid => cpuid::cpuid,
         M::Rdtsc => msr::rdtsc,
+        M::Rdtscp => msr::rdtscp,
+        M::Rdrand => random::rdrand,
         M::Rdpmc => msr::rdpmc,
         M::Rdmsr => msr::rdmsr,
         M::Wrmsr => msr::wrmsr,

@@ -16,6 +16,13 @@ pub(super) fn rdtsc(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
     Ok(Flow::Next)
 }
 
+/// RDTSCP: RDTSC, and ECX from IA32_TSC_AUX.
+pub(super) fn rdtscp(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+    let flow = rdtsc(cpu, insn)?;
+    cpu.state.set_gpr(Gpr::Ecx, cpu.state.msr.tsc_aux);
+    Ok(flow)
+}
+
 /// RDPMC: there is no counter to name.
 pub(super) fn rdpmc(_: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
     Err(Exception::gp(0))
@@ -75,6 +82,7 @@ fn read(cpu: &Cpu, number: u32) -> Result<u64, Exception> {
         msr::IA32_MISC_ENABLE if has_misc_enable(model) => m.misc_enable | NO_BTS_NO_PEBS,
         msr::IA32_PAT => m.pat,
         msr::IA32_EFER if cpuid::has_nx(model) => m.efer.into(),
+        msr::IA32_TSC_AUX if cpuid::has_tsc_aux(model) => m.tsc_aux.into(),
         _ => match m.mtrr.read(number) {
             Some(value) => value,
             None => return unknown("RDMSR", number),
@@ -100,6 +108,7 @@ fn write(cpu: &mut Cpu, number: u32, value: u64) -> Result<(), Exception> {
         msr::IA32_SYSENTER_ESP => m.sysenter_esp = value as u32,
         msr::IA32_SYSENTER_EIP => m.sysenter_eip = value as u32,
         msr::IA32_MISC_ENABLE if has_misc_enable(model) => m.misc_enable = value & FAST_STRINGS,
+        msr::IA32_TSC_AUX if cpuid::has_tsc_aux(model) => m.tsc_aux = value as u32,
         msr::IA32_PAT => {
             // Memory types 2 and 3 and those above 7 are reserved.
             if value.to_le_bytes().iter().any(|t| !matches!(t, 0 | 1 | 4..=7)) {

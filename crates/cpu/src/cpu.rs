@@ -54,6 +54,8 @@ pub(crate) struct RunContext {
     pub missing: Option<iced_x86::Code>,
     /// The instruction was INT n, INT3, INTO or INT1: no single-step trap follows.
     pub interrupted: bool,
+    /// The instruction before the current one was MOV or POP to SS.
+    pub after_mov_ss: bool,
     /// What the block that was just left asks for.
     pub leave: Leave,
     /// `state.retired` when the budget will be used up.
@@ -140,6 +142,7 @@ impl Cpu {
             watch_hit: None,
             missing: None,
             interrupted: false,
+            after_mov_ss: false,
             leave: Leave::Next,
             end: 0,
             time_offset: 0,

@@ -118,14 +118,17 @@ impl Engine {
     /// Runs from EIP until the dispatcher is needed again; `run.leave` then says why.
     fn step(&mut self, cpu: &mut Cpu, mode: Mode) {
         // The shadows last for one instruction, which may set them again; so does RF.
-        let shadow = std::mem::take(&mut cpu.state.sti_shadow) | std::mem::take(&mut cpu.state.mov_ss_shadow);
+        let after_mov_ss = std::mem::take(&mut cpu.state.mov_ss_shadow);
+        let shadow = std::mem::take(&mut cpu.state.sti_shadow) | after_mov_ss;
+        cpu.run.after_mov_ss = after_mov_ss;
         let trap = cpu.state.eflags.contains(Eflags::TF);
         let resume = cpu.state.eflags.contains(Eflags::RF);
         cpu.state.eflags.remove(Eflags::RF);
-        cpu.run.single = shadow || trap || resume || mode.has(mode::CAREFUL);
+        // RF is asked by debug registers alone, and these are a reason to be careful.
+        cpu.run.single = shadow || trap || mode.has(mode::CAREFUL);
 
         let discarded = self.cache.killed;
-        let block = match instruction_breakpoint(cpu, resume).and_then(|()| self.find(cpu, mode)) {
+        let block = match instruction_breakpoint(cpu, resume || after_mov_ss).and_then(|()| self.find(cpu, mode)) {
             Ok(block) => block,
             Err(exception) => {
                 cpu.run.leave = Leave::Fault(exception);
@@ -144,7 +147,7 @@ impl Engine {
         cpu.run.exit_op = std::ptr::null();
         cpu.run.targets = self.cache.targets();
         cpu.run.mode_key = u64::from(mode.0) << 32;
-        let (left, eip) = (cpu.run.left, cpu.state.eip);
+        let left = cpu.run.left;
         hot::enter(cpu, block);
 
         let retired = cpu.run.left < left;
@@ -152,9 +155,6 @@ impl Engine {
             cpu.state.pending_debug |= DR6_BS;
         }
         cpu.run.interrupted = false;
-        if resume && retired && cpu.state.eip == eip {
-            cpu.state.eflags.insert(Eflags::RF); // more iterations of the same instruction
-        }
     }
 
     /// The block at EIP, fit for the budget and the limit of CS.
@@ -236,15 +236,17 @@ fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Exit> {
 
 /// #DB if a debug register holds the address of the next instruction
 /// (SDM Vol. 3B, "Instruction-Breakpoint Exception Condition").
-fn instruction_breakpoint(cpu: &mut Cpu, resume: bool) -> Result<(), Exception> {
+fn instruction_breakpoint(cpu: &mut Cpu, suppressed: bool) -> Result<(), Exception> {
     let control = cpu.state.dr[7];
-    if resume || control & 0xff == 0 {
+    if suppressed || control & 0xff == 0 {
         return Ok(());
     }
     let pc = cpu.state.pc();
-    let hit = |n: usize| control >> (2 * n) & 3 != 0 && control >> (16 + 4 * n) & 0xf == 0 && cpu.state.dr[n] == pc;
-    let hits = (0..4).filter(|&n| hit(n)).fold(0, |bits, n| bits | 1 << n);
-    if hits == 0 {
+    let meets = |n: usize| control >> (16 + 4 * n) & 0xf == 0 && cpu.state.dr[n] == pc;
+    let enabled = |n: usize| control >> (2 * n) & 3 != 0;
+    // DR6 tells of those that are not enabled too, once one is.
+    let hits = (0..4).filter(|&n| meets(n)).fold(0, |bits, n| bits | 1 << n);
+    if !(0..4).any(|n| meets(n) && enabled(n)) {
         return Ok(());
     }
     cpu.state.dr[6] |= hits;

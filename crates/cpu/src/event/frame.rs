@@ -30,13 +30,22 @@ impl Stack {
         Stack { seg, esp: operand::stack_pointer(cpu), view: View::Current, fault_code: 0 }
     }
 
+    /// Takes the faults that a push of `count` items of `size` bytes would; writes nothing.
+    pub fn probe(&self, cpu: &mut Cpu, count: u32, size: u32) -> Result<(), Exception> {
+        for place in 1..=count {
+            let addr = self.linear(cpu, self.wrap(self.esp.wrapping_sub(size * place)), size, size)?;
+            access::probe_write(cpu, addr, size, self.view)?;
+        }
+        Ok(())
+    }
+
     /// Pushes `values`, the first first, as items of `size` bytes (2 or 4). Nothing is written
     /// unless all can be.
     pub fn push(&mut self, cpu: &mut Cpu, values: &[u32], size: u32) -> Result<(), Exception> {
         let (top, whole) = (self.wrap(self.esp), size * values.len() as u32);
         let bottom = self.wrap(top.wrapping_sub(whole));
         if top == 0 || top >= whole {
-            let addr = self.linear(bottom, whole)?;
+            let addr = self.linear(cpu, bottom, whole, size)?;
             let mut bytes = [0; Self::MOST_BYTES];
             let mut at = whole as usize;
             for value in values {
@@ -54,12 +63,9 @@ impl Stack {
     /// The frame passes offset 0 of its stack: item by item.
     fn push_wrapping(&self, cpu: &mut Cpu, values: &[u32], size: u32) -> Result<(), Exception> {
         let place = |i: usize| self.wrap(self.esp.wrapping_sub(size * (i as u32 + 1)));
-        for i in 0..values.len() {
-            let addr = self.linear(place(i), size)?;
-            access::probe_write(cpu, addr, size, self.view)?;
-        }
+        self.probe(cpu, values.len() as u32, size)?;
         for (i, value) in values.iter().enumerate() {
-            let addr = self.linear(place(i), size)?;
+            let addr = self.linear(cpu, place(i), size, size)?;
             access::write_from(cpu, addr, &value.to_le_bytes()[..size as usize], self.view)?;
         }
         Ok(())
@@ -76,11 +82,16 @@ impl Stack {
         if self.seg.big() { offset } else { offset & 0xffff }
     }
 
-    fn linear(&self, offset: u32, len: u32) -> Result<LinearAddr, Exception> {
+    fn linear(&self, cpu: &Cpu, offset: u32, len: u32, size: u32) -> Result<LinearAddr, Exception> {
         if !self.seg.contains(offset, len) {
             return Err(Exception::ss(self.fault_code));
         }
-        Ok(LinearAddr(self.seg.base.wrapping_add(offset)))
+        let addr = LinearAddr(self.seg.base.wrapping_add(offset));
+        let aligned = addr.0 & (size - 1) == 0;
+        if !aligned && self.view == View::Current && operand::alignment_checked(cpu) {
+            return Err(Exception::ac());
+        }
+        Ok(addr)
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn through_idt(cpu: &mut Cpu, event: Event) -> Result<(), Exception> 
             state.nmi_blocked = true;
         }
         // General detect stays off in the handler, which must be able to use the debug registers.
-        Event::Exception(e) if e.vector == Vector::DEBUG => state.dr[7] &= !(1 << 13),
+        _ if event.vector() == Vector::DEBUG.0 && !event.is_software() => state.dr[7] &= !(1 << 13),
         _ => {}
     }
     Ok(())
@@ -39,7 +39,7 @@ pub(super) fn through_idt(cpu: &mut Cpu, event: Event) -> Result<(), Exception> 
 /// EIP as the frame saves it.
 fn saved_eip(cpu: &Cpu, event: Event) -> u32 {
     match event {
-        Event::Software { return_eip, .. } => return_eip,
+        Event::Software { return_eip, .. } | Event::Icebp { return_eip } => return_eip,
         _ => cpu.state.eip,
     }
 }

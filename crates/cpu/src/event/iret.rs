@@ -12,6 +12,8 @@ use crate::{
 /// Returns from a handler or a nested task; `size` is that of the operand, 2 or 4, `next_eip`
 /// where a nested task goes on when it is called again.
 pub(crate) fn iret(cpu: &mut Cpu, size: u32, next_eip: u32) -> Result<(), Exception> {
+    // Even if it faults (SDM Vol. 3A, "Handling Multiple NMIs").
+    cpu.state.nmi_blocked = false;
     if !cpu.state.protected() {
         real(cpu, size)?;
     } else if cpu.state.v86() {
@@ -24,7 +26,6 @@ pub(crate) fn iret(cpu: &mut Cpu, size: u32, next_eip: u32) -> Result<(), Except
     } else {
         protected(cpu, size)?;
     }
-    cpu.state.nmi_blocked = false;
     Ok(())
 }
 
@@ -87,14 +88,18 @@ fn protected(cpu: &mut Cpu, size: u32) -> Result<(), Exception> {
     let stack = if outer {
         let esp = peek(cpu, 3 * size, size)?;
         let ss = Selector(peek(cpu, 4 * size, size)? as u16);
-        Some((esp, seg::prepare_stack(cpu, ss, rpl, Exception::gp_sel)?))
+        Some((esp, seg::find_stack(cpu, ss, rpl, Exception::gp_sel)?))
     } else {
         None
     };
-    let cs = code.load_code(cpu, rpl)?;
-    if eip > cs.limit {
+    if eip > d.limit() {
         return Err(Exception::gp(0));
     }
+    let cs = code.load_code(cpu, rpl)?;
+    let stack = match stack {
+        Some((esp, ss)) => Some((esp, ss.load(cpu)?)),
+        None => None,
+    };
 
     let extra = if size == 4 { Eflags::RF } else { Eflags::empty() };
     let mut flags = loaded_flags(cpu.eflags(), new, cpu.state.cpl, size, extra);

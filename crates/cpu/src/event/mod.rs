@@ -20,6 +20,8 @@ pub(crate) enum Event {
     Exception(Exception),
     /// INT n, INT3, INTO: gate DPL is checked; `return_eip` is behind the instruction.
     Software { vector: u8, return_eip: u32 },
+    /// INT1: a debug exception that sets nothing in DR6; no gate's DPL is asked.
+    Icebp { return_eip: u32 },
     /// An external interrupt.
     External { vector: u8 },
     /// NMI.
@@ -31,6 +33,7 @@ impl Event {
         match self {
             Event::Exception(e) => e.vector.0,
             Event::Software { vector, .. } | Event::External { vector } => vector,
+            Event::Icebp { .. } => Vector::DEBUG.0,
             Event::Nmi => Vector::NMI.0,
         }
     }
@@ -51,6 +54,10 @@ impl Event {
 /// Delivers `event`, with double and triple faults. `Err` is the first exception of a triple fault:
 /// the CPU has shut down, in the state before the event but for CR2.
 pub(crate) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Exception> {
+    if let Event::Exception(_) = event {
+        // Breakpoints that an instruction meets before it faults are met again when it is restarted.
+        cpu.state.pending_debug = 0;
+    }
     let mut event = event;
     let mut first = None;
     if let Event::Exception(e) = event {

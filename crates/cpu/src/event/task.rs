@@ -123,7 +123,8 @@ pub(crate) fn switch(cpu: &mut Cpu, task: Found, reason: Reason, eip: u32, flags
     let image = read_image(cpu, new_base, new_layout)?;
     let saved_at = LinearAddr(old_tr.base).wrapping_add(old_layout.eip);
     let saved = saved_image(cpu, old_layout, reason, eip, flags);
-    access::probe_write(cpu, saved_at, saved.len() as u32, View::Supervisor)?;
+    let saved_len = old_layout.item * (10 + old_layout.segments as u32);
+    access::probe_write(cpu, saved_at, saved_len, View::Supervisor)?;
     let old_busy_at = LinearAddr(cpu.state.gdtr.base).wrapping_add(Selector(old_tr.selector).offset() + 5);
     let old_rights = access::read_u8(cpu, old_busy_at, View::Supervisor)?;
     access::probe_write(cpu, old_busy_at, 1, View::Supervisor)?;
@@ -132,6 +133,11 @@ pub(crate) fn switch(cpu: &mut Cpu, task: Found, reason: Reason, eip: u32, flags
 
     // The switch itself.
     access::write_from(cpu, saved_at, &saved, View::Supervisor)?;
+    for (i, selector) in (0..).zip(selectors(cpu, old_layout)) {
+        // What lies above a selector in a 32-bit TSS stays.
+        let place = saved_at.wrapping_add(old_layout.item * (10 + i));
+        access::write_u16(cpu, place, selector, View::Supervisor)?;
+    }
     if reason != Reason::Nest {
         access::write_u8(cpu, old_busy_at, old_rights & !BUSY, View::Supervisor)?;
     }
@@ -149,8 +155,7 @@ pub(crate) fn switch(cpu: &mut Cpu, task: Found, reason: Reason, eip: u32, flags
         return Err(Exception::gp(0));
     }
     if image.trap {
-        cpu.state.dr[6] |= DR6_BT;
-        return Err(Exception::db());
+        cpu.state.pending_debug |= DR6_BT;
     }
     Ok(())
 }
@@ -185,14 +190,17 @@ fn read_image(cpu: &mut Cpu, base: LinearAddr, layout: &Layout) -> Result<Image,
     })
 }
 
-/// EIP, EFLAGS, general and segment registers as the old TSS takes them.
+/// The segment registers that the old TSS takes.
+fn selectors(cpu: &Cpu, layout: &Layout) -> Vec<u16> {
+    cpu.state.seg[..layout.segments].iter().map(|seg| seg.selector).collect()
+}
+
+/// EIP, EFLAGS and general registers as the old TSS takes them.
 fn saved_image(cpu: &Cpu, layout: &Layout, reason: Reason, eip: u32, flags: Eflags) -> Vec<u8> {
     let flags = if reason == Reason::Return { flags - Eflags::NT } else { flags };
-    let segments = cpu.state.seg[..layout.segments].iter().map(|s| u32::from(s.selector));
     [eip, flags.bits()]
         .into_iter()
         .chain(cpu.state.gpr[..8].iter().copied())
-        .chain(segments)
         .flat_map(|value| value.to_le_bytes().into_iter().take(layout.item as usize))
         .collect()
 }

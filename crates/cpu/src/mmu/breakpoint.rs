@@ -27,15 +27,20 @@ fn note(cpu: &mut Cpu, addr: u32, len: u32, sees: impl Fn(u32) -> bool) {
     if control & 0xff == 0 {
         return;
     }
+    let (mut met, mut any_enabled) = (0, false);
     for n in 0..4 {
-        let enabled = control >> (2 * n) & 3 != 0;
         let (kind, size) = (control >> (16 + 4 * n) & 3, [1, 2, 8, 4][(control >> (18 + 4 * n) & 3) as usize]);
         // The address is aligned to the size.
         let first = cpu.state.dr[n] & !(size - 1);
         let meets = addr.wrapping_sub(first) < size || first.wrapping_sub(addr) < len;
-        if enabled && sees(kind) && meets {
-            cpu.state.pending_debug |= 1 << n;
+        if sees(kind) && meets {
+            met |= 1 << n;
+            any_enabled |= control >> (2 * n) & 3 != 0;
         }
+    }
+    // DR6 tells of those that are not enabled too, once one is.
+    if any_enabled {
+        cpu.state.pending_debug |= met;
     }
 }
 

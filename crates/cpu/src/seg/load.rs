@@ -103,14 +103,24 @@ pub(crate) fn prepare_data(
     found.present()?.load(cpu)
 }
 
-/// What a load of SS for privilege level `cpl` leaves there. `wrong` is raised for all but an
-/// absent segment: #GP in an instruction, #TS in a switch of stacks.
+/// What a load of SS for privilege level `cpl` leaves there; see [`find_stack`].
 pub(crate) fn prepare_stack(
     cpu: &mut Cpu,
     selector: Selector,
     cpl: u8,
     wrong: fn(Selector) -> Exception,
 ) -> Result<SegmentRegister, Exception> {
+    find_stack(cpu, selector, cpl, wrong)?.load(cpu)
+}
+
+/// A segment that SS may hold at privilege level `cpl`. `wrong` is raised for all but an absent
+/// segment: #GP in an instruction, #TS in a switch of stacks.
+pub(crate) fn find_stack(
+    cpu: &mut Cpu,
+    selector: Selector,
+    cpl: u8,
+    wrong: fn(Selector) -> Exception,
+) -> Result<Found, Exception> {
     if selector.is_null() {
         return Err(wrong(selector)); // the code is 0 whatever its RPL
     }
@@ -122,7 +132,7 @@ pub(crate) fn prepare_stack(
     if !d.present() {
         return Err(Exception::ss(selector.error_code()));
     }
-    found.load(cpu)
+    Ok(found)
 }
 
 /// A register that holds a null selector.

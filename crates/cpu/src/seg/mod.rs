@@ -4,7 +4,9 @@ mod check;
 mod load;
 
 pub(crate) use check::linear;
-pub(crate) use load::{Found, drop_inaccessible, find, null, prepare, prepare_data, prepare_stack, real, v86};
+pub(crate) use load::{
+    Found, drop_inaccessible, find, find_stack, null, prepare, prepare_data, prepare_stack, real, v86,
+};
 
 use serde::{Deserialize, Serialize};
 use x86::{Descriptor, Selector};

@@ -148,6 +148,7 @@ fn enter(cpu: &mut Cpu, code: Found, offset: u32) -> Result<Flow, Exception> {
 }
 
 fn call_here(cpu: &mut Cpu, code: Found, offset: u32, return_to: &[u32], size: u32) -> Result<Flow, Exception> {
+    Stack::current(cpu).probe(cpu, return_to.len() as u32, size)?;
     if offset > code.descriptor.limit() {
         return Err(Exception::gp(0));
     }
@@ -187,6 +188,7 @@ fn call_inner(
         frame.push(peek(cpu, i * size, size)?);
     }
     frame.extend_from_slice(return_to);
+    stack.probe(cpu, frame.len() as u32, size)?;
     if offset > code.descriptor.limit() {
         return Err(Exception::gp(0));
     }
@@ -253,16 +255,21 @@ pub(super) fn ret(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> 
         return Err(Exception::gp_sel(selector));
     }
     let code = code.present()?;
-    if offset > d.limit() {
-        return Err(Exception::gp(0));
-    }
+    let beyond = offset > d.limit();
     if rpl == cpu.state.cpl {
+        if beyond {
+            return Err(Exception::gp(0));
+        }
         cpu.state.seg[SegReg::Cs as usize] = code.load_code(cpu, rpl)?;
         pop(cpu, 2 * size + release);
     } else {
         let esp = peek(cpu, 2 * size + release, size)?;
         let ss = Selector(peek(cpu, 3 * size + release, size)? as u16);
-        let ss = seg::prepare_stack(cpu, ss, rpl, Exception::gp_sel)?;
+        let ss = seg::find_stack(cpu, ss, rpl, Exception::gp_sel)?;
+        if beyond {
+            return Err(Exception::gp(0));
+        }
+        let ss = ss.load(cpu)?;
         cpu.state.seg[SegReg::Cs as usize] = code.load_code(cpu, rpl)?;
         cpu.state.seg[SegReg::Ss as usize] = ss;
         cpu.state.cpl = rpl;

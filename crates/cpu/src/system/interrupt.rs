@@ -12,7 +12,10 @@ use crate::{
 
 fn deliver(cpu: &mut Cpu, event: Event) -> Result<Flow, Exception> {
     Ok(match event::deliver(cpu, event) {
-        Ok(()) => Flow::Jump,
+        Ok(()) => {
+            cpu.run.interrupted = true;
+            Flow::Jump
+        }
         Err(first) => Flow::Exit(Exit::TripleFault { first }),
     })
 }
@@ -40,10 +43,10 @@ pub(super) fn into(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception>
     if cpu.eflags().contains(x86::Eflags::OF) { software(cpu, insn, 4) } else { Ok(Flow::Next) }
 }
 
-/// INT1: as a hardware event, so that no gate's DPL is asked.
+/// INT1.
 pub(super) fn int1(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
-    cpu.state.eip = next_eip(cpu, insn);
-    deliver(cpu, Event::External { vector: 1 })
+    let return_eip = next_eip(cpu, insn);
+    deliver(cpu, Event::Icebp { return_eip })
 }
 
 /// BOUND.

@@ -24,7 +24,15 @@ pub(super) fn mov_to(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exceptio
         operand::read_sized(cpu, addr, 2)?
     };
     let loaded = seg::prepare(cpu, reg, Selector(selector as u16))?;
+    shadow(cpu, reg);
     Ok(commit(cpu, reg, loaded))
+}
+
+/// MOV and POP to SS hold interrupts and debug traps off for one instruction, so that ESP can be set
+/// too; of several in a row only the first does (SDM Vol. 3A, "Masking Exceptions and Interrupts
+/// When Switching Stacks"). LSS needs no such help.
+fn shadow(cpu: &mut Cpu, reg: SegReg) {
+    cpu.state.mov_ss_shadow = reg == SegReg::Ss && !cpu.run.after_mov_ss;
 }
 
 /// MOV from a segment register: 16 bits in memory, zero-extended in a register.
@@ -59,6 +67,7 @@ pub(super) fn pop(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> 
     let loaded = seg::prepare(cpu, reg, selector)?;
     let sp = operand::wrap_stack(cpu, operand::stack_pointer(cpu).wrapping_add(size));
     operand::set_stack_pointer(cpu, sp);
+    shadow(cpu, reg);
     Ok(commit(cpu, reg, loaded))
 }
 
@@ -89,12 +98,14 @@ pub(super) fn load_far_pointer(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow
     Ok(flow)
 }
 
-/// Loads the register; the block is left if it was translated for another kind of segment.
+/// Loads the register; the block is left if it was translated for another segment. No block
+/// depends on FS and GS.
 fn commit(cpu: &mut Cpu, reg: SegReg, loaded: SegmentRegister) -> Flow {
     let old = std::mem::replace(&mut cpu.state.seg[reg as usize], loaded);
-    if reg == SegReg::Ss {
-        cpu.state.mov_ss_shadow = true;
-        return Flow::Leave;
+    let same = (old.base, old.limit, old.rights) == (loaded.base, loaded.limit, loaded.rights);
+    match reg {
+        SegReg::Fs | SegReg::Gs => Flow::Next,
+        SegReg::Ds | SegReg::Es if same => Flow::Next,
+        _ => Flow::Leave,
     }
-    if old.flat() == loaded.flat() { Flow::Next } else { Flow::Leave }
 }

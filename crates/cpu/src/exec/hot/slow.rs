@@ -2,7 +2,7 @@
 
 use super::{go, handlers, take_float_flags};
 use crate::{
-    Cpu,
+    Cpu, Exit,
     block::{Handler, Op},
     cpu::Leave,
     slow::Flow,
@@ -58,6 +58,10 @@ unsafe fn run(cpu: *mut Cpu, op: *const Op) -> bool {
             return false;
         }
     };
+    if flow == Flow::Again {
+        // What comes between two iterations saves RF (SDM Vol. 3B, "Instruction-Breakpoint Exception Condition").
+        cpu.state.eflags.insert(x86::Eflags::RF);
+    }
     let disturbed = cpu.disturbed();
     let run = &mut cpu.run;
     let ahead = std::mem::take(&mut run.ahead);
@@ -66,7 +70,8 @@ unsafe fn run(cpu: *mut Cpu, op: *const Op) -> bool {
     }
     run.left += i64::from(ahead - 1);
     run.leave = if let Flow::Exit(exit) = flow { Leave::Exit(exit) } else { Leave::Changed };
-    if matches!(flow, Flow::Next | Flow::Leave | Flow::Exit(_)) {
+    let stays = matches!(flow, Flow::Jump | Flow::Again | Flow::Exit(Exit::TripleFault { .. }));
+    if !stays {
         cpu.state.eip = insn.insn.next_ip32();
     }
     false

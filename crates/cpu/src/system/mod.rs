@@ -18,8 +18,8 @@ use iced_x86::{Instruction, Mnemonic, OpKind};
 
 use crate::{Cpu, Exception, slow::Slow};
 
-pub use mtrr::Mtrrs;
 pub(crate) use cpuid::{answer as cpuid_answer, signature};
+pub use mtrr::Mtrrs;
 
 /// The function that executes `insn`, if this family has it.
 pub(crate) fn lookup(insn: &Instruction) -> Option<Slow> {

@@ -48,6 +48,12 @@ pub trait Bus {
     /// The interrupt-acknowledge cycle: the vector. Called only when [`Bus::intr`] is high and
     /// the CPU takes the interrupt.
     fn acknowledge(&mut self, now: u64) -> u8;
+    /// FERR#, the pin by which the CPU tells of an x87 exception while CR0.NE is clear: whether it is
+    /// asserted now. Returns whether the board asserts IGNNE#, so that the CPU goes on regardless
+    /// (SDM Vol. 1, "MS-DOS Compatibility Sub-mode").
+    fn numeric_error(&mut self, _asserted: bool) -> bool {
+        false
+    }
     /// Address line 20 as the board drives it: `0xffff_ffff`, or `0xffef_ffff` when gated.
     fn a20_mask(&self) -> u32 {
         !0

@@ -52,7 +52,7 @@ pub(crate) struct RunContext {
     pub watch_hit: Option<(LinearAddr, WatchKind)>,
     /// The opcode of an instruction that nothing here executes, for the log.
     pub missing: Option<iced_x86::Code>,
-    /// The instruction was INT n, INT3, INTO or INT1: no single-step trap follows.
+    /// The instruction was INT n, INT3, INTO or INT1, or switched tasks: no single-step trap follows.
     pub interrupted: bool,
     /// The instruction before the current one was MOV or POP to SS.
     pub after_mov_ss: bool,

@@ -215,7 +215,7 @@ fn world(seed: u64) -> (CpuState, PhysMem) {
     state.cr4 = 0x600;
     let system_flags = random.rarely(4, 3 << 12) | random.rarely(6, 1 << 18) | random.rarely(16, 1 << 8);
     state.eflags = Eflags::from_bits_retain(2 | (random.word() & 0x0cd5) | system_flags);
-    state.cr0 |= random.rarely(2, 1 << 16) | random.rarely(4, 1 << 18);
+    state.cr0 |= 1 << 5 | random.rarely(2, 1 << 16) | random.rarely(4, 1 << 18);
     if random.one_in(2) {
         state.cr0 |= 1 << 31;
         state.cr4 |= 0x90;

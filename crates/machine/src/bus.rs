@@ -88,6 +88,12 @@ impl Bus for MachineBus<'_> {
         vector
     }
 
+    fn numeric_error(&mut self, asserted: bool) -> bool {
+        let ignored = self.chipset.fpu_port.set_error(asserted);
+        self.chipset.drive_irqs();
+        ignored
+    }
+
     fn a20_mask(&self) -> u32 {
         if self.chipset.a20() { A20_OPEN } else { A20_GATED }
     }

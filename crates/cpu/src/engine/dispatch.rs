@@ -99,7 +99,7 @@ impl Engine {
         cpu.state.activity = Activity::Running;
         let event = match event {
             Pending::Debug => {
-                cpu.state.dr[6] |= std::mem::take(&mut cpu.state.pending_debug);
+                note_debug(cpu, 0);
                 Event::Exception(Exception::db())
             }
             Pending::Nmi => {
@@ -121,6 +121,7 @@ impl Engine {
         let after_mov_ss = std::mem::take(&mut cpu.state.mov_ss_shadow);
         let shadow = std::mem::take(&mut cpu.state.sti_shadow) | after_mov_ss;
         cpu.run.after_mov_ss = after_mov_ss;
+        cpu.run.interrupted = false;
         let trap = cpu.state.eflags.contains(Eflags::TF);
         let resume = cpu.state.eflags.contains(Eflags::RF);
         cpu.state.eflags.remove(Eflags::RF);
@@ -154,7 +155,6 @@ impl Engine {
         if trap && retired && !cpu.state.mov_ss_shadow && !cpu.run.interrupted {
             cpu.state.pending_debug |= DR6_BS;
         }
-        cpu.run.interrupted = false;
     }
 
     /// The block at EIP, fit for the budget and the limit of CS.
@@ -234,6 +234,13 @@ fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Exit> {
     Ok(())
 }
 
+/// Puts what causes a #DB into DR6, of which only the breakpoints are cleared before
+/// (SDM Vol. 3B, "Debug Status Register (DR6)").
+fn note_debug(cpu: &mut Cpu, hits: u32) {
+    let state = &mut cpu.state;
+    state.dr[6] = state.dr[6] & !0xf | std::mem::take(&mut state.pending_debug) | hits;
+}
+
 /// #DB if a debug register holds the address of the next instruction
 /// (SDM Vol. 3B, "Instruction-Breakpoint Exception Condition").
 fn instruction_breakpoint(cpu: &mut Cpu, suppressed: bool) -> Result<(), Exception> {
@@ -249,6 +256,6 @@ fn instruction_breakpoint(cpu: &mut Cpu, suppressed: bool) -> Result<(), Excepti
     if !(0..4).any(|n| meets(n) && enabled(n)) {
         return Ok(());
     }
-    cpu.state.dr[6] |= hits;
+    note_debug(cpu, hits);
     Err(Exception::db())
 }

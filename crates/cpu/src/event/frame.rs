@@ -6,7 +6,7 @@ use crate::{
     Cpu, Exception,
     mmu::access::{self, View},
     operand,
-    seg::{self, SegmentRegister},
+    seg::{self, Found, SegmentRegister},
 };
 
 /// A stack and where its pointer stands: the current one, or one that is about to be entered.
@@ -18,6 +18,8 @@ pub(crate) struct Stack {
     pub view: View,
     /// The error code of #SS when the frame does not fit.
     pub fault_code: u32,
+    /// The descriptor of a stack that is about to be entered.
+    found: Option<Found>,
 }
 
 impl Stack {
@@ -27,16 +29,29 @@ impl Stack {
     /// The stack in use.
     pub fn current(cpu: &Cpu) -> Self {
         let seg = *cpu.state.seg(SegReg::Ss);
-        Stack { seg, esp: operand::stack_pointer(cpu), view: View::Current, fault_code: 0 }
+        Stack { seg, esp: operand::stack_pointer(cpu), view: View::Current, fault_code: 0, found: None }
     }
 
     /// Takes the faults that a push of `count` items of `size` bytes would; writes nothing.
     pub fn probe(&self, cpu: &mut Cpu, count: u32, size: u32) -> Result<(), Exception> {
+        let (top, whole) = (self.wrap(self.esp), size * count);
+        if top == 0 || top >= whole {
+            let addr = self.linear(cpu, self.wrap(top.wrapping_sub(whole)), whole, size)?;
+            return access::probe_write(cpu, addr, whole, self.view);
+        }
         for place in 1..=count {
             let addr = self.linear(cpu, self.wrap(self.esp.wrapping_sub(size * place)), size, size)?;
             access::probe_write(cpu, addr, size, self.view)?;
         }
         Ok(())
+    }
+
+    /// Marks the segment of a stack that is about to be entered as accessed.
+    pub fn mark(&self, cpu: &mut Cpu) -> Result<(), Exception> {
+        match self.found {
+            Some(found) => found.mark(cpu),
+            None => Ok(()),
+        }
     }
 
     /// Pushes `values`, the first first, as items of `size` bytes (2 or 4). Nothing is written
@@ -113,7 +128,7 @@ pub(crate) fn inner_stack(cpu: &mut Cpu, cpl: u8) -> Result<Stack, Exception> {
         (u32::from(sp), access::read_u16(cpu, addr.wrapping_add(2), View::Supervisor)?)
     };
     let selector = Selector(selector);
-    let seg = seg::prepare_stack(cpu, selector, cpl, Exception::ts_sel)?;
+    let found = seg::find_stack(cpu, selector, cpl, Exception::ts_sel)?;
     let view = if cpl == 3 { View::User } else { View::Supervisor };
-    Ok(Stack { seg, esp, view, fault_code: selector.error_code() })
+    Ok(Stack { seg: found.register(), esp, view, fault_code: selector.error_code(), found: Some(found) })
 }

@@ -141,10 +141,12 @@ fn to_handler(cpu: &mut Cpu, event: Event, gate: Descriptor, kind: SystemType) -
     event.error_code().into_iter().for_each(add);
 
     let mut stack = if inner { inner_stack(cpu, cpl)? } else { Stack::current(cpu) };
-    let cs = code.load_code(cpu, cpl)?;
-    if entry > cs.limit {
+    if entry > code.descriptor.limit() {
         return Err(Exception::gp(0));
     }
+    stack.probe(cpu, count as u32, size)?;
+    stack.mark(cpu)?;
+    let cs = code.load_code(cpu, cpl)?;
     stack.push(cpu, &values[..count], size)?;
 
     stack.enter(cpu, old_esp);

@@ -54,7 +54,10 @@ impl Event {
 /// Delivers `event`, with double and triple faults. `Err` is the first exception of a triple fault:
 /// the CPU has shut down, in the state before the event but for CR2.
 pub(crate) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Exception> {
-    if let Event::Exception(_) = event {
+    if let Event::Exception(e) = event {
+        if e.vector == Vector::X87_ERROR && !cpu.state.cr0().contains(x86::Cr0::NE) {
+            return Ok(()); // the board was told by FERR#, and answers by an interrupt
+        }
         // Breakpoints that an instruction meets before it faults are met again when it is restarted.
         cpu.state.pending_debug = 0;
     }
@@ -133,3 +136,5 @@ impl Severity {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trap_tests;

@@ -37,14 +37,16 @@ pub(super) fn through_gate(
     error_code: Option<u32>,
 ) -> Result<(), Exception> {
     let task = available(cpu, selector, Exception::gp_sel)?;
-    switch(cpu, task, Reason::Nest, eip, flags)?;
-    if let Some(code) = error_code {
-        let wide = cpu.state.tr.rights & 0xf == SystemType::Tss32Busy as u32;
-        let mut stack = Stack::current(cpu);
-        stack.push(cpu, &[code], if wide { 4 } else { 2 })?;
-        let esp = cpu.state.gpr(crate::Gpr::Esp);
-        stack.enter(cpu, esp);
-    }
+    switch(cpu, task, Reason::Nest, eip, flags, error_code)
+}
+
+/// Pushes an exception's error code in the new task.
+fn push_error_code(cpu: &mut Cpu, code: u32) -> Result<(), Exception> {
+    let wide = cpu.state.tr.rights & 0xf == SystemType::Tss32Busy as u32;
+    let mut stack = Stack::current(cpu);
+    stack.push(cpu, &[code], if wide { 4 } else { 2 })?;
+    let esp = cpu.state.gpr(crate::Gpr::Esp);
+    stack.enter(cpu, esp);
     Ok(())
 }
 
@@ -75,7 +77,7 @@ pub(super) fn return_to_link(cpu: &mut Cpu, next_eip: u32) -> Result<(), Excepti
         return Err(Exception::ts_sel(link));
     }
     let flags = cpu.eflags();
-    switch(cpu, task.present()?, Reason::Return, next_eip, flags)
+    switch(cpu, task.present()?, Reason::Return, next_eip, flags, None)
 }
 
 /// What a TSS holds of a task, whatever its width.
@@ -107,9 +109,17 @@ fn layout(rights: u32) -> &'static Layout {
     if rights & 8 != 0 { &LAYOUT_32 } else { &LAYOUT_16 }
 }
 
-/// Switches to `task`. `eip` and `flags` are what the old task resumes with. An `Err` after
+/// Switches to `task`. `eip` and `flags` are what the old task resumes with; `error_code` is pushed in the
+/// new one. An `Err` after
 /// the new task's registers are loaded is raised in the new task.
-pub(crate) fn switch(cpu: &mut Cpu, task: Found, reason: Reason, eip: u32, flags: Eflags) -> Result<(), Exception> {
+pub(crate) fn switch(
+    cpu: &mut Cpu,
+    task: Found,
+    reason: Reason,
+    eip: u32,
+    flags: Eflags,
+    error_code: Option<u32>,
+) -> Result<(), Exception> {
     let new_tr = SegmentRegister::from_descriptor(task.selector, task.descriptor);
     let new_layout = layout(new_tr.rights);
     if new_tr.limit < new_layout.last {
@@ -117,13 +127,16 @@ pub(crate) fn switch(cpu: &mut Cpu, task: Found, reason: Reason, eip: u32, flags
     }
     let old_tr = cpu.state.tr;
     let old_layout = layout(old_tr.rights);
+    let saved_len = old_layout.item * (10 + old_layout.segments as u32);
+    if old_tr.limit < old_layout.eip + saved_len - 1 {
+        return Err(Exception::ts_sel(Selector(old_tr.selector)));
+    }
 
     // Everything that can fault in the old task.
     let new_base = LinearAddr(new_tr.base);
     let image = read_image(cpu, new_base, new_layout)?;
     let saved_at = LinearAddr(old_tr.base).wrapping_add(old_layout.eip);
     let saved = saved_image(cpu, old_layout, reason, eip, flags);
-    let saved_len = old_layout.item * (10 + old_layout.segments as u32);
     access::probe_write(cpu, saved_at, saved_len, View::Supervisor)?;
     let old_busy_at = LinearAddr(cpu.state.gdtr.base).wrapping_add(Selector(old_tr.selector).offset() + 5);
     let old_rights = access::read_u8(cpu, old_busy_at, View::Supervisor)?;
@@ -151,13 +164,15 @@ pub(crate) fn switch(cpu: &mut Cpu, task: Found, reason: Reason, eip: u32, flags
     cpu.state.tr = SegmentRegister { rights: new_tr.rights | u32::from(BUSY), ..new_tr };
     load_registers(cpu, &image, reason)?;
     load_segments(cpu, &image)?;
-    if cpu.state.eip > cpu.state.seg(SegReg::Cs).limit {
-        return Err(Exception::gp(0));
-    }
     if image.trap {
         cpu.state.pending_debug |= DR6_BT;
     }
-    Ok(())
+    // A step that was due belongs to the old task.
+    cpu.run.interrupted = true;
+    if let Some(code) = error_code {
+        push_error_code(cpu, code)?;
+    }
+    if cpu.state.eip > cpu.state.seg(SegReg::Cs).limit { Err(Exception::gp(0)) } else { Ok(()) }
 }
 
 fn read_item(cpu: &mut Cpu, base: LinearAddr, offset: u32, item: u32) -> Result<u32, Exception> {

@@ -331,3 +331,40 @@ fn a_fault_of_the_tables_leaves_the_instruction_unbegun() {
     assert!(matches!(seen, Err(Exception { vector: Vector::PAGE_FAULT, code: 0, .. })), "{seen:?}");
     assert_eq!((f.cpu.state.eip, f.cpu.state.cpl, esp(&f)), (0x1000, 3, STACK));
 }
+
+#[test]
+fn the_trap_bit_of_a_task_is_a_debug_trap_before_its_first_instruction() {
+    let mut f = Fixture::ringed();
+    second_task(&mut f);
+    f.mem.write_u32(PhysAddr((TSS + 0x100 + 0x64).into()), 1);
+    f.exec(&[0xea, 0, 0, 0, 0, FREE as u8, 0]).unwrap();
+    assert_eq!((f.cpu.state.eip, f.cpu.state.pending_debug), (0x7000, 1 << 15));
+}
+
+#[test]
+fn a_tss_takes_selectors_as_words() {
+    let mut f = Fixture::ringed();
+    second_task(&mut f);
+    f.mem.write_u32(PhysAddr((TSS + 0x48).into()), 0xdead_beef);
+    f.exec(&[0xea, 0, 0, 0, 0, FREE as u8, 0]).unwrap();
+    assert_eq!(f.words(TSS + 0x48, 1), [0xdead_0000 | u32::from(DATA0)]);
+}
+
+#[test]
+fn iret_lets_nmis_in_even_if_it_faults() {
+    let mut f = Fixture::ringed();
+    f.cpu.state.nmi_blocked = true;
+    assert_eq!(f.exec(&[0xcf]), Err(Exception::gp(0)), "the selector is null");
+    assert!(!f.cpu.state.nmi_blocked);
+}
+
+#[test]
+fn a_far_call_looks_at_its_stack_before_its_target_and_marks_nothing_if_it_fails() {
+    let mut f = Fixture::ringed();
+    f.set_descriptor(FREE, 0x0040_9a00_6000_0fff);
+    let call = [0x9a, 0, 0x10, 0, 0, FREE as u8, 0];
+    assert_eq!(f.exec(&call), Err(Exception::gp(0)), "behind the limit");
+    f.cpu.state.seg[SegReg::Ss as usize].limit = 0xfff;
+    assert_eq!(f.exec(&call), Err(Exception::ss(0)));
+    assert_eq!(rights_of(&f, FREE), 0x9a);
+}

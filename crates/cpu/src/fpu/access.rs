@@ -16,11 +16,27 @@ pub(super) fn check_available(cpu: &Cpu) -> Result<(), Exception> {
 }
 
 /// What a waiting instruction checks: that, and #MF for an exception that is pending.
-///
-/// DEVIATION: with CR0.NE clear, #MF is raised too, instead of FERR# and interrupt 13.
-pub(super) fn check(cpu: &Cpu) -> Result<(), Exception> {
+pub(super) fn check(cpu: &mut Cpu) -> Result<(), Exception> {
     check_available(cpu)?;
-    if cpu.state.fpu.pending() { Err(Exception::mf()) } else { Ok(()) }
+    check_pending(cpu)
+}
+
+/// #MF for an exception that is pending, unless CR0.NE is clear and the board asserts IGNNE#. With CR0.NE
+/// clear nothing is delivered: the instruction begins again and again until the board's interrupt comes.
+pub(crate) fn check_pending(cpu: &mut Cpu) -> Result<(), Exception> {
+    if !cpu.state.fpu.pending() {
+        return Ok(());
+    }
+    let ignored = !cpu.state.cr0().contains(Cr0::NE) && cpu.bus().numeric_error(true);
+    if ignored { Ok(()) } else { Err(Exception::mf()) }
+}
+
+/// Lets the board know, after what may have cleared the exceptions or brought others.
+pub(crate) fn drive_error_pin(cpu: &mut Cpu) {
+    if !cpu.state.cr0().contains(Cr0::NE) {
+        let asserted = cpu.state.fpu.pending();
+        cpu.bus().numeric_error(asserted);
+    }
 }
 
 /// Notes where a non-control instruction and its memory operand are.

@@ -5,7 +5,7 @@ use x86::{Cr0, Eflags};
 
 use super::{
     F80,
-    access::{check, check_available, load, note, st, store},
+    access::{check, check_available, check_pending, drive_error_pin, load, note, st, store},
     number::Number,
     transfer::{of_bytes, to_bytes},
 };
@@ -60,15 +60,14 @@ fn wait(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
     if cpu.state.cr0().contains(Cr0::MP | Cr0::TS) {
         return Err(Exception::nm());
     }
-    if cpu.state.fpu.pending() {
-        return Err(Exception::mf());
-    }
+    check_pending(cpu)?;
     Ok(Flow::Next)
 }
 
 fn fninit(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
     check_available(cpu)?;
     cpu.state.fpu = Fpu { r: cpu.state.fpu.r, ..Fpu::default() };
+    drive_error_pin(cpu);
     Ok(Flow::Next)
 }
 
@@ -76,6 +75,7 @@ fn fnclex(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
     check_available(cpu)?;
     let fpu = &mut cpu.state.fpu;
     fpu.set_status(fpu.status & 0x7f00);
+    drive_error_pin(cpu);
     Ok(Flow::Next)
 }
 
@@ -216,6 +216,7 @@ fn fldenv<const N: usize>(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exc
     check(cpu)?;
     let image = load::<N>(cpu, insn)?;
     set_environment(cpu, &image);
+    drive_error_pin(cpu);
     Ok(Flow::Next)
 }
 
@@ -240,5 +241,6 @@ fn frstor<const ENV: usize, const N: usize>(cpu: &mut Cpu, insn: &Instruction) -
         let value: F80 = of_bytes(bytes.try_into().expect("10 bytes"));
         cpu.state.fpu.set_st(i, value);
     }
+    drive_error_pin(cpu);
     Ok(Flow::Next)
 }

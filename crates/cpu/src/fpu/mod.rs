@@ -32,6 +32,7 @@ pub(crate) mod exact {
     };
 }
 
+pub(crate) use access::{check_pending, drive_error_pin};
 pub(crate) use round::Rounding;
 pub use state::{F80, Fpu};
 

@@ -23,13 +23,23 @@ pub(crate) struct Found {
 impl Found {
     /// What its load leaves in the register; sets the accessed bit in the table, which may fault.
     pub fn load(self, cpu: &mut Cpu) -> Result<SegmentRegister, Exception> {
-        let byte = self.addr.wrapping_add(5);
+        self.mark(cpu)?;
+        Ok(self.register())
+    }
+
+    /// Sets the accessed bit in the table.
+    pub fn mark(self, cpu: &mut Cpu) -> Result<(), Exception> {
         let rights = (self.descriptor.0 >> 40) as u8;
-        if rights & ACCESSED == 0 {
-            access::write_u8(cpu, byte, rights | ACCESSED, View::Supervisor)?;
+        if rights & ACCESSED != 0 {
+            return Ok(());
         }
+        access::write_u8(cpu, self.rights_addr(), rights | ACCESSED, View::Supervisor)
+    }
+
+    /// What its load leaves in the register.
+    pub fn register(self) -> SegmentRegister {
         let accessed = Descriptor(self.descriptor.0 | u64::from(ACCESSED) << 40);
-        Ok(SegmentRegister::from_descriptor(self.selector, accessed))
+        SegmentRegister::from_descriptor(self.selector, accessed)
     }
 
     /// As [`Found::load`], for CS, whose selector carries the CPL.

@@ -4,7 +4,7 @@ use iced_x86::{Instruction, OpKind, Register};
 use x86::{Cr0, Cr4, LinearAddr};
 
 use crate::{
-    Cpu, Exception,
+    Cpu, Exception, fpu,
     mmu::access::{self, View},
     operand,
 };
@@ -31,7 +31,7 @@ pub(super) fn check_sse(cpu: &Cpu) -> Result<(), Exception> {
 }
 
 /// Instructions that touch MMX registers (SDM Vol. 3A, "Emulation of the MMX Instruction Set").
-pub(super) fn check_mmx(cpu: &Cpu) -> Result<(), Exception> {
+pub(super) fn check_mmx(cpu: &mut Cpu) -> Result<(), Exception> {
     let cr0 = cpu.state.cr0();
     if cr0.contains(Cr0::EM) {
         return Err(Exception::ud());
@@ -39,14 +39,11 @@ pub(super) fn check_mmx(cpu: &Cpu) -> Result<(), Exception> {
     if cr0.contains(Cr0::TS) {
         return Err(Exception::nm());
     }
-    if cpu.state.fpu.pending() {
-        return Err(Exception::mf());
-    }
-    Ok(())
+    fpu::check_pending(cpu)
 }
 
 /// Instructions that touch both.
-pub(super) fn check_both(cpu: &Cpu) -> Result<(), Exception> {
+pub(super) fn check_both(cpu: &mut Cpu) -> Result<(), Exception> {
     check_sse(cpu)?;
     check_mmx(cpu)
 }

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     Cpu, Exception, F80,
     engine::mode::Mode,
+    fpu,
     mmu::access::{self, View},
     operand,
     slow::{Flow, Slow},
@@ -129,5 +130,6 @@ fn fxrstor(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
         fpu.set_st(i, F80 { significand: u64_at(32 + 16 * i), sign_exponent: u16_at(40 + 16 * i) });
         state.xmm[i] = u128::from(u64_at(160 + 16 * i)) | u128::from(u64_at(168 + 16 * i)) << 64;
     }
+    fpu::drive_error_pin(cpu);
     Ok(flow)
 }

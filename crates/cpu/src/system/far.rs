@@ -183,7 +183,7 @@ fn call_inner(
     let cpl = code.descriptor.dpl();
     let mut stack = event::inner_stack(cpu, cpl)?;
     let old_esp = cpu.state.gpr(Gpr::Esp);
-    let mut frame = vec![u32::from(cpu.state.selector(SegReg::Ss).0), old_esp];
+    let mut frame = vec![u32::from(cpu.state.selector(SegReg::Ss).0), stack_pointer(cpu)];
     for i in (0..u32::from(gate.gate_param_count())).rev() {
         frame.push(peek(cpu, i * size, size)?);
     }
@@ -192,6 +192,7 @@ fn call_inner(
     if offset > code.descriptor.limit() {
         return Err(Exception::gp(0));
     }
+    stack.mark(cpu)?;
     let cs = code.load_code(cpu, cpl)?;
     stack.push(cpu, &frame, size)?;
     stack.enter(cpu, old_esp);
@@ -220,7 +221,7 @@ fn to_task(
     let task = event::available_task(cpu, selector, Exception::gp_sel)?;
     let flags = cpu.eflags();
     let next = next_eip(cpu, insn);
-    event::switch_task(cpu, task, reason, next, flags)?;
+    event::switch_task(cpu, task, reason, next, flags, None)?;
     Ok(Flow::Jump)
 }
 

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 
 use cpu::{EngineConfig, WatchKind};
-use iced_x86::code_asm::{CodeAssembler, al, ax, byte_ptr, dword_ptr, dx, eax, ebx, ecx, edi, esi, esp, ptr, word_ptr};
+use iced_x86::code_asm::{
+    CodeAssembler, al, ax, byte_ptr, cr0, dword_ptr, dx, eax, ebx, ecx, edi, esi, esp, ptr, st0, st1, word_ptr,
+};
 use x86::{LinearAddr, PhysAddr, Vector};
 
 use super::*;
@@ -255,6 +257,45 @@ fn the_timer_wakes_a_halted_machine_at_its_exact_times() {
     let nine_periods_ns = 9 * 0x4a9 * 1_000_000_000 / 1_193_182;
     assert!((nine_periods_ns..nine_periods_ns + 2000).contains(&machine.now_ns()), "{}", machine.now_ns());
     assert!(machine.retired() < 200);
+}
+
+#[test]
+fn an_x87_error_reaches_dos_software_as_interrupt_13() {
+    for (native, vector) in [(false, 0x70 + 5), (true, 16)] {
+        let mut machine = machine(|code| {
+            handle(code, vector, |code| {
+                code.inc(dword_ptr(COUNTER))?;
+                out(code, 0xf0, 0)?;
+                code.fnstsw(ax)?; // the exception is still pending, and ignored
+                code.fnclex()?;
+                out(code, 0xa0, 0x20)?;
+                out(code, 0x20, 0x20)?;
+                code.iretd()
+            })?;
+            out(code, 0x21, 0xfb)?;
+            out(code, 0xa1, 0xdf)?;
+            code.mov(eax, cr0)?;
+            if native {
+                code.or(eax, 0x20)?
+            } else {
+                code.and(eax, !0x20)?
+            }
+            code.mov(cr0, eax)?;
+            code.mov(dword_ptr(0x6040), 0x037b)?; // division by zero is not masked
+            code.fninit()?;
+            code.fldcw(word_ptr(0x6040))?;
+            code.sti()?;
+            for _ in 0..2 {
+                code.fld1()?;
+                code.fldz()?;
+                code.fdivp(st1, st0)?;
+                code.wait()?;
+            }
+            code.mov(eax, dword_ptr(COUNTER))?;
+            exit_with_eax(code)
+        });
+        assert_eq!(finish(&mut machine, &mut Detached), Stop::PowerOff { status: 2 }, "CR0.NE {native}");
+    }
 }
 
 #[test]

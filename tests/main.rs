@@ -9,6 +9,8 @@ mod layering;
 #[cfg(unix)]
 mod lenses;
 #[cfg(unix)]
+mod proc_formats;
+#[cfg(unix)]
 mod programs;
 mod qemu;
 #[cfg(unix)]
@@ -25,6 +27,8 @@ fn main() {
     trials.extend(layering::trials());
     #[cfg(unix)]
     trials.extend(lenses::trials());
+    #[cfg(unix)]
+    trials.extend(proc_formats::trials());
     #[cfg(unix)]
     trials.extend(programs::trials());
     trials.extend(qemu::trials());

@@ -16,41 +16,21 @@ use std::{
 #[path = "build/kallsyms.rs"]
 mod kallsyms;
 
-/// A guest workspace: what to build, for which target, and how to link it.
+/// A guest workspace. How it is linked stands in its `.cargo/config.toml`, which holds for a
+/// build by hand too.
 struct Guest {
     /// Its folder in `guests/`.
     dir: &'static str,
     target: &'static str,
-    rustflags: &'static [&'static str],
     /// The binaries to embed.
     bins: &'static [&'static str],
 }
 
-const KERNEL: Guest = Guest {
-    dir: "kernel",
-    // No SSE or x87 in the prebuilt core: the FPU belongs to user programs.
-    target: "i586-unknown-linux-gnu",
-    rustflags: &[
-        "-Clinker=rust-lld",
-        "-Clinker-flavor=ld.lld",
-        "-Crelocation-model=static",
-        // For backtraces.
-        "-Cforce-frame-pointers=yes",
-    ],
-    bins: &["kernel"],
-};
+const KERNEL: Guest = Guest { dir: "kernel", target: "i586-unknown-linux-gnu", bins: &["kernel"] };
 
 const PROGRAMS: Guest = Guest {
     dir: "programs",
     target: "i686-unknown-linux-musl",
-    rustflags: &[
-        "-Clinker=rust-lld",
-        "-Ctarget-feature=+crt-static",
-        "-Crelocation-model=static",
-        // Away from 0x08048000, where other static programs are: a breakpoint in one of ours
-        // is then in no other.
-        "-Clink-arg=--image-base=0x10000000",
-    ],
     bins: &["init", "mmprobe", "toolbox", "tour", "workload"],
 };
 
@@ -105,7 +85,6 @@ fn build(guest: &Guest, manifest_dir: &Path, target_dir: &Path) -> Result<PathBu
         .args(["build", "--release", "--locked", "--target", guest.target])
         .arg("--target-dir")
         .arg(target_dir)
-        .env("CARGO_ENCODED_RUSTFLAGS", guest.rustflags.join("\x1f"))
         .env("RUSTC", cargo_env("RUSTC")?)
         .current_dir(manifest_dir);
     let output = cargo.output().map_err(|e| format!("cannot run cargo for guests/{}: {e}", guest.dir))?;

@@ -12,12 +12,14 @@ pub struct CpuInfo<'a> {
     pub model: u32,
     pub model_name: &'a str,
     pub stepping: u32,
+    /// Frequency of the TSC; 0 without one.
     pub khz: u32,
     pub cpuid_level: u32,
+    /// Whether it has CPUID at all.
+    pub has_cpuid: bool,
     /// EDX and ECX of CPUID leaf 1.
     pub features: [u32; 2],
     pub physical_bits: u32,
-    pub loops_per_second: u32,
 }
 
 /// Linux's words for the bits of CPUID.1:EDX.
@@ -78,17 +80,23 @@ pub fn block(out: &mut dyn Out, cpu: &CpuInfo<'_>) {
         yes(0),
         cpu.cpuid_level
     );
-    for (set, words) in cpu.features.iter().zip([&EDX, &ECX]) {
-        for (bit, word) in words.iter().enumerate() {
-            if set >> bit & 1 != 0 && !word.is_empty() {
-                out!(out, " {word}");
-            }
-        }
+    flags(out, cpu.features[0], &EDX);
+    if cpu.has_cpuid {
+        out.bytes(b" cpuid");
     }
-    let hundredths = cpu.loops_per_second / 5_000 % 100;
-    out!(out, "\nbugs\t\t:\nbogomips\t: {}.{hundredths:02}\n", cpu.loops_per_second / 500_000);
+    flags(out, cpu.features[1], &ECX);
+    // A turn of the delay loop is a cycle of the TSC, and a "bogomips" half a million of them.
+    out!(out, "\nbugs\t\t:\nbogomips\t: {}.{:02}\n", cpu.khz / 500, cpu.khz / 5 % 100);
     out!(out, "clflush size\t: 32\ncache_alignment\t: 32\n");
     out!(out, "address sizes\t: {} bits physical, 32 bits virtual\npower management:\n\n", cpu.physical_bits);
+}
+
+fn flags(out: &mut dyn Out, set: u32, words: &[&str; 32]) {
+    for (bit, word) in words.iter().enumerate() {
+        if set >> bit & 1 != 0 && !word.is_empty() {
+            out!(out, " {word}");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -107,6 +115,7 @@ mod tests {
             stepping: 3,
             khz: 2_591_066,
             cpuid_level: 4,
+            has_cpuid: true,
             features: [1 | 1 << 3 | 1 << 4 | 1 << 26, 1],
             physical_bits: 36,
             ..CpuInfo::default()
@@ -115,7 +124,8 @@ mod tests {
         for want in [
             "processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 6\n",
             "cpu MHz\t\t: 2591.066\n",
-            "fpu\t\t: yes\nfpu_exception\t: yes\ncpuid level\t: 4\nwp\t\t: yes\nflags\t\t: fpu pse tsc sse2 pni\n",
+            "fpu\t\t: yes\nfpu_exception\t: yes\ncpuid level\t: 4\nwp\t\t: yes\nflags\t\t: fpu pse tsc sse2 cpuid pni\n",
+            "bogomips\t: 5182.13\n",
             "address sizes\t: 36 bits physical, 32 bits virtual\npower management:\n\n",
         ] {
             assert!(text.contains(want), "{text}");

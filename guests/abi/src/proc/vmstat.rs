@@ -1,5 +1,7 @@
 //! `/proc/vmstat`, and the names that `/proc/zoneinfo` shares with it.
 
+use core::ops::Range;
+
 use crate::{Out, out};
 
 /// The rows of Linux 6.1 on i386, in order.
@@ -161,65 +163,11 @@ pub const ROWS: [&str; 155] = [
     "nr_unstable",
 ];
 
-/// Rows of the node in `/proc/zoneinfo`, in order.
-pub const NODE_ROWS: [&str; 41] = [
-    "nr_inactive_anon",
-    "nr_active_anon",
-    "nr_inactive_file",
-    "nr_active_file",
-    "nr_unevictable",
-    "nr_slab_reclaimable",
-    "nr_slab_unreclaimable",
-    "nr_isolated_anon",
-    "nr_isolated_file",
-    "workingset_nodes",
-    "workingset_refault_anon",
-    "workingset_refault_file",
-    "workingset_activate_anon",
-    "workingset_activate_file",
-    "workingset_restore_anon",
-    "workingset_restore_file",
-    "workingset_nodereclaim",
-    "nr_anon_pages",
-    "nr_mapped",
-    "nr_file_pages",
-    "nr_dirty",
-    "nr_writeback",
-    "nr_writeback_temp",
-    "nr_shmem",
-    "nr_shmem_hugepages",
-    "nr_shmem_pmdmapped",
-    "nr_file_hugepages",
-    "nr_file_pmdmapped",
-    "nr_anon_transparent_hugepages",
-    "nr_vmscan_write",
-    "nr_vmscan_immediate_reclaim",
-    "nr_dirtied",
-    "nr_written",
-    "nr_throttled_written",
-    "nr_kernel_misc_reclaimable",
-    "nr_foll_pin_acquired",
-    "nr_foll_pin_released",
-    "nr_kernel_stack",
-    "nr_page_table_pages",
-    "nr_sec_page_table_pages",
-    "nr_swapcached",
-];
+/// Rows of a zone, which are the last of its block in `/proc/zoneinfo` too.
+pub const ZONE_ROWS: Range<usize> = 0..11;
 
-/// Rows of a zone in `/proc/zoneinfo` after `protection`, in order.
-pub const ZONE_ROWS: [&str; 11] = [
-    "nr_free_pages",
-    "nr_zone_inactive_anon",
-    "nr_zone_active_anon",
-    "nr_zone_inactive_file",
-    "nr_zone_active_file",
-    "nr_zone_unevictable",
-    "nr_zone_write_pending",
-    "nr_mlock",
-    "nr_bounce",
-    "nr_zspages",
-    "nr_free_cma",
-];
+/// Rows of the node, which stand in the first block of `/proc/zoneinfo` too.
+pub const NODE_ROWS: Range<usize> = ZONE_ROWS.end..52;
 
 /// Writes the file. `value` knows the counters that this kernel has; what it does not have
 /// never happens or never exists here, and is 0.
@@ -233,6 +181,13 @@ pub fn write(out: &mut dyn Out, value: impl Fn(&str) -> Option<u32>) {
 mod tests {
     use super::*;
     use crate::out::render;
+
+    #[test]
+    fn zone_and_node_rows_are_parts_of_the_table() {
+        assert_eq!((ROWS[ZONE_ROWS][0], ROWS[ZONE_ROWS][10]), ("nr_free_pages", "nr_free_cma"));
+        assert_eq!((ROWS[NODE_ROWS][0], ROWS[NODE_ROWS][40]), ("nr_inactive_anon", "nr_swapcached"));
+        assert_eq!(ROWS[NODE_ROWS.end], "nr_dirty_threshold");
+    }
 
     #[test]
     fn every_row_is_there_once_and_unknown_ones_are_zero() {

@@ -1,6 +1,6 @@
 //! `/proc/buddyinfo`, `/proc/zoneinfo` and `/proc/pagetypeinfo`.
 
-use super::vmstat::{NODE_ROWS, ZONE_ROWS};
+use super::vmstat::{NODE_ROWS, ROWS, ZONE_ROWS};
 use crate::books::{NR_ORDERS, ZoneRecord};
 use crate::{Out, out};
 
@@ -22,7 +22,8 @@ pub fn buddyinfo_line(out: &mut dyn Out, zone: &ZoneRecord) {
 /// Tells a counter by its name.
 pub type Counter<'a> = &'a dyn Fn(&str) -> Option<u32>;
 
-/// The block of `/proc/zoneinfo` for one zone. The first block carries the node's rows.
+/// The block of `/proc/zoneinfo` for one zone. The first block carries the node's rows; that
+/// of a zone without memory ends with its reserves.
 /// `value` knows the counters, of the node or of the zone, by name.
 pub fn zoneinfo_block(
     out: &mut dyn Out,
@@ -34,7 +35,7 @@ pub fn zoneinfo_block(
     out!(out, "Node 0, zone {:>8}\n", name(zone));
     if let Some(node) = node {
         out.bytes(b"  per-node stats\n");
-        for name in NODE_ROWS {
+        for name in &ROWS[NODE_ROWS] {
             out!(out, "      {name:<12} {}\n", node(name).unwrap_or(0));
         }
     }
@@ -53,7 +54,10 @@ pub fn zoneinfo_block(
     }
     let [a, b, c, d] = protection;
     out!(out, "        protection: ({a}, {b}, {c}, {d})\n");
-    for name in ZONE_ROWS {
+    if zone.present_pages == 0 {
+        return;
+    }
+    for &name in &ROWS[ZONE_ROWS] {
         let number = if name == "nr_free_pages" { zone.free_pages } else { value(name).unwrap_or(0) };
         out!(out, "      {name:<12} {number}\n");
     }
@@ -128,6 +132,14 @@ mod tests {
         ] {
             assert!(text.contains(want), "{text}");
         }
+    }
+
+    #[test]
+    fn a_zone_without_memory_has_no_counters() {
+        let zone = ZoneRecord { name: *b"Movable\0", ..ZoneRecord::default() };
+        let text = String::from_utf8(render(|out| zoneinfo_block(out, &zone, None, &|_| None, [0; 4]))).unwrap();
+        assert!(text.starts_with("Node 0, zone  Movable\n  pages free     0\n"), "{text}");
+        assert!(text.ends_with("        cma      0\n        protection: (0, 0, 0, 0)\n"), "{text}");
     }
 
     #[test]

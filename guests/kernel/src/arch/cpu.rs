@@ -15,8 +15,10 @@ pub mod feature {
     pub const PSE: u32 = 1 << 3;
     pub const TSC: u32 = 1 << 4;
     pub const MSR: u32 = 1 << 5;
+    pub const PAE: u32 = 1 << 6;
     pub const PGE: u32 = 1 << 13;
     pub const CMOV: u32 = 1 << 15;
+    pub const PSE36: u32 = 1 << 17;
     pub const FXSR: u32 = 1 << 24;
     pub const SSE: u32 = 1 << 25;
 }

@@ -35,8 +35,7 @@ const ZONE_NAMES: [&str; MAX_NR_ZONES] = ["DMA", "Normal", "HighMem"];
 struct Zones {
     records: [ZoneRecord; MAX_NR_ZONES],
     areas: [FreeArea; MAX_NR_ZONES],
-    /// Pages that a zone keeps back from requests that could use a higher one, by that one.
-    lowmem_reserve: [[u32; MAX_NR_ZONES]; MAX_NR_ZONES],
+    lowmem_reserve: LowmemReserve,
     min_free_kbytes: u32,
 }
 
@@ -320,26 +319,19 @@ pub fn totals() -> Totals {
     t
 }
 
-/// Calls `visit` with the zones' records, in order, while nothing changes.
-pub fn with_zones<R>(visit: impl FnOnce([&ZoneRecord; MAX_NR_ZONES]) -> R) -> R {
+/// Pages that each zone keeps back from requests that could use a higher one, by that one.
+pub type LowmemReserve = [[u32; MAX_NR_ZONES]; MAX_NR_ZONES];
+
+/// Calls `visit` with the zones' records and their reserves, in order, while nothing changes.
+pub fn with_zones<R>(visit: impl FnOnce([&ZoneRecord; MAX_NR_ZONES], &LowmemReserve) -> R) -> R {
     let zones = ZONES.lock_irqsave();
-    visit(zones.records.each_ref())
+    visit(zones.records.each_ref(), &zones.lowmem_reserve)
 }
 
 /// Where the array of records lies, and its length.
 pub fn zone_records() -> (Ptr32<ZoneRecord>, u32) {
     let zones = ZONES.lock_irqsave();
     (Ptr32::new(zones.records.as_ptr() as u32), MAX_NR_ZONES as u32)
-}
-
-/// `lowmem_reserve` of each zone.
-pub fn lowmem_reserve() -> [[u32; MAX_NR_ZONES]; MAX_NR_ZONES] {
-    ZONES.lock_irqsave().lowmem_reserve
-}
-
-/// The zones' lock is held: a walk of the records now may see a half-made change.
-pub fn is_locked() -> bool {
-    ZONES.is_locked()
 }
 
 const _: () = assert!(PAGE_SIZE == 4096);

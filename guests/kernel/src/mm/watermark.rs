@@ -4,11 +4,14 @@ use abi::books::ZoneRecord;
 
 use super::{
     PAGE_SIZE,
-    page_alloc::{MAX_NR_ZONES, ZONE_HIGHMEM},
+    page_alloc::{LowmemReserve, MAX_NR_ZONES, ZONE_HIGHMEM},
 };
 
 /// `lowmem_reserve_ratio` of DMA and Normal.
 const LOWMEM_RESERVE_RATIO: [u32; 2] = [256, 32];
+
+/// The min mark of high memory that is empty: one batch of reclaim (`SWAP_CLUSTER_MAX`).
+pub const EMPTY_HIGHMEM_MIN: u32 = 32;
 
 /// `min_free_kbytes` for this much directly mapped memory.
 pub fn min_free_kbytes(lowmem_pages: u32) -> u32 {
@@ -30,7 +33,7 @@ fn isqrt(n: u32) -> u32 {
 /// Sets every zone's marks and reserves.
 pub fn setup_per_zone_wmarks(
     records: &mut [ZoneRecord; MAX_NR_ZONES],
-    lowmem_reserve: &mut [[u32; MAX_NR_ZONES]; MAX_NR_ZONES],
+    lowmem_reserve: &mut LowmemReserve,
     min_free_kbytes: u32,
 ) {
     let pages_min = min_free_kbytes / (PAGE_SIZE / 1024);
@@ -39,8 +42,7 @@ pub fn setup_per_zone_wmarks(
     for (n, record) in records.iter_mut().enumerate() {
         let share = (u64::from(pages_min) * u64::from(managed[n]) / u64::from(lowmem.max(1))) as u32;
         record.watermark_min = match n {
-            _ if managed[n] == 0 => 0,
-            ZONE_HIGHMEM => (managed[n] / 1024).clamp(32, 128),
+            ZONE_HIGHMEM => (managed[n] / 1024).clamp(EMPTY_HIGHMEM_MIN, 128),
             _ => share,
         };
         let step = (share / 4).max((u64::from(managed[n]) * 10 / 10_000) as u32);

@@ -10,9 +10,10 @@ use crate::{
     sync::SpinLock,
 };
 
-/// How long the TSC is compared with the PIT in one measurement.
-const CALIBRATION_NS: u64 = 2_000_000;
-const CALIBRATION_ROUNDS: u32 = 3;
+/// How long the TSC is compared with the PIT, from one attempt to the next.
+const CALIBRATION_NS: [u64; 3] = [200_000, 1_000_000, 2_000_000];
+/// Within so many cycles the PIT counts, unless it stands still.
+const EDGE_CYCLES: u64 = 1_000_000;
 const SHIFT: u32 = 22;
 
 struct Clock {
@@ -74,6 +75,16 @@ pub fn set_realtime(ns: u64) {
     clock.realtime_offset_ns = ns.saturating_sub(clock.now());
 }
 
+/// Frequency of the TSC; 0 if there is none that can be used.
+pub fn tsc_khz() -> u32 {
+    let clock = CLOCK.lock_irqsave();
+    if clock.use_tsc { khz(clock.mult) } else { 0 }
+}
+
+fn khz(mult: u32) -> u32 {
+    ((1_000_000u64 << SHIFT) / u64::from(mult.max(1))) as u32
+}
+
 /// Starts the tick, measures the TSC and reads the CMOS clock.
 pub fn init() -> Result<()> {
     pit::init(HZ);
@@ -88,7 +99,7 @@ pub fn init() -> Result<()> {
     }
     match mult {
         Some(mult) => {
-            let khz = ((1_000_000u64 << SHIFT) / u64::from(mult)) as u32;
+            let khz = khz(mult);
             pr_hw!("tsc: Detected {}.{:03} MHz processor", khz / 1000, khz % 1000);
         }
         None => pr_hw!("clocksource: pit, no usable TSC"),
@@ -96,17 +107,35 @@ pub fn init() -> Result<()> {
     irq::request_irq(0, "timer", timer_interrupt, 0)
 }
 
-/// The multiplier from cycles to nanoseconds, by the PIT's channel 0. A virtual machine may
-/// stand still between two looks and miss a whole period of the PIT, which makes the TSC
-/// seem too fast: the slowest of several measurements is the right one.
+/// The multiplier from cycles to nanoseconds, by the PIT's channel 0.
+///
+/// Two measurements that agree to 1 in 2000 are believed. They do at once where a look at
+/// the PIT takes no time. A virtual machine, in which it takes microseconds, needs longer
+/// ones; it may also stand still between two looks and miss a whole period of the PIT, which
+/// makes the TSC seem too fast: of measurements that never agree the slowest is right.
 fn calibrate() -> Option<u32> {
-    (0..CALIBRATION_ROUNDS).filter_map(|_| measure()).max()
+    let mut last = (None, None);
+    for ns in CALIBRATION_NS {
+        last = (measure(ns), measure(ns));
+        if let (Some(first), Some(second)) = last
+            && first.abs_diff(second) <= first / 2000
+        {
+            return Some(first.max(second));
+        }
+    }
+    last.0.max(last.1)
 }
 
-fn measure() -> Option<u32> {
+fn measure(wanted_ns: u64) -> Option<u32> {
     let period = pit::reload(HZ);
-    let wanted = (CALIBRATION_NS * u64::from(pit::PIT_TICK_RATE) / 1_000_000_000) as u32;
-    let (mut last, start) = (pit::read_count(), rdtsc());
+    let wanted = (wanted_ns * u64::from(pit::PIT_TICK_RATE) / 1_000_000_000) as u32;
+    let (mut last, mut start) = (pit::read_count(), rdtsc());
+    // It begins, and so ends, where the count has just changed.
+    let before = last;
+    while last == before && rdtsc().wrapping_sub(start) < EDGE_CYCLES {
+        last = pit::read_count();
+    }
+    start = rdtsc();
     let (mut elapsed, mut end) = (0, start);
     for _ in 0..10_000_000 {
         if elapsed >= wanted {

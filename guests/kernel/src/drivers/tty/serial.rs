@@ -20,6 +20,8 @@ pub struct Uart {
 /// COM1 to COM4.
 pub static PORTS: [Uart; 4] = [Uart::new(0x3f8, 4), Uart::new(0x2f8, 3), Uart::new(0x3e8, 4), Uart::new(0x2e8, 3)];
 
+const NAMES: [&str; PORTS.len()] = ["ttyS0", "ttyS1", "ttyS2", "ttyS3"];
+
 const RBR_THR: u16 = 0;
 const IER: u16 = 1;
 const FCR: u16 = 2;
@@ -134,7 +136,7 @@ pub fn init() {
         port.found.store(true, Relaxed);
         port.setup();
         let claimed = resource::request_region(port.base, 8, "serial");
-        if claimed.is_err() || irq::request_irq(port.irq, "ttyS", interrupt, line).is_err() {
+        if claimed.is_err() || irq::request_irq(port.irq, NAMES[line], interrupt, line).is_err() {
             crate::pr_info!("serial: ttyS{line} finds its ports or its line taken");
         }
         crate::pr_hw!("serial: ttyS{line} at I/O {:#x} (irq = {}) is a 16550A", port.base, port.irq);

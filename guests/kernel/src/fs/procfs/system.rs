@@ -1,6 +1,7 @@
 //! Files about the whole system.
 
 use abi::{
+    books::ZoneRecord,
     out,
     out::Out,
     proc::{
@@ -9,13 +10,13 @@ use abi::{
         meminfo::{self, MemInfo},
         resources, slabinfo,
         system::{self, CpuTimes, Stat},
-        vmstat::{self as vmstat_rows, NODE_ROWS},
+        vmstat::{self as vmstat_rows, NODE_ROWS, ROWS},
         zones,
     },
 };
 
 use crate::{
-    arch::cpu,
+    arch::cpu::{self, feature},
     drivers::{
         irq,
         resource::{self, Space},
@@ -23,12 +24,13 @@ use crate::{
     fs::super_block::MOUNTS,
     lib::cmdline,
     mm::{
-        page_alloc::{totals, with_zones},
+        page_alloc::{ZONE_HIGHMEM, totals, with_zones},
         slab,
         vmstat::{self, Item},
+        watermark::EMPTY_HIGHMEM_MIN,
     },
     task::{pid, sched},
-    time::{getnstimeofday, ktime_get_ns},
+    time::{getnstimeofday, ktime_get_ns, tsc_khz},
 };
 
 /// A file: its name, its mode and what writes it.
@@ -82,7 +84,7 @@ pub fn index(entry: &Entry) -> u32 {
 }
 
 fn buddyinfo(out: &mut dyn Out) {
-    with_zones(|all| all.iter().filter(|z| z.present_pages > 0).for_each(|z| zones::buddyinfo_line(out, z)));
+    with_zones(|all, _| all.iter().filter(|z| z.present_pages > 0).for_each(|z| zones::buddyinfo_line(out, z)));
 }
 
 /// A counter of the node by its name, as far as this kernel has it.
@@ -91,13 +93,13 @@ fn counter(name: &str) -> Option<u32> {
     let file = || read(Item::nr_file_pages);
     Some(match name {
         "nr_free_pages" => totals().free,
-        "nr_active_anon" | "nr_anon_pages" => read(Item::nr_anon_pages),
-        "nr_inactive_anon" | "nr_shmem" => read(Item::nr_shmem),
-        "nr_active_file" => file() - read(Item::nr_shmem).min(file()),
+        "nr_zone_active_anon" | "nr_active_anon" | "nr_anon_pages" => read(Item::nr_anon_pages),
+        "nr_zone_inactive_anon" | "nr_inactive_anon" | "nr_shmem" => read(Item::nr_shmem),
+        "nr_zone_active_file" | "nr_active_file" => file() - read(Item::nr_shmem).min(file()),
         "nr_mapped" => read(Item::nr_mapped),
         "nr_file_pages" => file(),
         "nr_slab_unreclaimable" => slab::slab_pages(),
-        "nr_dirty" => read(Item::nr_dirty),
+        "nr_zone_write_pending" | "nr_dirty" => read(Item::nr_dirty),
         "nr_kernel_stack" => pid::counts().0 * 8,
         "nr_page_table_pages" => read(Item::nr_page_table_pages),
         "pgalloc_dma" => read(Item::pgalloc_dma),
@@ -114,22 +116,26 @@ fn counter(name: &str) -> Option<u32> {
 
 fn zoneinfo(out: &mut dyn Out) {
     // Before the zones' lock: some counters take it.
-    let node = NODE_ROWS.map(|name| counter(name).unwrap_or(0));
-    let of_node = |name: &str| NODE_ROWS.iter().position(|row| *row == name).map(|at| node[at]);
-    with_zones(|all| {
-        let managed = all.map(|z| z.managed_pages);
-        let mut is_first = true;
-        for (n, zone) in all.iter().enumerate().filter(|(_, z)| z.present_pages > 0) {
-            // Pages of each zone above, by the ratio that keeps a reserve for those who
-            // cannot go there: 1/256 for Normal, 1/32 for HighMem.
-            let above = |upto: usize| managed[n + 1..=upto].iter().sum::<u32>();
-            let ratio = [256, 32, 1][n];
-            let protection = [0, 1, 2, 2].map(|upto| if upto > n { above(upto) / ratio } else { 0 });
-            let node_rows: Option<zones::Counter<'_>> = if is_first { Some(&of_node) } else { None };
-            zones::zoneinfo_block(out, zone, node_rows, &|_| None, protection);
-            is_first = false;
+    const NAMES: &[&str] = ROWS.split_at(NODE_ROWS.end).0.split_at(NODE_ROWS.start).1;
+    let mut node = [0; NAMES.len()];
+    node.iter_mut().zip(NAMES).for_each(|(value, name)| *value = counter(name).unwrap_or(0));
+    let of_node = |name: &str| NAMES.iter().position(|row| *row == name).map(|at| node[at]);
+    with_zones(|all, reserve| {
+        for (n, zone) in all.iter().enumerate() {
+            let node_rows: Option<zones::Counter<'_>> = if n == 0 { Some(&of_node) } else { None };
+            let [dma, normal, high] = reserve[n];
+            zones::zoneinfo_block(out, zone, node_rows, &|_| None, [dma, normal, high, high]);
         }
+        zones::zoneinfo_block(out, &movable(all[ZONE_HIGHMEM]), None, &|_| None, [0; 4]);
     });
+}
+
+/// The zone of memory that can all be moved, which is empty unless a boot parameter fills it.
+/// It lies in the highest zone with memory, and has the marks of an empty one of that kind.
+fn movable(high: &ZoneRecord) -> ZoneRecord {
+    let mark = if high.present_pages > 0 { EMPTY_HIGHMEM_MIN } else { 0 };
+    let name = *b"Movable\0";
+    ZoneRecord { name, watermark_min: mark, watermark_low: mark, watermark_high: mark, ..ZoneRecord::default() }
 }
 
 fn show_slabinfo(out: &mut dyn Out) {
@@ -158,7 +164,7 @@ fn show_meminfo(out: &mut dyn Out) {
         inactive_anon: shmem,
         high_total: t.managed_high,
         high_free: t.free_high,
-        dirty: 0,
+        dirty: vmstat::read(Item::nr_dirty),
         anon_pages: anon,
         mapped: vmstat::read(Item::nr_mapped),
         shmem,
@@ -266,6 +272,12 @@ fn show_cpuinfo(out: &mut dyn Out) {
     let model_name = core::str::from_utf8(&brand[..brand_len]).unwrap_or("").trim();
     let signature = one.eax;
     let family = signature >> 8 & 15;
+    let physical_bits = match cpu::cpuid(0x8000_0000, 0).eax {
+        // The larger leaf is there: it says how many.
+        0x8000_0008.. => cpu::cpuid(0x8000_0008, 0).eax & 0xff,
+        _ if one.edx & (feature::PAE | feature::PSE36) != 0 => 36,
+        _ => 32,
+    };
     let info = CpuInfo {
         processor: 0,
         vendor: core::str::from_utf8(&vendor).unwrap_or(""),
@@ -273,11 +285,11 @@ fn show_cpuinfo(out: &mut dyn Out) {
         model: signature >> 4 & 15 | if family >= 6 { signature >> 12 & 0xf0 } else { 0 },
         model_name: if model_name.is_empty() { "unknown" } else { model_name },
         stepping: signature & 15,
-        khz: 0,
+        khz: tsc_khz(),
         cpuid_level: id.eax,
+        has_cpuid: true,
         features: [one.edx, one.ecx],
-        physical_bits: 32,
-        loops_per_second: 0,
+        physical_bits,
     };
     cpuinfo::block(out, &info);
 }

@@ -43,7 +43,7 @@ impl Host for Output1 {
 }
 
 /// A machine whose shell runs `script`.
-fn machine(script: &str) -> Machine {
+pub fn machine(script: &str) -> Machine {
     let mut tree = images::Initramfs::new();
     tree.link_userland_into_bin();
     tree.set_run_file(&RunFile {
@@ -66,7 +66,8 @@ fn machine(script: &str) -> Machine {
     Machine::new(config, boot, machine::EngineConfig::default()).expect("a machine")
 }
 
-fn target<'a>(machine: &'a Machine, kernel: &'a KernelImage) -> Target<'a> {
+/// What the lenses need of a machine that boots our kernel.
+pub fn target<'a>(machine: &'a Machine, kernel: &'a KernelImage) -> Target<'a> {
     Target { kernel: Some(kernel), ..Target::new(vec![machine.cpu(0)], machine.memory()) }
 }
 

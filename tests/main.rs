@@ -4,6 +4,8 @@
 //! programs) says `skipped: needs X` and counts as ignored.
 
 #[cfg(unix)]
+mod flux;
+#[cfg(unix)]
 mod gdb;
 mod layering;
 #[cfg(unix)]
@@ -22,6 +24,8 @@ use libtest_mimic::{Arguments, Trial};
 fn main() {
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = Vec::new();
+    #[cfg(unix)]
+    trials.extend(flux::trials());
     #[cfg(unix)]
     trials.extend(gdb::trials());
     trials.extend(layering::trials());

@@ -96,11 +96,6 @@ impl<'a> Books<'a> {
         self.reader
     }
 
-    /// Whether a list may be half changed at this very instruction.
-    pub fn in_flux(&self) -> bool {
-        self.root.seq & 1 != 0
-    }
-
     /// Reads one record.
     fn read<T: Record>(&self, what: &'static str, at: Ptr32<T>) -> Result<T> {
         self.reader

@@ -56,6 +56,17 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// The books are in the middle of a change, and there is no room for a machine to run on.
+    #[error("the machine cannot be copied: {0}")]
+    NoCopy(String),
+    /// What was found is damaged, and the books are in the middle of a change.
+    #[error("{note}: {why}")]
+    InFlux {
+        /// Which change.
+        note: String,
+        /// What was found.
+        why: Box<Error>,
+    },
     /// The command's words make no request.
     #[error("{0}")]
     Usage(String),

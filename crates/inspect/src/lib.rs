@@ -20,6 +20,7 @@ mod paging;
 mod reader;
 mod record;
 mod request;
+mod settle;
 mod symbol;
 mod target;
 
@@ -32,5 +33,6 @@ pub use paging::{mapping, with_directory};
 pub use reader::{DirectMap, Reader};
 pub use record::Record;
 pub use request::{HELP, Request};
+pub use settle::{SETTLE_LIMIT, Settled, in_flux, settle};
 pub use symbol::{Symbol, Symbols};
 pub use target::{Program, Target, WiredRange, Wiring};

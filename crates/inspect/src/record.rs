@@ -73,7 +73,7 @@ records! {
     KernelNote { version, books, page_offset }
     KernelBooks {
         version, tasks, current, nr_cpus, iomem, ioports, zones, nr_zones, caches, mem_map, max_pfn, swapper_pg_dir,
-        seq, reserved,
+        seq, resource_lock, zone_lock, slab_lock, reserved,
     }
     TaskRecord {
         next, pid, tgid, ppid, pgrp, session, state, cpu, mm, comm, tty_nr, exit_code, min_flt, maj_flt, utime_ns,
@@ -82,7 +82,7 @@ records! {
     MmRecord {
         pgd, mmap, map_count, mm_users, start_code, end_code, start_data, end_data, start_brk, brk, start_stack,
         arg_start, arg_end, env_start, env_end, total_vm, rss_anon, rss_file, rss_shmem, hiwater_rss, hiwater_vm,
-        pgtables_bytes, exe,
+        pgtables_bytes, exe, mmap_lock,
     }
     VmaRecord { next, start, end, flags, pgoff, file, mm }
     FileRecord { dentry, inode }
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(task.gid as usize, offset_of!(TaskRecord, gid));
         assert_eq!(task.stime_ns.0[0] as usize, offset_of!(TaskRecord, stime_ns));
         let mm = MmRecord::decode(&words(MmRecord::SIZE)).unwrap();
-        assert_eq!(mm.exe.0 as usize, offset_of!(MmRecord, exe));
+        assert_eq!(mm.mmap_lock.0 as usize, offset_of!(MmRecord, mmap_lock));
         let zone = ZoneRecord::decode(&words(ZoneRecord::SIZE)).unwrap();
         assert_eq!(zone.nr_free[10] as usize, offset_of!(ZoneRecord, nr_free) + 40);
         let books = KernelBooks::decode(&words(KernelBooks::SIZE)).unwrap();

@@ -61,6 +61,46 @@ impl Machine {
         file::read(path, |body| read_body(body, engine)).map_err(|source| named(path, source))
     }
 
+    /// A machine of its own in the same state, for a look at what would come: nothing that it
+    /// does reaches this one. Breakpoints and the counts of the run stay behind.
+    ///
+    /// # Errors
+    /// [`Error`] when the host has no room for its memory.
+    pub fn duplicate(&self) -> Result<Self, Error> {
+        let mut mem = empty_memory(&self.config)?;
+        boot::map_rom(&self.boot, &mut mem)
+            .map_err(|source| Error::Boot { image: "the machine's ROM".into(), source })?;
+        self.each_page(|frame, page| {
+            mem.load(PhysAddr::from_frame(frame), page);
+            Ok::<_, Error>(())
+        })?;
+        Ok(Machine {
+            ports: PortMap::new(&self.config),
+            config: self.config.clone(),
+            boot: self.boot.clone(),
+            cpu: Cpu::new(self.cpu.state.clone()),
+            mem,
+            chipset: self.chipset.clone(),
+            input: self.input.clone(),
+            now_ns: self.now_ns,
+            engine: Engine::new(EngineConfig::default()),
+            signals: Signals::default(),
+            stats: MachineStats::new(),
+        })
+    }
+
+    /// Calls `visit` with the number and the bytes of every frame that is not all zero.
+    fn each_page<E>(&self, mut visit: impl FnMut(u32, &[u8; PAGE_SIZE as usize]) -> Result<(), E>) -> Result<(), E> {
+        let mut page = [0; PAGE_SIZE as usize];
+        for frame in self.mem.touched_frames() {
+            self.mem.read(PhysAddr::from_frame(frame), &mut page);
+            if page.iter().any(|&byte| byte != 0) {
+                visit(frame, &page)?;
+            }
+        }
+        Ok(())
+    }
+
     fn write_body(&self, body: &mut dyn Write) -> Result<(), SnapshotError> {
         let saved = Saved {
             config: &self.config,
@@ -73,14 +113,10 @@ impl Machine {
         let state = postcard::to_stdvec(&saved).expect("plain data can be serialised");
         body.write_all(&(state.len() as u64).to_le_bytes())?;
         body.write_all(&state)?;
-        let mut page = [0; PAGE_SIZE as usize];
-        for frame in self.mem.touched_frames() {
-            self.mem.read(PhysAddr::from_frame(frame), &mut page);
-            if page.iter().any(|&byte| byte != 0) {
-                body.write_all(&frame.to_le_bytes())?;
-                body.write_all(&page)?;
-            }
-        }
+        self.each_page(|frame, page| {
+            body.write_all(&frame.to_le_bytes())?;
+            body.write_all(page)
+        })?;
         body.write_all(&END_OF_PAGES.to_le_bytes())?;
         Ok(())
     }

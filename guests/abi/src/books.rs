@@ -15,7 +15,7 @@ pub const NOTE_NAME: &str = "PAGEWALK";
 /// Type of the ELF note.
 pub const NOTE_TYPE: u32 = 1;
 /// Version of all records; the host refuses another.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Free lists of a zone: orders 0 to 10.
 pub const NR_ORDERS: usize = 11;
 
@@ -56,7 +56,12 @@ pub struct KernelBooks {
     /// Counts up when a change of the lists above begins and again when it has ended:
     /// odd means that a walk now may see a half-made change.
     pub seq: u32,
-    pub reserved: [u32; 8],
+    /// The locks that guard the trees of resources, the zones and the caches: a byte that is
+    /// not 0 while somebody holds it.
+    pub resource_lock: Ptr32<u8>,
+    pub zone_lock: Ptr32<u8>,
+    pub slab_lock: Ptr32<u8>,
+    pub reserved: [u32; 5],
 }
 
 /// `task_struct`: a thread.
@@ -124,6 +129,9 @@ pub struct MmRecord {
     /// Page tables, in bytes.
     pub pgtables_bytes: u32,
     pub exe: Ptr32<FileRecord>,
+    /// The lock that guards this record, the areas and the page tables: a byte that is not 0
+    /// while somebody holds it.
+    pub mmap_lock: Ptr32<u8>,
 }
 
 /// `vm_area_struct`.
@@ -274,7 +282,7 @@ const _: () = {
     assert!(size_of::<KernelNote>() == 12);
     assert!(size_of::<KernelBooks>() == 84);
     assert!(size_of::<TaskRecord>() == 108);
-    assert!(size_of::<MmRecord>() == 92);
+    assert!(size_of::<MmRecord>() == 96);
     assert!(size_of::<VmaRecord>() == 28);
     assert!(size_of::<FileRecord>() == 8);
     assert!(size_of::<DentryRecord>() == 16);

@@ -30,12 +30,14 @@ pub struct Answer {
     pub text: Vec<u8>,
     /// For programs. Keys are stable.
     pub json: Value,
+    /// What the reader must know of both, as one line that is part of neither.
+    pub note: Option<String>,
 }
 
 impl Answer {
     fn new(text: impl Into<Vec<u8>>, json: impl Serialize) -> Answer {
         let json = serde_json::to_value(json).expect("lens rows have string keys and plain values");
-        Answer { text: text.into(), json }
+        Answer { text: text.into(), json, note: None }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The lenses on a small guest made by hand: two processes, their tables, and books.
 
 use abi::Ptr32;
-use abi::books::KernelNote;
+use abi::books::{KernelNote, VERSION};
 use cpu::{CpuModel, CpuState};
 use memory::{FrameKind, PhysMem};
 use x86::{Cr0, Cr4, PhysAddr};
@@ -43,7 +43,7 @@ impl Guest {
         cpu.cr0 = (Cr0::PE | Cr0::ET | Cr0::WP | Cr0::PG).bits();
         cpu.cr4 = (Cr4::PSE | Cr4::PGE).bits();
         cpu.cr3 = at::PGD;
-        let note = KernelNote { version: 1, books: Ptr32::new(at::BOOKS), page_offset: PAGE_OFFSET };
+        let note = KernelNote { version: VERSION, books: Ptr32::new(at::BOOKS), page_offset: PAGE_OFFSET };
         let mut guest = Guest { mem, cpu, kernel: KernelImage::with_note(note) };
         guest.fill();
         guest
@@ -61,7 +61,7 @@ impl Guest {
     fn fill(&mut self) {
         self.words(
             at::BOOKS,
-            &[1, at::INIT, at::PROGRAM, 1, at::IOMEM[0], 0, at::ZONES, 1, at::CACHE, 0, 0, 0x7000, 2],
+            &[VERSION, at::INIT, at::PROGRAM, 1, at::IOMEM[0], 0, at::ZONES, 1, at::CACHE, 0, 0, 0x7000, 2],
         );
         self.words(at::INIT, &[at::PROGRAM, 1, 1, 0, 1, 1, u32::from(b'S'), 0, 0]);
         self.text(at::INIT + 36, "init");
@@ -305,7 +305,7 @@ fn a_foreign_kernel_is_told_apart_in_one_line() {
     guest.words(at::BOOKS, &[0]);
     assert_eq!(error(&guest), "the guest kernel has not filled its books yet");
     guest.words(at::BOOKS, &[9]);
-    assert_eq!(error(&guest), "the guest kernel's books have version 9, this program reads version 1");
+    assert_eq!(error(&guest), format!("the guest kernel's books have version 9, this program reads version {VERSION}"));
     guest.kernel = KernelImage::default();
     assert_eq!(error(&guest), "the machine's kernel keeps no books that this program can read");
     assert!(guest.look("walk 0").is_ok() && guest.look("tlb").is_ok() && guest.look("bt").is_ok());

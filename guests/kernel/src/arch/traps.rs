@@ -3,7 +3,6 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use abi::books::VERSION;
 use x86::{Eflags, Vector};
 
 use super::{cpu, extable, gdt, idt::FIRST_EXTERNAL_VECTOR, irqflags, ptregs::PtRegs};
@@ -14,8 +13,6 @@ use crate::{
     pr_info, syscall,
     task::{self, sched, signal},
 };
-
-const _: () = assert!(VERSION == 1);
 
 /// Signal numbers and codes of the exceptions.
 mod sig {

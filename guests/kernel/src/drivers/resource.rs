@@ -149,10 +149,10 @@ pub fn for_each(space: Space, mut visit: impl FnMut(u32, &ResourceRecord, &'stat
     }
 }
 
-/// The roots of ports and memory, for the books.
-pub fn roots() -> (Node, Node) {
+/// The roots of ports and memory and the lock of both, for the books.
+pub fn roots() -> (Node, Node, Ptr32<u8>) {
     let roots = ROOTS.lock_irqsave();
-    (roots.ioports, roots.iomem)
+    (roots.ioports, roots.iomem, ROOTS.flag())
 }
 
 /// Makes both trees: RAM and the kernel's image, the ports that every PC has.

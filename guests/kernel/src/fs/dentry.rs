@@ -5,7 +5,7 @@ use alloc::{boxed::Box, collections::BTreeMap, sync::Arc, vec::Vec};
 use abi::{Ptr32, books::DentryRecord, out::Out};
 
 use super::{Inode, book::Book, inode::InoCounter};
-use crate::sync::SpinLock;
+use crate::{lib::books, sync::SpinLock};
 
 /// Bits of [`DentryRecord::flags`].
 pub const DENTRY_UNLINKED: u32 = 1;
@@ -95,14 +95,16 @@ impl Dentry {
     pub fn move_to(&self, parent: Option<&Arc<Dentry>>, name: &[u8]) {
         let mut place = self.place.lock();
         let old_parent = core::mem::replace(&mut place.parent, parent.cloned());
-        place.name = name.into();
-        self.record.update(|r| {
-            r.parent = parent.map_or(Ptr32::NULL, |p| p.record.ptr());
-            r.name = Ptr32::new(place.name.as_ptr() as usize as u32);
-            r.name_len = place.name.len() as u32;
+        let old_name = core::mem::replace(&mut place.name, name.into());
+        books::update(|_| {
+            self.record.update(|r| {
+                r.parent = parent.map_or(Ptr32::NULL, |p| p.record.ptr());
+                r.name = Ptr32::new(place.name.as_ptr() as usize as u32);
+                r.name_len = place.name.len() as u32;
+            });
         });
         drop(place);
-        drop(old_parent);
+        drop((old_parent, old_name));
     }
 
     /// Says that the name is gone.

@@ -53,7 +53,10 @@ static KERNEL_BOOKS: Books = Books(UnsafeCell::new(KernelBooks {
     max_pfn: 0,
     swapper_pg_dir: 0,
     seq: 0,
-    reserved: [0; 8],
+    resource_lock: Ptr32::NULL,
+    zone_lock: Ptr32::NULL,
+    slab_lock: Ptr32::NULL,
+    reserved: [0; 5],
 }));
 
 /// Changes the root. `seq` is odd meanwhile.
@@ -83,13 +86,14 @@ pub fn set_current(task: Ptr32<abi::books::TaskRecord>) {
 
 /// Fills in everything but the tasks, and declares the books readable.
 pub fn publish() {
-    let (ioports, iomem) = resource::roots();
-    let (zones, nr_zones) = page_alloc::zone_records();
-    let caches = slab::first_cache();
+    let (ioports, iomem, resource_lock) = resource::roots();
+    let (zones, nr_zones, zone_lock) = page_alloc::zone_records();
+    let (caches, slab_lock) = slab::books();
     update(|books| {
         (books.ioports, books.iomem) = (ioports, iomem);
         (books.zones, books.nr_zones) = (zones, nr_zones);
         books.caches = caches;
+        (books.resource_lock, books.zone_lock, books.slab_lock) = (resource_lock, zone_lock, slab_lock);
         books.mem_map = Ptr32::new(page::mem_map().as_ptr() as u32);
         books.max_pfn = page::max_pfn();
         books.swapper_pg_dir = paging::swapper_pg_dir_phys();

@@ -128,7 +128,9 @@ impl MmRef {
         let inner = MmInner { areas: VmaTree::new(), pgd, def_flags: 0, mmap_base: MMAP_BASE, exe: None };
         // SAFETY: a fresh object of the right size.
         unsafe { at.write(MmStruct { record: UnsafeCell::new(record), mmap_lock: Mutex::new(inner) }) };
-        Ok(MmRef(at))
+        let mm = MmRef(at);
+        mm.with_record(|record| record.mmap_lock = mm.mmap_lock.flag());
+        Ok(mm)
     }
 
     /// `dup_mm`: the child's address space at fork. Frames are shared; private ones are
@@ -137,10 +139,11 @@ impl MmRef {
         let child = MmRef::new()?;
         {
             let (mut from, mut to) = (self.lock(), child.lock());
-            let (pgd, users) = (to.record().pgd, to.record().mm_users);
+            let MmRecord { pgd, mm_users, mmap_lock, .. } = *to.record();
             let record = MmRecord {
                 pgd,
-                mm_users: users,
+                mm_users,
+                mmap_lock,
                 mmap: Ptr32::NULL,
                 rss_anon: 0,
                 rss_file: 0,

@@ -328,10 +328,10 @@ pub fn with_zones<R>(visit: impl FnOnce([&ZoneRecord; MAX_NR_ZONES], &LowmemRese
     visit(zones.records.each_ref(), &zones.lowmem_reserve)
 }
 
-/// Where the array of records lies, and its length.
-pub fn zone_records() -> (Ptr32<ZoneRecord>, u32) {
+/// Where the array of records lies, its length, and the lock that guards it.
+pub fn zone_records() -> (Ptr32<ZoneRecord>, u32, Ptr32<u8>) {
     let zones = ZONES.lock_irqsave();
-    (Ptr32::new(zones.records.as_ptr() as u32), MAX_NR_ZONES as u32)
+    (Ptr32::new(zones.records.as_ptr() as u32), MAX_NR_ZONES as u32, ZONES.flag())
 }
 
 const _: () = assert!(PAGE_SIZE == 4096);

@@ -414,9 +414,9 @@ pub fn shrink_all() {
     }
 }
 
-/// The first cache of `/proc/slabinfo`.
-pub fn first_cache() -> Ptr32<KmemCacheRecord> {
-    CHAIN.lock_irqsave().first
+/// The first cache of `/proc/slabinfo`, and the lock of all of them.
+pub fn books() -> (Ptr32<KmemCacheRecord>, Ptr32<u8>) {
+    (CHAIN.lock_irqsave().first, CHAIN.flag())
 }
 
 /// Calls `visit` with each cache's record and name, while nothing changes.

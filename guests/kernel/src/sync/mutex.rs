@@ -7,6 +7,8 @@ use core::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use abi::Ptr32;
+
 /// Data under a sleeping lock. Never taken in interrupt handlers.
 pub struct Mutex<T: ?Sized> {
     locked: AtomicBool,
@@ -32,6 +34,11 @@ impl<T: ?Sized> Mutex<T> {
             crate::task::sched::schedule();
         }
         MutexGuard { lock: self }
+    }
+
+    /// Where the host sees whether somebody holds the lock.
+    pub fn flag(&self) -> Ptr32<u8> {
+        Ptr32::new(&raw const self.locked as u32)
     }
 
     /// Takes the lock if it is open.

@@ -7,6 +7,8 @@ use core::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use abi::Ptr32;
+
 use crate::arch::irqflags::{IrqFlags, local_irq_restore, local_irq_save};
 
 /// Data under a spin lock.
@@ -55,6 +57,11 @@ impl<T: ?Sized> SpinLock<T> {
     /// The data, when nobody else can have it.
     pub fn get_mut(&mut self) -> &mut T {
         self.data.get_mut()
+    }
+
+    /// Where the host sees whether somebody holds the lock.
+    pub fn flag(&self) -> Ptr32<u8> {
+        Ptr32::new(&raw const self.locked as u32)
     }
 
     /// Takes the lock if it is open.

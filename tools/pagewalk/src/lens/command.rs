@@ -7,7 +7,7 @@ use inspect::Request;
 use machine::Machine;
 
 use super::{
-    LensError,
+    LensError, Shown,
     control::{self, Ask},
     look, print,
 };
@@ -213,15 +213,9 @@ impl Command {
 impl Where {
     fn show(&self, request: Request) -> Result<(), LensError> {
         let Some(file) = &self.snapshot else {
-            let text = control::ask(self.vm.as_deref(), &Ask::Look { request, json: self.json })?;
-            return print(&text);
+            return print(&control::ask(self.vm.as_deref(), &Ask::Look { request, json: self.json })?);
         };
         let machine = Machine::restore(file, machine::EngineConfig::default())?;
-        print(&render(&look(&machine, &request)?, self.json))
+        print(&Shown::of(look(&machine, &request)?, self.json))
     }
-}
-
-/// An answer as it is printed.
-pub fn render(answer: &inspect::Answer, json: bool) -> Vec<u8> {
-    if json { format!("{:#}\n", answer.json).into_bytes() } else { answer.text.clone() }
 }

@@ -10,7 +10,7 @@ use inspect::{Answer, Request};
 use machine::Machine;
 
 pub use command::Command;
-pub use view::{gdb_setup, guest_file};
+pub use view::{gdb_setup, guest_file, look};
 
 /// Why a look failed.
 #[derive(Debug, thiserror::Error)]
@@ -37,16 +37,30 @@ pub fn on_machine(machine: &Machine, words: &str) -> Result<String, LensError> {
     }
     let words: Vec<&str> = words.split_whitespace().collect();
     let answer = look(machine, &Request::from_words(&words)?)?;
-    Ok(String::from_utf8_lossy(&answer.text).into_owned())
+    let note = answer.note.map(|note| format!("note: {note}\n")).unwrap_or_default();
+    Ok(note + &String::from_utf8_lossy(&answer.text))
 }
 
-/// Looks at a machine at rest.
-pub fn look(machine: &Machine, request: &Request) -> Result<Answer, inspect::Error> {
-    view::with_target(machine, |target| inspect::look(target, request))
+/// What a lens shows, as it is printed, and the note that goes to standard error.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shown {
+    text: Vec<u8>,
+    note: Option<String>,
+}
+
+impl Shown {
+    fn of(answer: Answer, json: bool) -> Self {
+        let text = if json { format!("{:#}\n", answer.json).into_bytes() } else { answer.text };
+        Shown { text, note: answer.note }
+    }
 }
 
 /// Writes an answer; a reader that went away is no error.
-fn print(bytes: &[u8]) -> Result<(), LensError> {
+fn print(shown: &Shown) -> Result<(), LensError> {
+    if let Some(note) = &shown.note {
+        eprintln!("pagewalk: note: {note}");
+    }
+    let bytes = &shown.text;
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(LensError::Output(e)),

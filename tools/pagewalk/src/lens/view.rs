@@ -1,12 +1,12 @@
 //! A machine as the lenses want to see it.
 
 use abi::runfile;
-use inspect::{KernelImage, Program, Symbols, Target, WiredRange, Wiring};
+use inspect::{Answer, Error, KernelImage, Program, Request, Symbols, Target, WiredRange, Wiring};
 use machine::{Boot, Machine, Resource};
 
 /// Runs `look` on `machine` with all that is known of it.
 pub fn with_target<T>(machine: &Machine, look: impl FnOnce(&Target<'_>) -> T) -> T {
-    let kernel = machine.boot_images().kernel().map(|image| KernelImage::parse(&image.bytes));
+    let kernel = kernel(machine);
     let programs = programs(machine.boot_images());
     let wiring = Wiring { memory: wired(&machine.memory_resources()), ports: wired(&machine.port_resources()) };
     let counters = counters(machine);
@@ -18,6 +18,22 @@ pub fn with_target<T>(machine: &Machine, look: impl FnOnce(&Target<'_>) -> T) ->
         wiring: Some(&wiring),
         counters: &counters,
     })
+}
+
+/// Looks where the books are whole: in the machine, or in a copy that has run on to where they
+/// are, of which the answer then has a note.
+pub fn look(machine: &Machine, request: &Request) -> Result<Answer, Error> {
+    let settled = inspect::settle(machine, kernel(machine).as_ref(), request)?;
+    let answer = with_target(settled.machine(machine), |target| inspect::look(target, request));
+    match (answer, settled.note) {
+        (Ok(answer), note) => Ok(Answer { note, ..answer }),
+        (Err(why), Some(note)) => Err(Error::InFlux { note, why: Box::new(why) }),
+        (Err(why), None) => Err(why),
+    }
+}
+
+fn kernel(machine: &Machine) -> Option<KernelImage> {
+    machine.boot_images().kernel().map(|image| KernelImage::parse(&image.bytes))
 }
 
 /// GUEST's symbols, from the initramfs that we made.

@@ -5,9 +5,10 @@ use std::{
 };
 
 use super::{Ask, ControlError, Reply, failed, folder, socket_name};
+use crate::lens::Shown;
 
 /// Asks the machine `name`, or the only one that runs, and gives what it shows.
-pub fn ask(name: Option<&str>, ask: &Ask) -> Result<Vec<u8>, ControlError> {
+pub fn ask(name: Option<&str>, ask: &Ask) -> Result<Shown, ControlError> {
     let mut stream = match name {
         Some(name) => connect(name)?,
         None => connect_only()?,
@@ -19,7 +20,7 @@ pub fn ask(name: Option<&str>, ask: &Ask) -> Result<Vec<u8>, ControlError> {
     let mut reply = Vec::new();
     BufReader::new(stream).read_until(b'\n', &mut reply).map_err(failed(&path))?;
     match serde_json::from_slice(&reply) {
-        Ok(Reply::Shown(text)) => Ok(text),
+        Ok(Reply::Shown { text, note }) => Ok(Shown { text, note }),
         Ok(Reply::Refused(why)) => Err(ControlError::Refused(why)),
         Err(_) if reply.is_empty() => Err(ControlError::Protocol("the machine ended meanwhile".into())),
         Err(e) => Err(ControlError::Protocol(e.to_string())),

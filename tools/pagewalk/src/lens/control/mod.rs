@@ -41,7 +41,7 @@ pub enum Ask {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Reply {
-    Shown(Vec<u8>),
+    Shown { text: Vec<u8>, note: Option<String> },
     Refused(String),
 }
 

@@ -18,7 +18,7 @@ use std::{
 use machine::Machine;
 
 use super::{Ask, ControlError, Reply, failed, make_folder, socket_name};
-use crate::lens::{command::render, look};
+use crate::lens::{Shown, look};
 
 /// Longest line that a client may send.
 const MAX_ASK: u64 = 64 << 10;
@@ -92,12 +92,15 @@ impl Server {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             let reply = match ask {
                 Ask::Look { request, json } => match look(machine, &request) {
-                    Ok(answer) => Reply::Shown(render(&answer, json)),
+                    Ok(answer) => {
+                        let Shown { text, note } = Shown::of(answer, json);
+                        Reply::Shown { text, note }
+                    }
                     Err(e) => Reply::Refused(e.to_string()),
                 },
                 Ask::Quit => {
                     after = After::Quit;
-                    Reply::Shown(Vec::new())
+                    Reply::Shown { text: Vec::new(), note: None }
                 }
             };
             respond(client, &reply);

@@ -25,7 +25,19 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// The guest's own readers, in the order in which the script runs them.
-const FILES: [&str; 5] = ["maps", "iomem", "ioports", "buddyinfo", "slabinfo"];
+const FILES: [&str; 11] = [
+    "maps",
+    "iomem",
+    "ioports",
+    "buddyinfo",
+    "slabinfo",
+    "meminfo",
+    "vmstat",
+    "zoneinfo",
+    "interrupts",
+    "cpuinfo",
+    "swaps",
+];
 
 /// What the script prints between two files.
 const MARK: &str = "==\n";
@@ -86,14 +98,15 @@ fn text(machine: &Machine, kernel: &KernelImage, file: &str) -> Vec<u8> {
 }
 
 fn equal_at_the_gather_point() {
-    let mut machine =
-        machine("cat /proc/self/maps; for f in iomem ioports buddyinfo slabinfo; do echo ==; cat /proc/$f; done");
+    let files = FILES[1..].join(" ");
+    let script = format!("cat /proc/self/maps; for f in {files}; do echo ==; cat /proc/$f; done");
+    let mut machine = machine(&script);
     let kernel = KernelImage::parse(images::KERNEL);
     let begin = parse_address(&target(&machine, &kernel), 0, "proc_gather_begin").expect("the gather point").linear;
     machine.add_breakpoint(begin);
     let mut host = Output1::default();
     // For each file what the host showed at the last gathering before the guest printed it.
-    let mut shown: [Vec<u8>; 5] = Default::default();
+    let mut shown: [Vec<u8>; FILES.len()] = Default::default();
     let mut pass_breakpoint = false;
     loop {
         match machine.run(RunLimit { retired: Some(2_000_000_000), pass_breakpoint }, &mut host) {
@@ -129,6 +142,12 @@ fn looking_changes_nothing() {
         "ioports",
         "buddyinfo",
         "slabinfo",
+        "meminfo",
+        "vmstat",
+        "zoneinfo",
+        "interrupts",
+        "cpuinfo",
+        "swaps",
         "walk $eip",
         "walk 0",
         "walk c0100000",

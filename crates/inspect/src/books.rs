@@ -2,8 +2,8 @@
 
 use abi::Ptr32;
 use abi::books::{
-    DentryRecord, FileRecord, InodeRecord, KernelBooks, KmemCacheRecord, MmRecord, PageRecord, ResourceRecord,
-    TaskRecord, VERSION, VmaRecord, ZoneRecord,
+    CpuRecord, DentryRecord, FileRecord, InodeRecord, IrqRecord, KernelBooks, KmemCacheRecord, MmRecord, NR_IRQS,
+    PageRecord, ResourceRecord, TaskRecord, VERSION, VmStatRecord, VmaRecord, ZoneRecord,
 };
 use x86::LinearAddr;
 
@@ -259,6 +259,29 @@ impl<'a> Books<'a> {
         let inside = pfn < self.root.max_pfn && !self.root.mem_map.is_null();
         let at = self.root.mem_map.0.wrapping_add(pfn.wrapping_mul(PageRecord::SIZE as u32));
         inside.then(|| self.read("page descriptor", Ptr32::new(at)).ok()).flatten()
+    }
+
+    /// The counters of memory management.
+    pub fn vmstat(&self) -> Result<VmStatRecord> {
+        self.read("counters", self.root.vmstat)
+    }
+
+    /// The interrupt lines that somebody handles: number, who, how often.
+    pub fn irqs(&self) -> Result<Vec<(u32, Vec<u8>, u32)>> {
+        let mut lines = Vec::new();
+        for irq in 0..NR_IRQS as u32 {
+            let at = Ptr32::new(self.root.irqs.0.wrapping_add(irq * IrqRecord::SIZE as u32));
+            let line: IrqRecord = self.read("interrupt line", at)?;
+            if !line.name.is_null() {
+                lines.push((irq, self.name("handler's name", line.name, line.name_len)?, line.count));
+            }
+        }
+        Ok(lines)
+    }
+
+    /// What the kernel found of CPU 0.
+    pub fn cpu(&self) -> Result<CpuRecord> {
+        self.read("description of the CPU", self.root.cpus)
     }
 
     /// The slab caches with their names, in the order of `/proc/slabinfo`.

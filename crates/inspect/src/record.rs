@@ -1,8 +1,8 @@
 //! The guest kernel's records, decoded from bytes.
 
 use abi::books::{
-    DentryRecord, FileRecord, InodeRecord, KernelBooks, KernelNote, KmemCacheRecord, MmRecord, PageRecord,
-    ResourceRecord, TaskRecord, VmaRecord, ZoneRecord,
+    CpuRecord, DentryRecord, FileRecord, InodeRecord, IrqRecord, KernelBooks, KernelNote, KmemCacheRecord, MmRecord,
+    PageRecord, ResourceRecord, TaskRecord, VmStatRecord, VmaRecord, ZoneRecord,
 };
 use abi::{Ptr32, U64};
 
@@ -73,7 +73,7 @@ records! {
     KernelNote { version, books, page_offset }
     KernelBooks {
         version, tasks, current, nr_cpus, iomem, ioports, zones, nr_zones, caches, mem_map, max_pfn, swapper_pg_dir,
-        seq, resource_lock, zone_lock, slab_lock, reserved,
+        seq, resource_lock, zone_lock, slab_lock, vmstat, irqs, cpus, reserved,
     }
     TaskRecord {
         next, pid, tgid, ppid, pgrp, session, state, cpu, mm, comm, tty_nr, exit_code, min_flt, maj_flt, utime_ns,
@@ -91,7 +91,12 @@ records! {
     ResourceRecord { start, end, name, name_len, parent, sibling, child, flags }
     ZoneRecord {
         name, start_pfn, spanned_pages, present_pages, managed_pages, watermark_min, watermark_low, watermark_high,
-        free_pages, nr_free,
+        free_pages, nr_free, lowmem_reserve,
+    }
+    VmStatRecord { counters }
+    IrqRecord { count, name, name_len }
+    CpuRecord {
+        vendor, model_name, family, model, stepping, khz, cpuid_level, has_cpuid, features, physical_bits,
     }
     KmemCacheRecord {
         next, name, name_len, active_objs, num_objs, objsize, objperslab, pagesperslab, limit, batchcount, shared,
@@ -142,6 +147,9 @@ mod tests {
         check::<InodeRecord>();
         check::<ResourceRecord>();
         check::<ZoneRecord>();
+        check::<VmStatRecord>();
+        check::<IrqRecord>();
+        check::<CpuRecord>();
         check::<KmemCacheRecord>();
         check::<PageRecord>();
     }

@@ -18,6 +18,12 @@ pub enum Request {
     Ioports { machine: bool },
     Buddyinfo,
     Slabinfo,
+    Meminfo,
+    Vmstat,
+    Zoneinfo,
+    Interrupts,
+    Cpuinfo,
+    Swaps,
     Walk { addr: String, cpu: usize, pid: Option<u32> },
     Pagetable { cpu: usize, pid: Option<u32> },
     Tlb { cpu: Option<usize> },
@@ -30,7 +36,7 @@ pub enum Request {
 }
 
 /// A lens by name: how it is called and what it shows.
-pub const HELP: [(&str, &str); 18] = [
+pub const HELP: [(&str, &str); 24] = [
     ("ps", "processes"),
     ("maps PID", "a process's areas, as /proc/PID/maps"),
     ("smaps PID", "the same with what each area holds, as /proc/PID/smaps"),
@@ -40,6 +46,12 @@ pub const HELP: [(&str, &str); 18] = [
     ("ioports [--machine]", "I/O ports by owner, as /proc/ioports"),
     ("buddyinfo", "free blocks by zone and order"),
     ("slabinfo", "slab caches"),
+    ("meminfo", "memory by use, as /proc/meminfo"),
+    ("vmstat", "counters of memory management, as /proc/vmstat"),
+    ("zoneinfo", "zones and their marks, as /proc/zoneinfo"),
+    ("interrupts", "interrupts by line, as /proc/interrupts"),
+    ("cpuinfo", "the processors as the kernel found them"),
+    ("swaps", "swap areas, as /proc/swaps"),
     ("walk ADDR [--cpu N] [--pid N]", "one translation step by step"),
     ("pagetable [--cpu N] [--pid N]", "mapped ranges with their rights"),
     ("tlb [--cpu N]", "the translations that a CPU holds"),
@@ -71,6 +83,12 @@ impl Request {
             "ioports" => Request::Ioports { machine: args.flag("--machine") },
             "buddyinfo" => Request::Buddyinfo,
             "slabinfo" => Request::Slabinfo,
+            "meminfo" => Request::Meminfo,
+            "vmstat" => Request::Vmstat,
+            "zoneinfo" => Request::Zoneinfo,
+            "interrupts" => Request::Interrupts,
+            "cpuinfo" => Request::Cpuinfo,
+            "swaps" => Request::Swaps,
             "walk" => Request::Walk { addr: args.word("ADDR")?, cpu: args.cpu(), pid: args.pid() },
             "pagetable" => Request::Pagetable { cpu: args.cpu(), pid: args.pid() },
             "tlb" => Request::Tlb { cpu: args.given_cpu() },

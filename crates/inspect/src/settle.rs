@@ -18,26 +18,28 @@ const STEP: u64 = 16;
 pub fn in_flux(target: &Target<'_>, request: &Request) -> Option<&'static str> {
     let books = Books::of(target).ok()?;
     let root = books.root();
-    let (lock, what) = match *request {
-        Request::Ps => (Ptr32::NULL, ""),
+    let zones = (root.zone_lock, "the lock of the zones is held");
+    let caches = (root.slab_lock, "the lock of the slab caches is held");
+    let locks = match *request {
+        Request::Ps | Request::Interrupts => vec![],
         Request::Maps { pid } | Request::Smaps { pid } | Request::Pmap { pid, .. } | Request::Status { pid } => {
-            let mm = books.task(pid).and_then(|task| books.mm(&task));
             // A list that cannot be followed may be one that is being changed: `seq` tells.
-            let lock = mm.ok().flatten().map_or(Ptr32::NULL, |mm| mm.mmap_lock);
-            (lock, "the lock of the process's address space is held")
+            let mm = books.task(pid).and_then(|task| books.mm(&task)).ok().flatten();
+            vec![(mm.map_or(Ptr32::NULL, |mm| mm.mmap_lock), "the lock of the process's address space is held")]
         }
         Request::Iomem { machine: false } | Request::Ioports { machine: false } => {
-            (root.resource_lock, "the lock of the resource trees is held")
+            vec![(root.resource_lock, "the lock of the resource trees is held")]
         }
-        Request::Buddyinfo => (root.zone_lock, "the lock of the zones is held"),
-        Request::Slabinfo => (root.slab_lock, "the lock of the slab caches is held"),
+        Request::Buddyinfo => vec![zones],
+        Request::Slabinfo => vec![caches],
+        Request::Meminfo | Request::Vmstat | Request::Zoneinfo => vec![zones, caches],
         _ => return None,
     };
     if root.seq & 1 != 0 {
         return Some("the kernel's lists are being changed");
     }
-    let held = !lock.is_null() && books.reader().bytes(LinearAddr(lock.0), 1).is_some_and(|byte| byte[0] != 0);
-    held.then_some(what)
+    let is_held = |lock: Ptr32<u8>| books.reader().bytes(LinearAddr(lock.0), 1).is_some_and(|byte| byte[0] != 0);
+    locks.into_iter().find(|&(lock, _)| !lock.is_null() && is_held(lock)).map(|(_, what)| what)
 }
 
 /// The machine in which to look.

@@ -8,6 +8,7 @@
 //! [`NOTE_TYPE`], description a [`KernelNote`].
 #![allow(missing_docs, reason = "fields with Linux's names mean what they mean there")]
 
+use crate::proc::counts::NR_ITEMS;
 use crate::{Ptr32, U64};
 
 /// Name of the ELF note, without the terminating zero.
@@ -15,7 +16,7 @@ pub const NOTE_NAME: &str = "PAGEWALK";
 /// Type of the ELF note.
 pub const NOTE_TYPE: u32 = 1;
 /// Version of all records; the host refuses another.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Free lists of a zone: orders 0 to 10.
 pub const NR_ORDERS: usize = 11;
 
@@ -61,7 +62,12 @@ pub struct KernelBooks {
     pub resource_lock: Ptr32<u8>,
     pub zone_lock: Ptr32<u8>,
     pub slab_lock: Ptr32<u8>,
-    pub reserved: [u32; 5],
+    pub vmstat: Ptr32<VmStatRecord>,
+    /// Array of [`NR_IRQS`].
+    pub irqs: Ptr32<IrqRecord>,
+    /// Array of `nr_cpus`.
+    pub cpus: Ptr32<CpuRecord>,
+    pub reserved: [u32; 2],
 }
 
 /// `task_struct`: a thread.
@@ -237,6 +243,66 @@ pub struct ZoneRecord {
     pub free_pages: u32,
     /// Free blocks of each order.
     pub nr_free: [u32; NR_ORDERS],
+    /// Pages kept back from requests that could use DMA, Normal, HighMem, Movable.
+    pub lowmem_reserve: [u32; 4],
+}
+
+/// The counters of memory management.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct VmStatRecord {
+    /// By [`Item`](crate::proc::counts::Item).
+    pub counters: [u32; NR_ITEMS],
+}
+
+/// Interrupt lines of the two controllers.
+pub const NR_IRQS: usize = 16;
+
+/// A line of `/proc/interrupts`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct IrqRecord {
+    pub count: u32,
+    /// Of the first handler; null for a line that nobody handles.
+    pub name: Ptr32<u8>,
+    pub name_len: u32,
+}
+
+/// `cpuinfo_x86`: what CPUID says, and the measured frequency.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CpuRecord {
+    /// Zero-padded.
+    pub vendor: [u8; 16],
+    pub model_name: [u8; 48],
+    pub family: u32,
+    pub model: u32,
+    pub stepping: u32,
+    /// Frequency of the TSC; 0 without one.
+    pub khz: u32,
+    pub cpuid_level: u32,
+    /// 1 if it has CPUID at all.
+    pub has_cpuid: u32,
+    /// EDX and ECX of CPUID leaf 1.
+    pub features: [u32; 2],
+    pub physical_bits: u32,
+}
+
+impl Default for CpuRecord {
+    fn default() -> Self {
+        CpuRecord {
+            vendor: [0; 16],
+            model_name: [0; 48],
+            family: 0,
+            model: 0,
+            stepping: 0,
+            khz: 0,
+            cpuid_level: 0,
+            has_cpuid: 0,
+            features: [0; 2],
+            physical_bits: 0,
+        }
+    }
 }
 
 /// `kmem_cache`: the numbers of a row of `/proc/slabinfo`.
@@ -288,7 +354,10 @@ const _: () = {
     assert!(size_of::<DentryRecord>() == 16);
     assert!(size_of::<InodeRecord>() == 12);
     assert!(size_of::<ResourceRecord>() == 32);
-    assert!(size_of::<ZoneRecord>() == 84);
+    assert!(size_of::<ZoneRecord>() == 100);
+    assert!(size_of::<VmStatRecord>() == 4 * NR_ITEMS);
+    assert!(size_of::<IrqRecord>() == 12);
+    assert!(size_of::<CpuRecord>() == 100);
     assert!(size_of::<KmemCacheRecord>() == 56);
     assert!(size_of::<PageRecord>() == 32);
 };

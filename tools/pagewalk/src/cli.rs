@@ -229,7 +229,7 @@ pub struct GdbArgs {
 }
 
 /// Commands of later versions, refused by name.
-pub const LATER_COMMANDS: [&str; 25] = [
+pub const LATER_COMMANDS: [&str; 19] = [
     "replay",
     "explore",
     "top",
@@ -237,15 +237,9 @@ pub const LATER_COMMANDS: [&str; 25] = [
     "report",
     "screen",
     "status",
-    "meminfo",
     "pagetypeinfo",
-    "zoneinfo",
     "vmallocinfo",
-    "vmstat",
-    "swaps",
-    "interrupts",
     "modules",
-    "cpuinfo",
     "page",
     "timeline",
     "pause",

@@ -8,6 +8,7 @@ mod process;
 mod regs;
 mod resources;
 mod symbols;
+mod system;
 #[cfg(test)]
 mod tests;
 mod tlb;
@@ -56,6 +57,12 @@ pub fn look(target: &Target<'_>, request: &Request) -> Result<Answer> {
         Request::Ioports { machine } => resources::ioports(target, *machine),
         Request::Buddyinfo => zones::buddyinfo(target),
         Request::Slabinfo => zones::slabinfo(target),
+        Request::Meminfo => system::meminfo(target),
+        Request::Vmstat => system::vmstat(target),
+        Request::Zoneinfo => system::zoneinfo(target),
+        Request::Interrupts => system::interrupts(target),
+        Request::Cpuinfo => system::cpuinfo(target),
+        Request::Swaps => system::swaps(target),
         Request::Walk { addr, cpu, pid } => walk::walk(target, addr, *cpu, *pid),
         Request::Pagetable { cpu, pid } => pagetable::pagetable(target, *cpu, *pid),
         Request::Tlb { cpu } => tlb::tlb(target, *cpu),

@@ -1,26 +1,7 @@
 //! `/proc/cpuinfo`.
 
+use crate::books::CpuRecord;
 use crate::{Out, out};
-
-/// A CPU, as CPUID describes it.
-#[derive(Clone, Copy, Debug, Default)]
-#[allow(missing_docs, reason = "fields bear the names of the file's rows")]
-pub struct CpuInfo<'a> {
-    pub processor: u32,
-    pub vendor: &'a str,
-    pub family: u32,
-    pub model: u32,
-    pub model_name: &'a str,
-    pub stepping: u32,
-    /// Frequency of the TSC; 0 without one.
-    pub khz: u32,
-    pub cpuid_level: u32,
-    /// Whether it has CPUID at all.
-    pub has_cpuid: bool,
-    /// EDX and ECX of CPUID leaf 1.
-    pub features: [u32; 2],
-    pub physical_bits: u32,
-}
 
 /// Linux's words for the bits of CPUID.1:EDX.
 const EDX: [&str; 32] = [
@@ -64,11 +45,19 @@ const ECX: [&str; 32] = [
     "hypervisor",
 ];
 
-/// Writes the block of one CPU.
-pub fn block(out: &mut dyn Out, cpu: &CpuInfo<'_>) {
+/// A name without its padding.
+pub fn unpadded(name: &[u8]) -> &[u8] {
+    name.split(|&byte| byte == 0).next().unwrap_or(name)
+}
+
+/// Writes the block of CPU number `processor`.
+pub fn block(out: &mut dyn Out, processor: u32, cpu: &CpuRecord) {
     let yes = |bit: u32| if cpu.features[0] >> bit & 1 != 0 { "yes" } else { "no" };
-    out!(out, "processor\t: {}\nvendor_id\t: {}\n", cpu.processor, cpu.vendor);
-    out!(out, "cpu family\t: {}\nmodel\t\t: {}\nmodel name\t: {}\n", cpu.family, cpu.model, cpu.model_name);
+    out!(out, "processor\t: {processor}\nvendor_id\t: ");
+    out.bytes(unpadded(&cpu.vendor));
+    out!(out, "\ncpu family\t: {}\nmodel\t\t: {}\nmodel name\t: ", cpu.family, cpu.model);
+    out.bytes(unpadded(&cpu.model_name));
+    out.bytes(b"\n");
     out!(out, "stepping\t: {}\n", cpu.stepping);
     if cpu.khz != 0 {
         out!(out, "cpu MHz\t\t: {}.{:03}\n", cpu.khz / 1000, cpu.khz % 1000);
@@ -81,7 +70,7 @@ pub fn block(out: &mut dyn Out, cpu: &CpuInfo<'_>) {
         cpu.cpuid_level
     );
     flags(out, cpu.features[0], &EDX);
-    if cpu.has_cpuid {
+    if cpu.has_cpuid != 0 {
         out.bytes(b" cpuid");
     }
     flags(out, cpu.features[1], &ECX);
@@ -107,20 +96,20 @@ mod tests {
 
     #[test]
     fn rows_have_the_form_of_a_real_kernel() {
-        let cpu = CpuInfo {
-            vendor: "GenuineIntel",
+        let mut cpu = CpuRecord {
             family: 6,
             model: 6,
-            model_name: "QEMU Virtual CPU version 2.5+",
             stepping: 3,
             khz: 2_591_066,
             cpuid_level: 4,
-            has_cpuid: true,
+            has_cpuid: 1,
             features: [1 | 1 << 3 | 1 << 4 | 1 << 26, 1],
             physical_bits: 36,
-            ..CpuInfo::default()
+            ..CpuRecord::default()
         };
-        let text = String::from_utf8(render(|out| block(out, &cpu))).unwrap();
+        cpu.vendor[..12].copy_from_slice(b"GenuineIntel");
+        cpu.model_name[..29].copy_from_slice(b"QEMU Virtual CPU version 2.5+");
+        let text = String::from_utf8(render(|out| block(out, 0, &cpu))).unwrap();
         for want in [
             "processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 6\n",
             "cpu MHz\t\t: 2591.066\n",

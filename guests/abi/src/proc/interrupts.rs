@@ -2,6 +2,37 @@
 
 use crate::{Out, out};
 
+/// The vectors that this kernel knows by name, in Linux's order, and what they are.
+pub const VECTORS: [(&str, &str); 5] = [
+    ("NMI", "Non-maskable interrupts"),
+    ("LOC", "Local timer interrupts"),
+    ("RES", "Rescheduling interrupts"),
+    ("CAL", "Function call interrupts"),
+    ("TLB", "TLB shootdowns"),
+];
+
+/// A line that a device uses.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// Its number at the controllers.
+    pub irq: u32,
+    /// How often it came.
+    pub count: u32,
+    /// Who handles it.
+    pub name: &'a [u8],
+}
+
+/// Writes the file of a machine with one CPU and the two 8259.
+pub fn write<'a>(out: &mut dyn Out, lines: impl Iterator<Item = Line<'a>>) {
+    head(out, 1);
+    for line in lines {
+        irq_line(out, line.irq, &[line.count], "XT-PIC", line.irq, line.name);
+    }
+    for (name, words) in VECTORS {
+        vector_line(out, name, &[0], words);
+    }
+}
+
 /// The head: one column a CPU.
 pub fn head(out: &mut dyn Out, nr_cpus: u32) {
     out.bytes(b"           ");
@@ -12,12 +43,14 @@ pub fn head(out: &mut dyn Out, nr_cpus: u32) {
 }
 
 /// The row of a line that a device uses.
-pub fn irq_line(out: &mut dyn Out, irq: u32, counts: &[u32], chip: &str, hwirq: u32, action: &str) {
+pub fn irq_line(out: &mut dyn Out, irq: u32, counts: &[u32], chip: &str, hwirq: u32, action: &[u8]) {
     out!(out, "{irq:3}: ");
     for count in counts {
         out!(out, "{count:10} ");
     }
-    out!(out, " {chip:>8}  {:>2}-edge      {action}\n", hwirq);
+    out!(out, " {chip:>8}  {hwirq:>2}-edge      ");
+    out.bytes(action);
+    out.bytes(b"\n");
 }
 
 /// The row of a named vector: `LOC`, `RES`, `CAL`, `TLB` …
@@ -52,7 +85,7 @@ mod tests {
     fn rows_have_the_columns_of_a_real_kernel() {
         let show = |out: &mut dyn Out| {
             head(out, 2);
-            irq_line(out, 4, &[0, 1440], "IO-APIC", 4, "ttyS0");
+            irq_line(out, 4, &[0, 1440], "IO-APIC", 4, b"ttyS0");
             vector_line(out, "TLB", &[2, 1], "TLB shootdowns");
         };
         let want = "           CPU0       CPU1       \n  4:          0       1440   IO-APIC   4-edge      ttyS0\nTLB:          2          1   TLB shootdowns\n";

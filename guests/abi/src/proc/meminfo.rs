@@ -1,5 +1,6 @@
 //! `/proc/meminfo`.
 
+use super::counts::{Counts, Item};
 use super::kb;
 use crate::{Out, out};
 
@@ -44,6 +45,40 @@ pub struct MemInfo {
     pub direct_map_4m_kb: u32,
 }
 
+impl MemInfo {
+    /// The numbers as the kernel counts them.
+    pub fn of(counts: &Counts<'_>) -> MemInfo {
+        let (total, free) = (counts.sum(|zone| zone.managed_pages), counts.free());
+        let high = counts.zones.get(2).copied().unwrap_or_default();
+        let (anon, shmem) = (counts.item(Item::nr_anon_pages), counts.item(Item::nr_shmem));
+        MemInfo {
+            total,
+            free,
+            available: free.saturating_sub(counts.sum(|zone| zone.watermark_low)),
+            cached: counts.item(Item::nr_file_pages),
+            active_anon: anon,
+            inactive_anon: shmem,
+            active_file: counts.file_pages(),
+            high_total: high.managed_pages,
+            high_free: high.free_pages,
+            dirty: counts.item(Item::nr_dirty),
+            anon_pages: anon,
+            mapped: counts.item(Item::nr_mapped),
+            shmem,
+            slab_unreclaimable: counts.slab_pages,
+            kernel_stack_kb: counts.kernel_stack_kb(),
+            page_tables: counts.item(Item::nr_page_table_pages),
+            commit_limit: total / 2,
+            committed: anon.saturating_add(shmem),
+            vmalloc_total_kb: VMALLOC_KB,
+            ..MemInfo::default()
+        }
+    }
+}
+
+/// `VmallocTotal`: the 120 MiB that Linux reports for its 128 MiB above the direct map.
+const VMALLOC_KB: u32 = 122_880;
+
 /// Writes the file.
 pub fn write(out: &mut dyn Out, m: &MemInfo) {
     let huge_kb = u64::from(m.huge_pages_total) * 4096;
@@ -54,8 +89,8 @@ pub fn write(out: &mut dyn Out, m: &MemInfo) {
         ("Buffers", kb(m.buffers)),
         ("Cached", kb(m.cached)),
         ("SwapCached", kb(m.swap_cached)),
-        ("Active", kb(m.active_anon + m.active_file)),
-        ("Inactive", kb(m.inactive_anon + m.inactive_file)),
+        ("Active", kb(m.active_anon.saturating_add(m.active_file))),
+        ("Inactive", kb(m.inactive_anon.saturating_add(m.inactive_file))),
         ("Active(anon)", kb(m.active_anon)),
         ("Inactive(anon)", kb(m.inactive_anon)),
         ("Active(file)", kb(m.active_file)),
@@ -76,7 +111,7 @@ pub fn write(out: &mut dyn Out, m: &MemInfo) {
         ("Mapped", kb(m.mapped)),
         ("Shmem", kb(m.shmem)),
         ("KReclaimable", kb(m.slab_reclaimable)),
-        ("Slab", kb(m.slab_reclaimable + m.slab_unreclaimable)),
+        ("Slab", kb(m.slab_reclaimable.saturating_add(m.slab_unreclaimable))),
         ("SReclaimable", kb(m.slab_reclaimable)),
         ("SUnreclaim", kb(m.slab_unreclaimable)),
         ("KernelStack", m.kernel_stack_kb.into()),

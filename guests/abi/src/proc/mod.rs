@@ -4,6 +4,7 @@
 //! A formatter takes plain values and an [`Out`](crate::Out); it allocates nothing, so
 //! that the kernel can call it with the lock held that guards the values.
 
+pub mod counts;
 pub mod cpuinfo;
 pub mod interrupts;
 pub mod maps;

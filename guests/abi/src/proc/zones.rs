@@ -1,5 +1,6 @@
 //! `/proc/buddyinfo`, `/proc/zoneinfo` and `/proc/pagetypeinfo`.
 
+use super::counts::Counts;
 use super::vmstat::{NODE_ROWS, ROWS, ZONE_ROWS};
 use crate::books::{NR_ORDERS, ZoneRecord};
 use crate::{Out, out};
@@ -19,24 +20,34 @@ pub fn buddyinfo_line(out: &mut dyn Out, zone: &ZoneRecord) {
     out.bytes(b"\n");
 }
 
-/// Tells a counter by its name.
-pub type Counter<'a> = &'a dyn Fn(&str) -> Option<u32>;
+/// Writes `/proc/zoneinfo`. Pages are counted by node; what a zone has of them is 0.
+pub fn zoneinfo(out: &mut dyn Out, counts: &Counts<'_>) {
+    for (n, zone) in counts.zones.iter().enumerate() {
+        zoneinfo_block(out, zone, if n == 0 { Some(counts) } else { None });
+    }
+    let high = counts.zones.last().is_some_and(|zone| zone.present_pages > 0);
+    zoneinfo_block(out, &movable(high), None);
+}
 
-/// The block of `/proc/zoneinfo` for one zone. The first block carries the node's rows; that
-/// of a zone without memory ends with its reserves.
-/// `value` knows the counters, of the node or of the zone, by name.
-pub fn zoneinfo_block(
-    out: &mut dyn Out,
-    zone: &ZoneRecord,
-    node: Option<Counter<'_>>,
-    value: Counter<'_>,
-    protection: [u32; 4],
-) {
+/// The min mark of high memory that is empty: one batch of reclaim (`SWAP_CLUSTER_MAX`).
+pub const EMPTY_HIGHMEM_MIN: u32 = 32;
+
+/// The zone of memory that can all be moved, which is empty unless a boot parameter fills it.
+/// It lies in the highest zone with memory, and has the marks of an empty one of that kind.
+fn movable(in_highmem: bool) -> ZoneRecord {
+    let mark = if in_highmem { EMPTY_HIGHMEM_MIN } else { 0 };
+    let name = *b"Movable\0";
+    ZoneRecord { name, watermark_min: mark, watermark_low: mark, watermark_high: mark, ..ZoneRecord::default() }
+}
+
+/// The block of one zone. The first block carries the node's rows; that of a zone without
+/// memory ends with its reserves.
+fn zoneinfo_block(out: &mut dyn Out, zone: &ZoneRecord, node: Option<&Counts<'_>>) {
     out!(out, "Node 0, zone {:>8}\n", name(zone));
     if let Some(node) = node {
         out.bytes(b"  per-node stats\n");
         for name in &ROWS[NODE_ROWS] {
-            out!(out, "      {name:<12} {}\n", node(name).unwrap_or(0));
+            out!(out, "      {name:<12} {}\n", node.by_name(name).unwrap_or(0));
         }
     }
     out!(out, "  pages free     {}\n", zone.free_pages);
@@ -52,13 +63,13 @@ pub fn zoneinfo_block(
     ] {
         out!(out, "        {name:<8} {value}\n");
     }
-    let [a, b, c, d] = protection;
+    let [a, b, c, d] = zone.lowmem_reserve;
     out!(out, "        protection: ({a}, {b}, {c}, {d})\n");
     if zone.present_pages == 0 {
         return;
     }
     for &name in &ROWS[ZONE_ROWS] {
-        let number = if name == "nr_free_pages" { zone.free_pages } else { value(name).unwrap_or(0) };
+        let number = if name == "nr_free_pages" { zone.free_pages } else { 0 };
         out!(out, "      {name:<12} {number}\n");
     }
     out!(out, "  node_unreclaimable:  0\n  start_pfn:           {}\n", zone.start_pfn);
@@ -89,7 +100,9 @@ pub fn pagetypeinfo_line(out: &mut dyn Out, zone: &ZoneRecord, migrate_type: &st
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::books::VmStatRecord;
     use crate::out::render;
+    use crate::proc::counts::Item;
     use alloc::string::String;
 
     fn dma() -> ZoneRecord {
@@ -104,6 +117,7 @@ mod tests {
             present_pages: 3998,
             managed_pages: 3840,
             nr_free: [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 3],
+            lowmem_reserve: [0, 796, 1968, 1968],
         }
     }
 
@@ -116,30 +130,24 @@ mod tests {
 
     #[test]
     fn zoneinfo_rows_equal_those_of_a_real_kernel() {
-        let value = |name: &str| match name {
-            "nr_mapped" => Some(1158),
-            "nr_inactive_anon" => Some(13258),
-            _ => None,
-        };
-        let text = render(|out| zoneinfo_block(out, &dma(), Some(&value), &|_| None, [0, 796, 1968, 1968]));
-        let text = String::from_utf8(text).unwrap();
+        let mut vmstat = VmStatRecord::default();
+        vmstat.counters[Item::nr_mapped as usize] = 1158;
+        vmstat.counters[Item::nr_shmem as usize] = 13258;
+        let empty = ZoneRecord { name: *b"HighMem\0", ..ZoneRecord::default() };
+        let counts = Counts { vmstat, zones: &[dma(), empty], slab_pages: 0, nr_tasks: 0 };
+        let text = String::from_utf8(render(|out| zoneinfo(out, &counts))).unwrap();
         for want in [
             "Node 0, zone      DMA\n  per-node stats\n      nr_inactive_anon 13258\n      nr_active_anon 0\n",
             "      nr_mapped    1158\n",
             "  pages free     3840\n        boost    0\n        min      190\n        low      237\n",
             "        managed  3840\n        cma      0\n        protection: (0, 796, 1968, 1968)\n      nr_free_pages 3840\n      nr_zone_inactive_anon 0\n",
-            "  node_unreclaimable:  0\n  start_pfn:           1\n",
+            "  node_unreclaimable:  0\n  start_pfn:           1\nNode 0, zone  HighMem\n  pages free     0\n",
+            // A zone without memory has no counters.
+            "        cma      0\n        protection: (0, 0, 0, 0)\nNode 0, zone  Movable\n",
         ] {
             assert!(text.contains(want), "{text}");
         }
-    }
-
-    #[test]
-    fn a_zone_without_memory_has_no_counters() {
-        let zone = ZoneRecord { name: *b"Movable\0", ..ZoneRecord::default() };
-        let text = String::from_utf8(render(|out| zoneinfo_block(out, &zone, None, &|_| None, [0; 4]))).unwrap();
-        assert!(text.starts_with("Node 0, zone  Movable\n  pages free     0\n"), "{text}");
-        assert!(text.ends_with("        cma      0\n        protection: (0, 0, 0, 0)\n"), "{text}");
+        assert!(text.ends_with("        protection: (0, 0, 0, 0)\n"), "{text}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod cpu;
+pub mod cpuinfo;
 mod entry;
 pub mod extable;
 pub mod fpu;

@@ -1,12 +1,15 @@
 //! Interrupt lines and who handles them.
 
-use abi::errno::{EBUSY, EINVAL, Result};
+use abi::{
+    Ptr32,
+    books::IrqRecord,
+    errno::{EBUSY, EINVAL, Result},
+};
 
 use super::pic;
 use crate::sync::SpinLock;
 
-/// Lines of the two controllers.
-pub const NR_IRQS: usize = 16;
+pub use abi::books::NR_IRQS;
 
 /// A handler: called with interrupts off, with the `data` given at the request.
 pub type Handler = fn(irq: u8, data: usize);
@@ -16,24 +19,39 @@ pub type Handler = fn(irq: u8, data: usize);
 pub struct IrqAction {
     handler: Handler,
     data: usize,
-    /// Name in `/proc/interrupts`.
-    pub name: &'static str,
+    name: &'static str,
 }
 
-#[derive(Clone, Copy)]
-struct Line {
-    actions: [Option<IrqAction>; 2],
-    count: u32,
+type Actions = [Option<IrqAction>; 2];
+
+/// The lines. The host reads the records.
+struct Lines {
+    records: [IrqRecord; NR_IRQS],
+    actions: [Actions; NR_IRQS],
 }
 
-static LINES: SpinLock<[Line; NR_IRQS]> = SpinLock::new([Line { actions: [None; 2], count: 0 }; NR_IRQS]);
+static LINES: SpinLock<Lines> = SpinLock::new(Lines {
+    records: [IrqRecord { count: 0, name: Ptr32::NULL, name_len: 0 }; NR_IRQS],
+    actions: [[None; 2]; NR_IRQS],
+});
+
+impl Lines {
+    /// Says in the record who handles the line first.
+    fn note_name(&mut self, irq: u8) {
+        let name = self.actions[irq as usize].iter().flatten().next().map_or("", |action| action.name);
+        let record = &mut self.records[irq as usize];
+        record.name = if name.is_empty() { Ptr32::NULL } else { Ptr32::new(name.as_ptr() as u32) };
+        record.name_len = name.len() as u32;
+    }
+}
 
 /// Handles `irq` by `handler` from now on. Two handlers may share a line (COM1 and COM3).
 pub fn request_irq(irq: u8, name: &'static str, handler: Handler, data: usize) -> Result<()> {
     let mut lines = LINES.lock_irqsave();
-    let line = lines.get_mut(irq as usize).ok_or(EINVAL)?;
-    let slot = line.actions.iter_mut().find(|a| a.is_none()).ok_or(EBUSY)?;
+    let actions = lines.actions.get_mut(irq as usize).ok_or(EINVAL)?;
+    let slot = actions.iter_mut().find(|a| a.is_none()).ok_or(EBUSY)?;
     *slot = Some(IrqAction { handler, data, name });
+    lines.note_name(irq);
     drop(lines);
     pic::unmask(irq);
     Ok(())
@@ -42,15 +60,14 @@ pub fn request_irq(irq: u8, name: &'static str, handler: Handler, data: usize) -
 /// Forgets the handler of `irq` that was requested with `data`.
 pub fn free_irq(irq: u8, data: usize) {
     let mut lines = LINES.lock_irqsave();
-    let Some(line) = lines.get_mut(irq as usize) else { return };
-    for slot in &mut line.actions {
-        if slot.is_some_and(|a| a.data == data) {
-            *slot = None;
-        }
+    let Some(actions) = lines.actions.get_mut(irq as usize) else { return };
+    for slot in actions.iter_mut().filter(|slot| slot.is_some_and(|a| a.data == data)) {
+        *slot = None;
     }
-    if line.actions.iter().all(Option::is_none) {
+    if actions.iter().all(Option::is_none) {
         pic::mask(irq);
     }
+    lines.note_name(irq);
 }
 
 /// Called by the trap code with interrupts off.
@@ -60,9 +77,9 @@ pub fn handle(irq: u8) {
     }
     let actions = {
         let mut lines = LINES.lock();
-        let line = &mut lines[irq as usize];
-        line.count = line.count.wrapping_add(1);
-        line.actions
+        let record = &mut lines.records[irq as usize];
+        record.count = record.count.wrapping_add(1);
+        lines.actions[irq as usize]
     };
     pic::eoi(irq);
     for action in actions.into_iter().flatten() {
@@ -70,10 +87,12 @@ pub fn handle(irq: u8) {
     }
 }
 
-/// How often the line came, and the names of its handlers; `None` if nobody handles it.
-pub fn statistics(irq: u8) -> Option<(u32, [Option<&'static str>; 2])> {
-    let lines = LINES.lock_irqsave();
-    let line = lines.get(irq as usize)?;
-    line.actions[0].or(line.actions[1])?;
-    Some((line.count, line.actions.map(|a| a.map(|a| a.name))))
+/// The lines as they are now.
+pub fn snapshot() -> [IrqRecord; NR_IRQS] {
+    LINES.lock_irqsave().records
+}
+
+/// Where the host finds them.
+pub fn books() -> Ptr32<IrqRecord> {
+    Ptr32::new(LINES.lock_irqsave().records.as_ptr() as u32)
 }

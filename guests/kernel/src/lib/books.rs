@@ -9,9 +9,10 @@ use abi::{
 };
 
 use crate::{
-    arch::{PAGE_OFFSET, irqflags, paging},
-    drivers::resource,
-    mm::{page, page_alloc, slab},
+    arch::{PAGE_OFFSET, cpuinfo, irqflags, paging},
+    drivers::{irq, resource},
+    mm::{page, page_alloc, slab, vmstat},
+    time::tsc_khz,
 };
 
 // `Elf32_Nhdr`, the name padded to words, a `KernelNote`.
@@ -56,7 +57,10 @@ static KERNEL_BOOKS: Books = Books(UnsafeCell::new(KernelBooks {
     resource_lock: Ptr32::NULL,
     zone_lock: Ptr32::NULL,
     slab_lock: Ptr32::NULL,
-    reserved: [0; 5],
+    vmstat: Ptr32::NULL,
+    irqs: Ptr32::NULL,
+    cpus: Ptr32::NULL,
+    reserved: [0; 2],
 }));
 
 /// Changes the root. `seq` is odd meanwhile.
@@ -89,6 +93,7 @@ pub fn publish() {
     let (ioports, iomem, resource_lock) = resource::roots();
     let (zones, nr_zones, zone_lock) = page_alloc::zone_records();
     let (caches, slab_lock) = slab::books();
+    let (irqs, cpus) = (irq::books(), cpuinfo::init(tsc_khz()));
     update(|books| {
         (books.ioports, books.iomem) = (ioports, iomem);
         (books.zones, books.nr_zones) = (zones, nr_zones);
@@ -97,6 +102,7 @@ pub fn publish() {
         books.mem_map = Ptr32::new(page::mem_map().as_ptr() as u32);
         books.max_pfn = page::max_pfn();
         books.swapper_pg_dir = paging::swapper_pg_dir_phys();
+        (books.vmstat, books.irqs, books.cpus) = (vmstat::books(), irqs, cpus);
         books.version = VERSION;
     });
 }

@@ -109,7 +109,7 @@ fn print_layout(max_pfn: u32, max_low: u32, free: u32) {
     let kb = |pages: u32| pages * 4;
     let bytes_kb = |start: u32, end: u32| (end - start) / 1024;
     pr_hw!("{}MB HIGHMEM available, {}MB LOWMEM available.", (max_pfn - max_low) >> 8, max_low >> 8);
-    page_alloc::with_zones(|zones, _| {
+    page_alloc::with_zones(|zones| {
         pr_info!("Zone ranges:");
         for zone in zones {
             let name = core::str::from_utf8(&zone.name).unwrap_or("").trim_end_matches('\0');

@@ -32,7 +32,7 @@ pub mod slab;
 pub mod uaccess;
 pub mod vma;
 pub mod vmstat;
-pub mod watermark;
+mod watermark;
 
 pub use gfp::Gfp;
 pub use mm_struct::{MmGuard, MmRef, MmStruct};

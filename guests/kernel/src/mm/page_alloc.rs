@@ -35,7 +35,6 @@ const ZONE_NAMES: [&str; MAX_NR_ZONES] = ["DMA", "Normal", "HighMem"];
 struct Zones {
     records: [ZoneRecord; MAX_NR_ZONES],
     areas: [FreeArea; MAX_NR_ZONES],
-    lowmem_reserve: LowmemReserve,
     min_free_kbytes: u32,
 }
 
@@ -50,12 +49,12 @@ const EMPTY_RECORD: ZoneRecord = ZoneRecord {
     watermark_high: 0,
     free_pages: 0,
     nr_free: [0; NR_ORDERS],
+    lowmem_reserve: [0; 4],
 };
 
 static ZONES: SpinLock<Zones> = SpinLock::new(Zones {
     records: [EMPTY_RECORD; MAX_NR_ZONES],
     areas: [const { FreeArea::new(0, 0) }; MAX_NR_ZONES],
-    lowmem_reserve: [[0; MAX_NR_ZONES]; MAX_NR_ZONES],
     min_free_kbytes: 0,
 });
 
@@ -139,7 +138,7 @@ pub fn setup_watermarks(min_free_kbytes: Option<u32>) {
     let zones = &mut *zones;
     let lowmem: u32 = zones.records[..ZONE_HIGHMEM].iter().map(|z| z.managed_pages).sum();
     zones.min_free_kbytes = min_free_kbytes.unwrap_or_else(|| watermark::min_free_kbytes(lowmem));
-    watermark::setup_per_zone_wmarks(&mut zones.records, &mut zones.lowmem_reserve, zones.min_free_kbytes);
+    watermark::setup_per_zone_wmarks(&mut zones.records, zones.min_free_kbytes);
 }
 
 impl Zones {
@@ -164,7 +163,7 @@ impl Zones {
     /// Whether a block of `order` can go without touching `mark` and the reserve.
     fn watermark_ok(&self, zone: usize, order: u8, mark: u32, class: usize) -> bool {
         let free = self.records[zone].free_pages;
-        let kept = mark + self.lowmem_reserve[zone][class] + (1 << order);
+        let kept = mark + self.records[zone].lowmem_reserve[class] + (1 << order);
         free >= kept || (mark == 0 && free >= 1 << order)
     }
 }
@@ -319,13 +318,10 @@ pub fn totals() -> Totals {
     t
 }
 
-/// Pages that each zone keeps back from requests that could use a higher one, by that one.
-pub type LowmemReserve = [[u32; MAX_NR_ZONES]; MAX_NR_ZONES];
-
-/// Calls `visit` with the zones' records and their reserves, in order, while nothing changes.
-pub fn with_zones<R>(visit: impl FnOnce([&ZoneRecord; MAX_NR_ZONES], &LowmemReserve) -> R) -> R {
+/// Calls `visit` with the zones' records, in order, while nothing changes.
+pub fn with_zones<R>(visit: impl FnOnce(&[ZoneRecord; MAX_NR_ZONES]) -> R) -> R {
     let zones = ZONES.lock_irqsave();
-    visit(zones.records.each_ref(), &zones.lowmem_reserve)
+    visit(&zones.records)
 }
 
 /// Where the array of records lies, its length, and the lock that guards it.

@@ -2,50 +2,10 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// A counter.
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        #[repr(usize)]
-        #[allow(non_camel_case_types, reason = "the names of /proc/vmstat")]
-        pub enum Item { $($(#[$doc])* $name,)* }
+pub use abi::proc::counts::Item;
+use abi::{Ptr32, books::VmStatRecord, proc::counts::NR_ITEMS};
 
-        const COUNT: usize = [$(Item::$name),*].len();
-    };
-}
-
-counters! {
-    /// Anonymous pages that are mapped.
-    nr_anon_pages,
-    /// File pages that are mapped.
-    nr_mapped,
-    /// Pages of all files' caches.
-    nr_file_pages,
-    /// Those of tmpfs and shared memory.
-    nr_shmem,
-    /// Page tables.
-    nr_page_table_pages,
-    /// File pages written and not yet clean.
-    nr_dirty,
-    /// Pages handed out by zone DMA.
-    pgalloc_dma,
-    /// Pages handed out by zone Normal.
-    pgalloc_normal,
-    /// Pages handed out by zone HighMem.
-    pgalloc_high,
-    /// Pages given back.
-    pgfree,
-    /// Page faults.
-    pgfault,
-    /// Page faults that had to wait for a device.
-    pgmajfault,
-    /// Copy-on-write faults whose page had no other user.
-    pgreuse,
-    /// Processes killed for want of memory.
-    oom_kill,
-}
-
-static COUNTERS: [AtomicU32; COUNT] = [const { AtomicU32::new(0) }; COUNT];
+static COUNTERS: [AtomicU32; NR_ITEMS] = [const { AtomicU32::new(0) }; NR_ITEMS];
 
 /// Changes a counter.
 pub fn add(item: Item, delta: i32) {
@@ -60,4 +20,14 @@ pub fn count(item: Item) {
 /// The counter now.
 pub fn read(item: Item) -> u32 {
     COUNTERS[item as usize].load(Relaxed)
+}
+
+/// All counters now.
+pub fn snapshot() -> VmStatRecord {
+    VmStatRecord { counters: COUNTERS.each_ref().map(|counter| counter.load(Relaxed)) }
+}
+
+/// Where the host finds them.
+pub fn books() -> Ptr32<VmStatRecord> {
+    Ptr32::new(COUNTERS.as_ptr() as u32)
 }

@@ -1,17 +1,14 @@
 //! How much of each zone is kept back, and from whom.
 
-use abi::books::ZoneRecord;
+use abi::{books::ZoneRecord, proc::zones::EMPTY_HIGHMEM_MIN};
 
 use super::{
     PAGE_SIZE,
-    page_alloc::{LowmemReserve, MAX_NR_ZONES, ZONE_HIGHMEM},
+    page_alloc::{MAX_NR_ZONES, ZONE_HIGHMEM},
 };
 
 /// `lowmem_reserve_ratio` of DMA and Normal.
 const LOWMEM_RESERVE_RATIO: [u32; 2] = [256, 32];
-
-/// The min mark of high memory that is empty: one batch of reclaim (`SWAP_CLUSTER_MAX`).
-pub const EMPTY_HIGHMEM_MIN: u32 = 32;
 
 /// `min_free_kbytes` for this much directly mapped memory.
 pub fn min_free_kbytes(lowmem_pages: u32) -> u32 {
@@ -31,11 +28,7 @@ fn isqrt(n: u32) -> u32 {
 }
 
 /// Sets every zone's marks and reserves.
-pub fn setup_per_zone_wmarks(
-    records: &mut [ZoneRecord; MAX_NR_ZONES],
-    lowmem_reserve: &mut LowmemReserve,
-    min_free_kbytes: u32,
-) {
+pub fn setup_per_zone_wmarks(records: &mut [ZoneRecord; MAX_NR_ZONES], min_free_kbytes: u32) {
     let pages_min = min_free_kbytes / (PAGE_SIZE / 1024);
     let managed = records.each_ref().map(|record| record.managed_pages);
     let lowmem: u32 = managed[..ZONE_HIGHMEM].iter().sum();
@@ -48,7 +41,9 @@ pub fn setup_per_zone_wmarks(
         let step = (share / 4).max((u64::from(managed[n]) * 10 / 10_000) as u32);
         record.watermark_low = record.watermark_min + step;
         record.watermark_high = record.watermark_low + step;
-        for (class, reserve) in lowmem_reserve[n].iter_mut().enumerate() {
+        for (class, reserve) in record.lowmem_reserve.iter_mut().enumerate() {
+            // Movable lies in the highest zone.
+            let class = class.min(ZONE_HIGHMEM);
             *reserve = if class > n && managed[n] != 0 {
                 managed[n + 1..=class].iter().sum::<u32>() / LOWMEM_RESERVE_RATIO[n.min(1)]
             } else {

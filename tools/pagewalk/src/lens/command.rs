@@ -94,6 +94,36 @@ pub enum Command {
         #[command(flatten)]
         at: Where,
     },
+    /// Memory by use, as /proc/meminfo.
+    Meminfo {
+        #[command(flatten)]
+        at: Where,
+    },
+    /// Counters of memory management, as /proc/vmstat.
+    Vmstat {
+        #[command(flatten)]
+        at: Where,
+    },
+    /// Zones and their marks, as /proc/zoneinfo.
+    Zoneinfo {
+        #[command(flatten)]
+        at: Where,
+    },
+    /// Interrupts by line, as /proc/interrupts.
+    Interrupts {
+        #[command(flatten)]
+        at: Where,
+    },
+    /// The processors as the guest kernel found them, as /proc/cpuinfo.
+    Cpuinfo {
+        #[command(flatten)]
+        at: Where,
+    },
+    /// Swap areas, as /proc/swaps.
+    Swaps {
+        #[command(flatten)]
+        at: Where,
+    },
     /// One translation step by step, or why it faults.
     Walk {
         /// An address (hex), symbol, symbol+offset, $register or segment:offset.
@@ -190,6 +220,12 @@ impl Command {
             Command::Ioports { machine, at } => (Request::Ioports { machine }, at),
             Command::Buddyinfo { at } => (Request::Buddyinfo, at),
             Command::Slabinfo { at } => (Request::Slabinfo, at),
+            Command::Meminfo { at } => (Request::Meminfo, at),
+            Command::Vmstat { at } => (Request::Vmstat, at),
+            Command::Zoneinfo { at } => (Request::Zoneinfo, at),
+            Command::Interrupts { at } => (Request::Interrupts, at),
+            Command::Cpuinfo { at } => (Request::Cpuinfo, at),
+            Command::Swaps { at } => (Request::Swaps, at),
             Command::Walk { addr, space, at } => (Request::Walk { addr, cpu: space.cpu, pid: space.pid }, at),
             Command::Pagetable { space, at } => (Request::Pagetable { cpu: space.cpu, pid: space.pid }, at),
             Command::Tlb { cpu, at } => (Request::Tlb { cpu }, at),

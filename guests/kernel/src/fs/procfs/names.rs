@@ -1,9 +1,9 @@
-//! The path of a file by its records, as the host finds it.
+//! Names by the records that the host reads: the path of a file, the handler of an interrupt.
 #![allow(unsafe_code)]
 
 use abi::{
     Ptr32,
-    books::{DentryRecord, FileRecord, InodeRecord},
+    books::{DentryRecord, FileRecord, InodeRecord, IrqRecord},
     out::Out,
     proc::maps::escaped,
 };
@@ -65,4 +65,13 @@ fn name(dentry: &DentryRecord) -> &'static [u8] {
     // SAFETY: the record points at its dentry's name, which outlives this use under the
     // caller's lock.
     unsafe { core::slice::from_raw_parts(dentry.name.0 as usize as *const u8, dentry.name_len as usize) }
+}
+
+/// Who handles an interrupt line.
+pub fn irq_name(line: &IrqRecord) -> &'static [u8] {
+    if line.name.is_null() {
+        return b"";
+    }
+    // SAFETY: the record points at the `&'static str` that was given with the handler.
+    unsafe { core::slice::from_raw_parts(line.name.0 as usize as *const u8, line.name_len as usize) }
 }

@@ -1,0 +1,96 @@
+//! The kernel's books about memory, interrupts and processors: `meminfo`, `vmstat`,
+//! `zoneinfo`, `interrupts`, `cpuinfo`, `swaps`.
+
+use abi::books::ZoneRecord;
+use abi::out::render;
+use abi::proc::counts::Counts;
+use abi::proc::{cpuinfo as proc_cpuinfo, interrupts as proc_interrupts, meminfo as proc_meminfo, vmstat as rows};
+use abi::proc::{system, zones as proc_zones};
+use serde_json::{Map, Value, json};
+
+use super::{Answer, lossy};
+use crate::{Books, Result, Target};
+
+/// Calls `show` with what the kernel counts.
+fn with_counts(target: &Target<'_>, show: impl FnOnce(&Counts<'_>) -> Answer) -> Result<Answer> {
+    let books = Books::of(target)?;
+    let zones = books.zones()?;
+    let caches = books.caches()?;
+    let pages = caches.iter().map(|(_, cache)| cache.num_slabs.saturating_mul(cache.pagesperslab));
+    let pages = pages.fold(0, u32::saturating_add);
+    let nr_tasks = books.tasks()?.len() as u32;
+    Ok(show(&Counts { vmstat: books.vmstat()?, zones: &zones, slab_pages: pages, nr_tasks }))
+}
+
+/// `/proc/meminfo`; in JSON the numbers by the names of the rows.
+pub fn meminfo(target: &Target<'_>) -> Result<Answer> {
+    with_counts(target, |counts| {
+        let text = render(|out| proc_meminfo::write(out, &proc_meminfo::MemInfo::of(counts)));
+        let json = numbers(&text, |line| line.split_once(':'));
+        Answer::new(text, json)
+    })
+}
+
+/// `/proc/vmstat`; in JSON the numbers by the names of the rows.
+pub fn vmstat(target: &Target<'_>) -> Result<Answer> {
+    with_counts(target, |counts| {
+        let text = render(|out| rows::write(out, |name| counts.by_name(name)));
+        let json = numbers(&text, |line| line.split_once(' '));
+        Answer::new(text, json)
+    })
+}
+
+/// The rows of a text as an object.
+fn numbers(text: &[u8], split: impl Fn(&str) -> Option<(&str, &str)>) -> Map<String, Value> {
+    let text = lossy(text);
+    let number = |value: &str| value.trim().trim_end_matches(" kB").parse::<u64>().ok();
+    let rows = text.lines().filter_map(split);
+    rows.filter_map(|(name, value)| Some((name.to_owned(), number(value)?.into()))).collect()
+}
+
+/// `/proc/zoneinfo`.
+pub fn zoneinfo(target: &Target<'_>) -> Result<Answer> {
+    with_counts(target, |counts| {
+        let text = render(|out| proc_zones::zoneinfo(out, counts));
+        let zone = |zone: &ZoneRecord| {
+            json!({
+                "node": 0, "zone": proc_zones::name(zone), "free": zone.free_pages, "min": zone.watermark_min,
+                "low": zone.watermark_low, "high": zone.watermark_high, "spanned": zone.spanned_pages,
+                "present": zone.present_pages, "managed": zone.managed_pages, "protection": zone.lowmem_reserve,
+                "start_pfn": zone.start_pfn,
+            })
+        };
+        Answer::new(text, counts.zones.iter().map(zone).collect::<Vec<_>>())
+    })
+}
+
+/// `/proc/interrupts`.
+pub fn interrupts(target: &Target<'_>) -> Result<Answer> {
+    let lines = Books::of(target)?.irqs()?;
+    let text = render(|out| {
+        let used = lines.iter().map(|(irq, name, count)| proc_interrupts::Line { irq: *irq, count: *count, name });
+        proc_interrupts::write(out, used);
+    });
+    let json = lines.iter().map(|(irq, name, count)| json!({"irq": irq, "counts": [count], "action": lossy(name)}));
+    let vectors = proc_interrupts::VECTORS.iter();
+    let vectors = vectors.map(|(name, words)| json!({"vector": name, "counts": [0], "action": words}));
+    Ok(Answer::new(text, json.chain(vectors).collect::<Vec<_>>()))
+}
+
+/// `/proc/cpuinfo`.
+pub fn cpuinfo(target: &Target<'_>) -> Result<Answer> {
+    let cpu = Books::of(target)?.cpu()?;
+    let json = json!([{
+        "processor": 0, "vendor_id": lossy(proc_cpuinfo::unpadded(&cpu.vendor)), "cpu_family": cpu.family,
+        "model": cpu.model, "model_name": lossy(proc_cpuinfo::unpadded(&cpu.model_name)), "stepping": cpu.stepping,
+        "khz": cpu.khz, "cpuid_level": cpu.cpuid_level, "cpuid_1_edx": cpu.features[0],
+        "cpuid_1_ecx": cpu.features[1], "physical_bits": cpu.physical_bits,
+    }]);
+    Ok(Answer::new(render(|out| proc_cpuinfo::block(out, 0, &cpu)), json))
+}
+
+/// `/proc/swaps`: the head alone, since the kernel has none.
+pub fn swaps(target: &Target<'_>) -> Result<Answer> {
+    Books::of(target)?;
+    Ok(Answer::new(render(system::swaps_head), json!([])))
+}

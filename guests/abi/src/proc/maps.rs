@@ -3,7 +3,7 @@
 use crate::books::vm;
 use crate::{Out, out};
 
-/// Column where a mapping's name starts.
+/// Column where a mapping's name starts, unless numbers are long.
 const NAME_COLUMN: usize = 49;
 
 /// One area, as far as its line shows it.
@@ -46,9 +46,11 @@ pub fn line(out: &mut dyn Out, row: &Row, name: Option<WriteName<'_>>) {
         row.ino
     );
     if let Some(name) = name {
-        for _ in head_len(row)..NAME_COLUMN {
+        // Padded, and then a blank in any case.
+        for _ in head_len(row)..NAME_COLUMN - 1 {
             out.bytes(b" ");
         }
+        out.bytes(b" ");
         name(out);
     }
     out.bytes(b"\n");
@@ -100,6 +102,6 @@ mod tests {
     #[test]
     fn wide_numbers_push_the_name_and_line_feeds_are_escaped() {
         let row = Row { end: 0x1000, offset: 0x1_2345_6000, major: 0x103, ino: 4_000_000_000, ..Row::default() };
-        assert_eq!(text(row, Some("/a\nb")), "00000000-00001000 ---p 123456000 103:00 4000000000 /a\\012b\n");
+        assert_eq!(text(row, Some("/a\nb")), "00000000-00001000 ---p 123456000 103:00 4000000000  /a\\012b\n");
     }
 }

@@ -33,7 +33,7 @@ pub struct PaePte(pub u64);
 pub const PHYS_ADDR_BITS: u32 = 36;
 
 /// Bits 35:12 of an entry of PAE paging: the address of a table or of a 4 KiB page.
-const PAE_ADDR: u64 = (1 << PHYS_ADDR_BITS) - 1 & !0xfff;
+const PAE_ADDR: u64 = ((1 << PHYS_ADDR_BITS) - 1) & !0xfff;
 /// Address bits that an entry of PAE paging has room for and the processor has not, and bits 62:52.
 const PAE_BEYOND: u64 = !(1 << 63) & !((1 << PHYS_ADDR_BITS) - 1);
 

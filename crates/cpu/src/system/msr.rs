@@ -61,7 +61,7 @@ const FAST_STRINGS: u64 = 1;
 const NO_BTS_NO_PEBS: u64 = 3 << 11;
 /// IA32_APIC_BASE: bootstrap processor, which cannot be written; global enable and bits 35:12 of the address, which can.
 const APIC_BSP: u64 = 1 << 8;
-const APIC_WRITABLE: u64 = (1 << PHYS_ADDR_BITS) - 1 & !0xfff | 1 << 11;
+const APIC_WRITABLE: u64 = ((1 << PHYS_ADDR_BITS) - 1) & !0xfff | 1 << 11;
 
 /// Whether the model has IA32_MISC_ENABLE: those after Pentium III do.
 fn has_misc_enable(model: CpuModel) -> bool {

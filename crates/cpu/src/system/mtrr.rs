@@ -13,7 +13,7 @@ const FIXED: usize = 11;
 /// IA32_MTRRCAP: eight pairs, fixed ranges, write-combining.
 const CAPABILITIES: u64 = 0x508;
 /// Bits 35:12.
-const ADDR: u64 = (1 << PHYS_ADDR_BITS) - 1 & !0xfff;
+const ADDR: u64 = ((1 << PHYS_ADDR_BITS) - 1) & !0xfff;
 /// IA32_MTRR_DEF_TYPE: MTRRs enabled, fixed ranges enabled, type.
 const DEF_TYPE: u64 = 1 << 11 | 1 << 10 | 0xff;
 /// IA32_MTRR_PHYSMASK: valid.
@@ -52,7 +52,7 @@ fn register(number: u32) -> Option<Register> {
         msr::IA32_MTRR_PHYSBASE0..=msr::IA32_MTRR_PHYSMASK7 => {
             let from_first = number - msr::IA32_MTRR_PHYSBASE0;
             let pair = (from_first / 2) as usize;
-            if from_first % 2 == 0 { Register::Base(pair) } else { Register::Mask(pair) }
+            if from_first.is_multiple_of(2) { Register::Base(pair) } else { Register::Mask(pair) }
         }
         _ => return None,
     })

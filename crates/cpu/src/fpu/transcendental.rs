@@ -275,6 +275,50 @@ mod tests {
         }
     }
 
+    fn parse(text: &str) -> F80 {
+        let (sign_exponent, significand) = text.split_at(4);
+        F80 {
+            sign_exponent: u16::from_str_radix(sign_exponent, 16).unwrap(),
+            significand: u64::from_str_radix(significand, 16).unwrap(),
+        }
+    }
+
+    /// Distance in units of the last place; numbers of one sign count on through all exponents.
+    fn ulps(a: F80, b: F80) -> u128 {
+        let place = |v: F80| u128::from(v.exponent()) << 63 | u128::from(v.significand & !(1 << 63));
+        if a.sign() == b.sign() { place(a).abs_diff(place(b)) } else { u128::MAX }
+    }
+
+    #[test]
+    fn functions_are_within_one_unit_of_the_last_place_on_their_whole_range() {
+        let (mut cases, mut rounded) = (0, 0);
+        for line in include_str!("transcendental.txt").lines().filter(|line| !line.starts_with('#')) {
+            let (call, expected) = line.split_once(" => ").unwrap();
+            let mut words = call.split(' ');
+            let name = words.next().unwrap();
+            let args: Vec<F80> = words.map(parse).collect();
+            let angle = |choose: fn((Exact, Exact)) -> Exact| {
+                let Number::Finite { value, .. } = args[0].number() else { unreachable!("{line}") };
+                finish(choose(elementary::sin_cos(value)).inexact(), ENV).value
+            };
+            let found = match name {
+                "fsin" => angle(|(sin, _)| sin),
+                "fcos" => angle(|(_, cos)| cos),
+                "fptan" => angle(|(sin, cos)| sin.over(cos)),
+                "f2xm1" => exp2_minus_1(args[0], ENV).value,
+                "fyl2x" => y_log2_x(args[0], args[1], ENV).value,
+                "fyl2xp1" => y_log2_x_plus_1(args[0], args[1], ENV).value,
+                "fpatan" => arctan2(args[0], args[1], ENV).value,
+                _ => panic!("no function: {line}"),
+            };
+            let distance = ulps(found, parse(expected));
+            assert!(distance <= 1, "{line}: {found:x?} is {distance} off");
+            cases += 1;
+            rounded += u32::from(distance == 0);
+        }
+        assert!(cases > 600 && rounded > cases * 99 / 100, "{rounded} of {cases} are rounded correctly");
+    }
+
     #[test]
     fn the_argument_reduction_has_66_bits_of_pi() {
         let pi = finish(PI, ENV).value;

@@ -259,3 +259,21 @@ fn float_handlers_and_slow_forms_give_the_same_state() {
     }
     assert!(retired > 20_000, "most programs must run on: {retired}");
 }
+
+#[test]
+fn chains_of_float_handlers_use_no_stack() {
+    for seed in 1..=60_u64 {
+        let mut r = Random(seed.wrapping_mul(0xd134_2543_de82_ef95) | 1);
+        let mut code = program(&mut r);
+        // LAHF runs by its slow form, which looks at the depth; then back to the start.
+        code.truncate(code.len() - 5);
+        code.extend([0x9f, 0xe9]);
+        let back = (code.len() as u32 + 4).wrapping_neg();
+        code.extend(back.to_le_bytes());
+        let mut lab = Lab::new(&code);
+        prepare(&mut lab, seed);
+        lab.run(100_000);
+    }
+    let deepest = super::depth::deepest();
+    assert!((1..4096).contains(&deepest), "{deepest} bytes");
+}

@@ -45,6 +45,15 @@ pub(super) unsafe fn take_flags(cpu: *mut Cpu) {
     }
 }
 
+/// Clears the flags in the host's MXCSR. Not inlined: a handler with a place on the stack would not
+/// end in a jump.
+#[inline(never)]
+fn clear_host_flags() {
+    let csr = PLAIN;
+    // SAFETY: gives MXCSR the value that it has in Rust code.
+    unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const csr, options(nostack, preserves_flags)) };
+}
+
 /// An XMM register by its byte offset among them.
 ///
 /// # Safety
@@ -94,8 +103,7 @@ handlers! {
     #[inline(never)]
     /// Clears the flags in the host's MXCSR and starts the operation again.
     fn begin<>(cpu, op) {
-        let csr = PLAIN;
-        asm!("ldmxcsr [{}]", in(reg) &raw const csr, options(nostack, preserves_flags));
+        clear_host_flags();
         (*cpu).run.sse_flags_on_host = true;
         go(cpu, op)
     }

@@ -85,10 +85,21 @@ impl TlbGeometry {
         let (entries, ways) = text.split_once('x').ok_or_else(bad)?;
         let entries: u16 = entries.parse().map_err(|_| bad())?;
         let ways: u16 = ways.parse().map_err(|_| bad())?;
-        if entries == 0 || ways == 0 || !entries.is_multiple_of(ways) || entries > Self::MAX_ENTRIES {
+        let geometry = TlbGeometry::Bounded { entries, ways };
+        if !geometry.is_possible() {
             return Err(format!("`{text}`: a TLB has 1 to {} entries, a multiple of its ways", Self::MAX_ENTRIES));
         }
-        Ok(TlbGeometry::Bounded { entries, ways })
+        Ok(geometry)
+    }
+
+    /// Whether its sets come out even and its size is within bounds.
+    fn is_possible(self) -> bool {
+        match self {
+            TlbGeometry::Unlimited => true,
+            TlbGeometry::Bounded { entries, ways } => {
+                ways != 0 && (1..=Self::MAX_ENTRIES).contains(&entries) && entries.is_multiple_of(ways)
+            }
+        }
     }
 }
 
@@ -143,7 +154,13 @@ struct Held {
 }
 
 impl From<Held> for Tlb {
-    fn from(held: Held) -> Self {
+    /// Leaves out what no CPU can hold, since a snapshot may say anything.
+    fn from(mut held: Held) -> Self {
+        let entries = &mut held.entries;
+        entries.retain(|entry| entry.page < 1 << 20 && entry.page.is_multiple_of(entry.size.pages()));
+        if !held.geometry.is_possible() {
+            held.geometry = TlbGeometry::Unlimited;
+        }
         let mut tlb = Tlb { held, ..Tlb::default() };
         for at in 0..tlb.held.entries.len() {
             tlb.index(at);
@@ -466,6 +483,16 @@ mod tests {
             remove(&mut tlb);
             assert_eq!(tlb.latch(), None);
         }
+    }
+
+    #[test]
+    fn a_tlb_that_no_cpu_can_have_is_made_one_that_it_can() {
+        let odd = [entry(1 << 20, 1, 0), TlbEntry { size: PageSize::Mib2, ..entry(1, 1, 0) }, entry(3, 4, 0)];
+        let geometry = TlbGeometry::Bounded { entries: 0, ways: 0 };
+        let mut tlb = Tlb::from(Held { entries: odd.into(), geometry, ..Held::default() });
+        assert_eq!(tlb.iter().map(|e| e.page).collect::<Vec<_>>(), [3]);
+        assert_eq!(tlb.geometry(), TlbGeometry::Unlimited);
+        assert_eq!(tlb.fill(entry(7, 1, 0)), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use x86::{Eflags, LinearAddr};
 
 use crate::{
     Bus, CpuState, Exception, Exit, WatchKind,
+    alu::Flags,
     block::{Op, Target},
     lazy::LazyFlags,
     mmu::Projection,
@@ -32,7 +33,7 @@ pub(crate) struct RunContext {
     pub write: *const u64,
     /// The same for instruction fetch.
     pub exec: *const u64,
-    /// The status flags, when they are not in `state.eflags`.
+    /// The status flags; those in `state.eflags` are stale during a run.
     pub lazy: LazyFlags,
     /// How many of the instructions that the block has taken are not complete, the current
     /// one included; set before a slow function is called, 0 outside blocks.
@@ -132,7 +133,7 @@ impl Cpu {
             read: null(),
             write: null(),
             exec: null(),
-            lazy: LazyFlags::default(),
+            lazy: Flags::from(state.eflags).into(),
             ahead: 0,
             mode_key: 0,
             targets: null(),
@@ -179,6 +180,7 @@ impl Cpu {
                 run.read = std::ptr::null();
                 run.write = std::ptr::null();
                 run.exec = std::ptr::null();
+                self.0.state.eflags = self.0.eflags();
             }
         }
         // SAFETY: only the lifetime of the trait object is widened; `Lent` takes the pointer away
@@ -188,6 +190,7 @@ impl Cpu {
         self.run.bus = Some(bus);
         self.run.projection = projection;
         self.run.watches = watches;
+        self.run.lazy = Flags::from(self.state.eflags).into();
         let lent = Lent(self);
         body(lent.0)
     }
@@ -273,25 +276,24 @@ impl Cpu {
             || self.mem().has_killed()
     }
 
-    /// EFLAGS with the status flags materialised.
-    pub fn eflags(&self) -> Eflags {
+    /// EFLAGS with the status flags, during a run.
+    pub(crate) fn eflags(&self) -> Eflags {
         self.run.lazy.eflags(self.state.eflags)
     }
 
     /// Sets all of EFLAGS.
-    pub fn set_eflags(&mut self, flags: Eflags) {
-        self.run.lazy = LazyFlags::default();
-        self.state.eflags = flags;
+    pub(crate) fn set_eflags(&mut self, eflags: Eflags) {
+        self.run.lazy = Flags::from(eflags).into();
+        self.state.eflags = eflags;
     }
 
-    /// The status flags.
-    pub(crate) fn flags(&self) -> crate::alu::Flags {
-        self.eflags().into()
+    /// The status flags, during a run.
+    pub(crate) fn flags(&self) -> Flags {
+        self.run.lazy.into()
     }
 
     /// Sets the status flags.
-    pub(crate) fn set_flags(&mut self, flags: crate::alu::Flags) {
-        let eflags = (self.state.eflags - Eflags::STATUS) | Eflags::from(flags);
-        self.set_eflags(eflags);
+    pub(crate) fn set_flags(&mut self, flags: Flags) {
+        self.run.lazy = flags.into();
     }
 }

@@ -1,142 +1,226 @@
-//! Status flags that are worked out only when somebody asks.
+//! Status flags in a form that is cheap to set and to ask.
 
 use x86::Eflags;
 
-use crate::alu::{self, Flags};
+use crate::alu::{Flags, Word};
 
-/// What the operation was that last set the status flags.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[repr(u32)]
-pub(crate) enum Kind {
-    /// None: the flags are in `state.eflags`.
-    #[default]
-    Eager,
-    /// `a + b`, with or without a carry in.
-    Add,
-    /// `a - b`, with or without a borrow in.
-    Sub,
-    /// AND, OR, XOR.
-    Logic,
-    /// `a + 1`; CF is in `cf`.
-    Inc,
-    /// `a - 1`; CF is in `cf`.
-    Dec,
-    /// 32-bit `a` shifted left by `b`, 1 to 31.
-    Shl,
-    /// 32-bit `a` shifted right by `b`, 1 to 31.
-    Shr,
-    /// 32-bit `a` shifted right by `b`, 1 to 31, filling with the sign.
-    Sar,
-}
-
-/// The operands and the result of the operation that last set the status flags.
+/// The status flags of a running CPU, as what they follow from. Every combination of flags has
+/// a form here, so that nothing ever has to be settled first.
 ///
-/// All are sign-extended to 32 bits from the width of the operation: then carry, overflow
-/// and sign stand in bit 31 whatever the width, and comparisons keep their order, signed
-/// and unsigned.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
+/// | flag | is |
+/// |---|---|
+/// | ZF | `result` is 0 |
+/// | SF | bit 31 of `result ^ carry` |
+/// | PF | even parity of the low byte of `result ^ carry >> 8` |
+/// | CF | bit 0 of `carry` |
+/// | AF | bit 4 of `carries` |
+/// | OF | bit 31 of `carries`, xor CF |
+///
+/// Results and carries of narrow operations are sign-extended, so that the sign stands in bit
+/// 31 whatever the width. The upper bits of `carry` are 0 unless somebody has set SF or PF to
+/// what no result with that ZF has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C, align(8))]
 pub(crate) struct LazyFlags {
-    pub kind: Kind,
-    pub a: u32,
-    pub b: u32,
+    /// The carry or borrow into each bit: `a ^ b ^ result`.
+    pub carries: u32,
+    pub carry: u32,
     pub result: u32,
-    /// CF before an INC or DEC.
-    pub cf: u32,
 }
+
+const MSB: u32 = 1 << 31;
+const AF: u32 = 1 << 4;
 
 impl LazyFlags {
-    /// `eflags` with the status flags put in.
-    pub(crate) fn eflags(&self, eflags: Eflags) -> Eflags {
-        let (a, b) = (self.a, self.b);
-        let before = Flags::default(); // a shift by at least 1 keeps nothing of it
-        let flags = match self.kind {
-            Kind::Eager => return eflags,
-            Kind::Shl => alu::shl(a, b as u8, before).1,
-            Kind::Shr => alu::shr(a, b as u8, before).1,
-            Kind::Sar => alu::sar(a, b as u8, before).1,
-            _ => Flags {
-                cf: self.cf(),
-                af: self.kind != Kind::Logic && (a ^ b ^ self.result) & 0x10 != 0,
-                of: match self.kind {
-                    Kind::Add | Kind::Inc => (a ^ self.result) & (b ^ self.result),
-                    Kind::Sub | Kind::Dec => (a ^ b) & (a ^ self.result),
-                    _ => 0,
-                } >> 31
-                    != 0,
-                ..Flags::of_result(self.result)
-            },
-        };
-        (eflags - Eflags::STATUS) | Eflags::from(flags)
+    /// After `a + b`, with or without a carry in, or `a - b`: `carry` is that out of the top.
+    #[inline(always)]
+    pub(crate) fn set_sum<W: Word>(&mut self, a: W, b: W, result: W, carry: bool) {
+        self.carries = (a.sext() ^ b.sext() ^ result.sext()) as u32;
+        self.carry = carry.into();
+        self.result = result.sext() as u32;
     }
 
-    /// CF of every kind but the eager one and the shifts.
-    fn cf(&self) -> bool {
-        let (a, b) = (self.a, self.b);
-        match self.kind {
-            Kind::Add => ((a & b) | ((a | b) & !self.result)) >> 31 != 0,
-            Kind::Sub => ((!a & b) | ((!a | b) & self.result)) >> 31 != 0,
-            Kind::Inc | Kind::Dec => self.cf != 0,
-            _ => false,
-        }
+    /// After AND, OR, XOR.
+    #[inline(always)]
+    pub(crate) fn set_logic<W: Word>(&mut self, result: W) {
+        self.carries = 0;
+        self.carry = 0;
+        self.result = result.sext() as u32;
+    }
+
+    /// After INC or DEC of `a`: as an addition or subtraction of 1, but CF stays.
+    #[inline(always)]
+    pub(crate) fn set_step<W: Word>(&mut self, a: W, result: W, out: bool) {
+        let cf = self.carry & 1;
+        self.carries = (a.sext() ^ 1 ^ result.sext()) as u32 ^ (u32::from(out) ^ cf) << 31;
+        self.carry = cf;
+        self.result = result.sext() as u32;
+    }
+
+    /// After a shift, which sets AF.
+    #[inline(always)]
+    pub(crate) fn set_shift(&mut self, result: u32, cf: bool, of: bool) {
+        self.carries = u32::from(of ^ cf) << 31 | AF;
+        self.carry = cf.into();
+        self.result = result;
+    }
+
+    /// After DIV and IDIV, which leave CF and OF.
+    #[inline(always)]
+    pub(crate) fn set_division(&mut self) {
+        self.carries = self.carries & MSB | AF;
+        self.carry &= 1;
+        self.result = 1;
+    }
+
+    /// Sets CF and OF alone.
+    #[inline(always)]
+    pub(crate) fn set_cf_of(&mut self, cf: bool, of: bool) {
+        self.carries = self.carries & !MSB | u32::from(of ^ cf) << 31;
+        self.carry = self.carry & !1 | u32::from(cf);
+    }
+
+    /// Sets CF alone.
+    #[inline(always)]
+    pub(crate) fn set_cf(&mut self, cf: bool) {
+        let of = self.of();
+        self.set_cf_of(cf, of);
+    }
+
+    /// Sets ZF alone.
+    #[inline(always)]
+    pub(crate) fn set_zf(&mut self, zf: bool) {
+        let (sf, pf) = (self.sf(), self.pf());
+        self.set_result_flags(zf, sf, pf);
+    }
+
+    #[inline(always)]
+    fn set_result_flags(&mut self, zf: bool, sf: bool, pf: bool) {
+        // 0 has SF clear and PF set, 1 has both clear.
+        self.result = (!zf).into();
+        self.carry = self.carry & 1 | u32::from(pf != zf) << 8 | u32::from(sf) << 31;
+    }
+
+    #[inline(always)]
+    pub(crate) fn cf(&self) -> bool {
+        self.carry & 1 != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn zf(&self) -> bool {
+        self.result == 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn sf(&self) -> bool {
+        (self.result ^ self.carry) >> 31 != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn of(&self) -> bool {
+        (self.carries >> 31 ^ self.carry) & 1 != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn pf(&self) -> bool {
+        ((self.result ^ self.carry >> 8) as u8).count_ones() & 1 == 0
+    }
+
+    /// SF differs from OF.
+    #[inline(always)]
+    pub(crate) fn less(&self) -> bool {
+        self.sf() != self.of()
+    }
+
+    /// `eflags` with the status flags put in.
+    pub(crate) fn eflags(&self, eflags: Eflags) -> Eflags {
+        (eflags - Eflags::STATUS) | Eflags::from(Flags::from(*self))
+    }
+}
+
+impl From<LazyFlags> for Flags {
+    fn from(lazy: LazyFlags) -> Self {
+        Flags { cf: lazy.cf(), pf: lazy.pf(), af: lazy.carries & AF != 0, zf: lazy.zf(), sf: lazy.sf(), of: lazy.of() }
+    }
+}
+
+impl From<Flags> for LazyFlags {
+    fn from(flags: Flags) -> Self {
+        let mut lazy = LazyFlags::default();
+        lazy.set_result_flags(flags.zf, flags.sf, flags.pf);
+        lazy.set_cf_of(flags.cf, flags.of);
+        lazy.carries |= u32::from(flags.af) << 4;
+        lazy
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alu::Word;
+    use crate::alu;
 
-    fn sext<W: Word>(w: W) -> u32 {
-        w.sext() as u32
+    fn every_combination() -> impl Iterator<Item = Flags> {
+        (0..64u32).map(|n| {
+            let bit = |place: u32| n >> place & 1 != 0;
+            Flags { cf: bit(0), pf: bit(1), af: bit(2), zf: bit(3), sf: bit(4), of: bit(5) }
+        })
     }
 
-    fn check<W: Word>(kind: Kind, a: W, b: W, cf: bool, (result, flags): (W, Flags)) {
-        let lazy = LazyFlags { kind, a: sext(a), b: sext(b), result: sext(result), cf: cf.into() };
-        let want = Eflags::from(flags) | Eflags::IF;
-        assert_eq!(lazy.eflags(Eflags::IF | Eflags::ZF), want, "{kind:?} {a:?} {b:?} {cf}");
-    }
-
-    fn all_kinds<W: Word>(a: W, b: W) {
-        for cf in [false, true] {
-            let before = Flags { cf, ..Flags::default() };
-            check(Kind::Add, a, b, cf, alu::adc(a, b, cf));
-            check(Kind::Sub, a, b, cf, alu::sbb(a, b, cf));
-            check(Kind::Logic, a, b, cf, alu::xor(a, b));
-            check(Kind::Inc, a, W::from_bool(true), cf, alu::inc(a, before));
-            check(Kind::Dec, a, W::from_bool(true), cf, alu::dec(a, before));
+    fn check(context: &str, set: impl Fn(&mut LazyFlags), want: impl Fn(Flags) -> Flags) {
+        for before in every_combination() {
+            let mut lazy = LazyFlags::from(before);
+            assert_eq!(Flags::from(lazy), before);
+            set(&mut lazy);
+            assert_eq!(Flags::from(lazy), want(before), "{context} after {before:?}");
+            assert_eq!(lazy.less(), lazy.sf() != lazy.of());
         }
+    }
+
+    fn arithmetic<W: Word>(a: W, b: W) {
+        let one = W::from_bool(true);
+        for cf in [false, true] {
+            let (sum, flags) = alu::adc(a, b, cf);
+            check("sum", |l| l.set_sum(a, b, sum, flags.cf), |_| flags);
+            let (difference, flags) = alu::sbb(a, b, cf);
+            check("difference", |l| l.set_sum(a, b, difference, flags.cf), |_| flags);
+        }
+        let (result, flags) = alu::xor(a, b);
+        check("logic", |l| l.set_logic(result), |_| flags);
+        let up = a.wrapping_add(one);
+        check("inc", |l| l.set_step(a, up, up == W::ZERO), |before| alu::inc(a, before).1);
+        let down = a.wrapping_sub(one);
+        check("dec", |l| l.set_step(a, down, a == W::ZERO), |before| alu::dec(a, before).1);
     }
 
     #[test]
-    fn lazy_flags_are_those_of_the_arithmetic_at_every_width() {
-        for a in 0..=255u8 {
-            for b in 0..=255u8 {
-                all_kinds(a, b);
-            }
-        }
-        let edges =
-            [0u32, 1, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 0x1234_5678];
+    fn flags_are_those_of_the_arithmetic_at_every_width() {
+        let edges = [0u32, 1, 7, 8, 0xf, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fff_ffff, 0x8000_0000, !0];
         for a in edges {
             for b in edges {
-                all_kinds(a as u16, b as u16);
-                all_kinds(a, b);
+                arithmetic(a as u8, b as u8);
+                arithmetic(a as u16, b as u16);
+                arithmetic(a, b);
             }
         }
     }
 
     #[test]
-    fn lazy_flags_of_shifts_are_those_of_the_arithmetic() {
-        for a in [0u32, 1, 0x8000_0001, 0x4000_0000, 0xffff_ffff] {
-            for b in 1..32u32 {
-                let f = Flags::default();
-                for (kind, (result, flags)) in [
-                    (Kind::Shl, alu::shl(a, b as u8, f)),
-                    (Kind::Shr, alu::shr(a, b as u8, f)),
-                    (Kind::Sar, alu::sar(a, b as u8, f)),
-                ] {
-                    let lazy = LazyFlags { kind, a, b, result, cf: 0 };
-                    assert_eq!(lazy.eflags(Eflags::empty()), Eflags::from(flags), "{kind:?} {a:#x} {b}");
+    fn one_flag_can_be_set_without_the_others() {
+        for flag in [false, true] {
+            check("cf", |l| l.set_cf(flag), |before| Flags { cf: flag, ..before });
+            check("zf", |l| l.set_zf(flag), |before| Flags { zf: flag, ..before });
+            check("cf and of", |l| l.set_cf_of(flag, !flag), |before| Flags { cf: flag, of: !flag, ..before });
+        }
+        check("division", LazyFlags::set_division, alu::flags_after_division);
+    }
+
+    #[test]
+    fn flags_of_shifts_are_those_of_the_arithmetic() {
+        for a in [0u32, 1, 0x8000_0001, 0x4000_0000, !0] {
+            for count in 1..32 {
+                for shift in [alu::shl, alu::shr, alu::sar] {
+                    let (result, flags) = shift(a, count, Flags::default());
+                    check("shift", |l| l.set_shift(result, flags.cf, flags.of), |_| flags);
                 }
             }
         }

@@ -21,7 +21,9 @@ mod host;
 pub(crate) use add::{adc, add, dec, inc, neg, sbb, sub};
 pub(crate) use bcd::{aaa, aad, aam, aas, daa, das};
 pub(crate) use bits::{bsf, bsr, bt, btc, btr, bts, popcnt};
-pub(crate) use div::{div, flags_after_division, idiv};
+#[cfg(test)]
+pub(crate) use div::flags_after_division;
+pub(crate) use div::{div, idiv};
 pub(crate) use flags::Flags;
 pub(crate) use logic::{and, or, xor};
 pub(crate) use multiply::{imul, mul};

@@ -18,12 +18,14 @@ use crate::exec::hot;
 pub(crate) struct Target {
     /// Mode (high half) and EIP.
     pub key: u64,
-    /// The head of the block that begins there.
-    pub head: *const Op,
+    /// The first operation of the block that begins there.
+    pub first: *const Op,
+    /// See [`Op::expected_page`].
+    pub expected: u64,
 }
 
 /// No code has a mode of all ones.
-const NO_TARGET: Target = Target { key: !0, head: std::ptr::null() };
+const NO_TARGET: Target = Target { key: !0, first: std::ptr::null(), expected: 0 };
 
 /// A link that leads to a block.
 pub(super) struct Incoming {
@@ -58,12 +60,15 @@ impl Targets {
 
     pub(super) fn set(&mut self, block: &Block) {
         let key = u64::from(block.key.mode) << 32 | u64::from(block.key.eip);
-        self.0[Self::place(block.key.eip)] = Target { key, head: block.head() };
+        let first = block.first();
+        // SAFETY: an operation of a block that is alive.
+        let expected = unsafe { Op::expected_page(first) };
+        self.0[Self::place(block.key.eip)] = Target { key, first, expected };
     }
 
     pub(super) fn forget(&mut self, block: &Block) {
         let target = &mut self.0[Self::place(block.key.eip)];
-        if target.head == block.head() {
+        if target.first == block.first() {
             *target = NO_TARGET;
         }
     }
@@ -89,11 +94,13 @@ pub(super) unsafe fn join(from: *mut Block, exit: *mut Op, to: *mut Block, reach
             (*old).incoming.retain(|i| i.exit != exit);
             part(exit);
         }
-        (*exit).link = (*to).head();
+        (*exit).link = (*to).first();
         let patched = exit.sub((*exit).src.into());
         match reach {
-            Reach::SamePage if patched == exit => (*exit).handler = hot::JUMP_DIRECT,
-            Reach::SamePage => (*patched).link = (*to).head(),
+            Reach::SamePage => {
+                (*exit).handler = hot::JUMP_DIRECT;
+                (*patched).link = (*to).first();
+            }
             Reach::OtherPage => (*exit).handler = hot::JUMP_CHECKED,
         }
         (*to).incoming.push(Incoming { exit });

@@ -84,9 +84,11 @@ impl Block {
     /// whose `link` leads to an exit of the block has the distance to it in `link`'s place.
     fn new(key: Key, len: u32, second: Option<u32>, linkable: bool, insns: Vec<Insn>, ops: Operations) -> Box<Self> {
         let mut ops = ops.0.into_boxed_slice();
+        assert!(ops.len() <= 0x100, "places fit a byte: {} operations", ops.len());
+        ops[Self::HEAD + 1].count = insns.len() as u8;
         let first = ops.as_mut_ptr();
         for (place, op) in ops.iter_mut().enumerate() {
-            op.pos = place as u16;
+            op.pos = place as u8;
             let distance = op.link.addr();
             if place > Self::HEAD && distance != 0 {
                 op.link = first.wrapping_add(place + distance);
@@ -105,6 +107,11 @@ impl Block {
     /// The operation where the block is entered.
     pub(crate) fn head(&self) -> *const Op {
         self.ops.as_ptr().cast::<Op>().wrapping_add(Self::HEAD)
+    }
+
+    /// The first operation after the head: where links lead to.
+    fn first(&self) -> *const Op {
+        self.head().wrapping_add(1)
     }
 
     /// How many instructions the block has.

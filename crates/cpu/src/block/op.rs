@@ -16,7 +16,8 @@ pub(crate) type Handler = unsafe extern "C-unwind" fn(*mut Cpu, *const Op);
 #[repr(C)]
 pub(crate) struct Op {
     pub handler: Handler,
-    /// The operation to go on with when it is not the next one. In a block's head: the block.
+    /// The operation to go on with when it is not the next one: the first of a block, or an exit.
+    /// In a block's head: the block.
     pub link: *const Op,
     pub imm: u32,
     pub disp: u32,
@@ -30,7 +31,9 @@ pub(crate) struct Op {
     /// Which instruction of the block this belongs to.
     pub insn: u8,
     /// Place among the block's operations.
-    pub pos: u16,
+    pub pos: u8,
+    /// In the first operation after the head: how many instructions the block has. Else 0.
+    pub count: u8,
 }
 
 const _: () = assert!(size_of::<Op>() == 32);
@@ -53,6 +56,7 @@ impl Op {
             scale: 0,
             insn: 0,
             pos: 0,
+            count: 0,
         }
     }
 
@@ -67,6 +71,16 @@ impl Op {
             let head = op.sub((*op).pos.into()).add(Block::HEAD);
             (*head).link.cast::<Block>().cast_mut()
         }
+    }
+
+    /// What the projection for loads must say of the block's page for a jump from another page to
+    /// be right, or 0.
+    ///
+    /// # Safety
+    /// `first` is the first operation after the head of a live block.
+    pub(crate) unsafe fn expected_page(first: *const Op) -> u64 {
+        // SAFETY: by the caller; see [`Block::HEAD`].
+        unsafe { (*first.sub(1 + Block::HEAD)).link.addr() as u64 }
     }
 
     /// How many instructions of its block are left with that of this operation.

@@ -111,7 +111,7 @@ fn operations(cpu: &mut Cpu, key: Key, mode: Mode, insns: &[Insn], len: u32) -> 
     };
     let mut ops = vec![
         Op { link: std::ptr::without_provenance(expectation as usize), ..Op::new(hot::EXIT) },
-        Op { imm: insns.len() as u32, disp: key.eip, ..Op::new(hot::HEAD) },
+        Op { disp: key.eip, ..Op::new(hot::HEAD) },
     ];
     let after = key.eip.wrapping_add(len);
     let last = insns.len() - 1;
@@ -144,7 +144,13 @@ fn operations(cpu: &mut Cpu, key: Key, mode: Mode, insns: &[Insn], len: u32) -> 
         }
         WayOut::Branch { target } => {
             link_to(&mut ops, 2);
-            ops.extend([exit(after, 0), exit(target, 2)]);
+            let mut behind = exit(after, 0);
+            if fused.is_some() {
+                let place = ops.len() - 2;
+                ops[place].link = std::ptr::without_provenance(2);
+                behind.src = 2;
+            }
+            ops.extend([behind, exit(target, 2)]);
         }
     }
     Operations(ops)

@@ -17,7 +17,6 @@ use crate::{
     Bus, Cpu, Exit,
     block::Cache,
     cpu::Watch,
-    lazy::LazyFlags,
     mmu::{
         Projection,
         access::{self, View},
@@ -94,7 +93,6 @@ impl Engine {
         cpu.run.ahead = 0;
         cpu.run.end = cpu.state.retired.wrapping_add(budget);
         cpu.run.time_offset = request.now.wrapping_sub(cpu.state.retired);
-        cpu.run.lazy = LazyFlags::default();
 
         // Taken out of `self`, so that the context and the dispatcher do not both borrow it.
         let mut projection = std::mem::take(&mut self.projection);
@@ -111,8 +109,6 @@ impl Engine {
         self.projection = projection;
         self.watches = watches;
 
-        cpu.state.eflags = cpu.eflags();
-        cpu.run.lazy = LazyFlags::default();
         cpu.state.gpr[8..].fill(0);
         exit
     }

@@ -1,8 +1,6 @@
 //! What handlers are made of: registers, memory by the projections, flags.
 
-use x86::Eflags;
-
-use crate::{Cpu, alu::Word, block::Op, lazy::Kind};
+use crate::{Cpu, alu::Word, block::Op, lazy::LazyFlags};
 
 /// Byte offsets of the registers that instructions imply.
 pub(super) const EAX: u8 = 0;
@@ -82,102 +80,34 @@ macro_rules! place {
 }
 pub(super) use place;
 
-/// Notes the operation that the status flags follow from.
+/// The status flags.
 ///
 /// # Safety
 /// As for handlers.
 #[inline(always)]
-pub(super) unsafe fn note<W: Word>(cpu: *mut Cpu, kind: Kind, a: W, b: W, result: W) {
-    // SAFETY: by the caller.
-    let lazy = unsafe { &mut (*cpu).run.lazy };
-    lazy.kind = kind;
-    lazy.a = a.sext() as u32;
-    lazy.b = b.sext() as u32;
-    lazy.result = result.sext() as u32;
+pub(super) unsafe fn flags<'a>(cpu: *mut Cpu) -> &'a mut LazyFlags {
+    // SAFETY: by the caller; the borrow ends before anything else touches the flags.
+    unsafe { &mut (*cpu).run.lazy }
 }
 
-/// Sets CF and OF alone; the flags are in EFLAGS.
-///
-/// # Safety
-/// As for handlers.
-#[inline(always)]
-pub(super) unsafe fn set_carry_and_overflow(cpu: *mut Cpu, cf: bool, of: bool) {
-    // SAFETY: by the caller.
-    let eflags = unsafe { &mut (*cpu).state.eflags };
-    let bits = eflags.bits() & !(1 | 1 << 11) | u32::from(cf) | u32::from(of) << 11;
-    *eflags = Eflags::from_bits_retain(bits);
-}
-
-/// CF, if it is cheap to tell.
-///
-/// # Safety
-/// As for handlers.
-#[inline(always)]
-pub(super) unsafe fn carry(cpu: *const Cpu) -> Option<bool> {
-    // SAFETY: by the caller.
-    let (lazy, eflags) = unsafe { (&(*cpu).run.lazy, (*cpu).state.eflags.bits()) };
-    let (a, b, result) = (lazy.a, lazy.b, lazy.result);
-    match lazy.kind {
-        Kind::Sub => Some(((!a & b) | ((!a | b) & result)) >> 31 != 0),
-        Kind::Add => Some(((a & b) | ((a | b) & !result)) >> 31 != 0),
-        Kind::Logic => Some(false),
-        Kind::Inc | Kind::Dec => Some(lazy.cf != 0),
-        Kind::Eager => Some(eflags & 1 != 0),
-        _ => None,
-    }
-}
-
-/// Whether the condition that an opcode's low bits name is met, if it is cheap to tell
+/// Whether the condition that an opcode's low bits name is met
 /// (SDM Vol. 1, "EFLAGS Condition Codes").
 ///
 /// # Safety
 /// As for handlers.
 #[inline(always)]
-pub(super) unsafe fn condition<const CODE: u8>(cpu: *const Cpu) -> Option<bool> {
+pub(super) unsafe fn condition<const CODE: u8>(cpu: *mut Cpu) -> bool {
     // SAFETY: by the caller.
-    let (lazy, eflags) = unsafe { (&(*cpu).run.lazy, (*cpu).state.eflags.bits()) };
-    let (a, b, result) = (lazy.a, lazy.b, lazy.result);
-    let flag = |bit: u32| eflags >> bit & 1 != 0;
-    let eager = lazy.kind == Kind::Eager;
+    let flags = unsafe { flags(cpu) };
     let met = match CODE >> 1 {
-        0 if eager => flag(11),
-        0 => return None,
-        // SAFETY: by the caller.
-        1 => unsafe { carry(cpu)? },
-        2 if eager => flag(6),
-        2 => result == 0,
-        3 => match lazy.kind {
-            Kind::Sub => result == 0 || ((!a & b) | ((!a | b) & result)) >> 31 != 0,
-            Kind::Logic => result == 0,
-            Kind::Eager => flag(0) || flag(6),
-            _ => return None,
-        },
-        4 if eager => flag(7),
-        4 => (result as i32) < 0,
-        5 if eager => flag(2),
-        5 => (result as u8).count_ones() & 1 == 0,
-        code => {
-            let less = match lazy.kind {
-                Kind::Sub => ((result ^ ((a ^ b) & (a ^ result))) as i32) < 0,
-                Kind::Logic => (result as i32) < 0,
-                Kind::Eager => flag(7) != flag(11),
-                _ => return None,
-            };
-            let zero = if eager { flag(6) } else { result == 0 };
-            less || (code == 7 && zero)
-        }
+        0 => flags.of(),
+        1 => flags.cf(),
+        2 => flags.zf(),
+        3 => flags.cf() | flags.zf(),
+        4 => flags.sf(),
+        5 => flags.pf(),
+        6 => flags.less(),
+        _ => flags.less() | flags.zf(),
     };
-    Some(met != (CODE & 1 != 0))
+    met != (CODE & 1 != 0)
 }
-
-/// The value of an `Option` that says what is cheap to tell of the flags; works them out and
-/// starts the operation again where it is not.
-macro_rules! cheap {
-    ($cpu:ident, $op:ident, $option:expr) => {
-        match $option {
-            Some(value) => value,
-            None => return settle($cpu, $op),
-        }
-    };
-}
-pub(super) use cheap;

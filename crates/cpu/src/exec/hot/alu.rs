@@ -1,17 +1,14 @@
 //! ADD, OR, ADC, SBB, AND, SUB, XOR, CMP, TEST, INC, DEC, NEG, NOT, IMUL, MUL.
 
-use x86::Eflags;
-
 use super::{
-    access::{EAX, EDX, carry, cheap, effective, get, host, load, note, place, set, set_carry_and_overflow},
-    go, handlers, settle,
+    access::{EAX, EDX, effective, flags, get, host, load, place, set},
+    go, handlers,
     slow::slow,
 };
 use crate::{
     Cpu,
-    alu::{Flags, Word, flags_after_division},
+    alu::Word,
     block::{Handler, Op},
-    lazy::Kind,
 };
 
 /// The operations, numbered as opcodes encode the first eight.
@@ -29,18 +26,29 @@ pub(crate) const TEST: u8 = 8;
 /// `cf` matters to ADC and SBB.
 #[inline(always)]
 pub(super) unsafe fn apply<W: Word, const OP: u8, const FLAGS: bool>(cpu: *mut Cpu, a: W, b: W, cf: bool) -> W {
-    let (kind, result) = match OP {
-        ADD => (Kind::Add, a.wrapping_add(b)),
-        ADC => (Kind::Add, a.wrapping_add(b).wrapping_add(W::from_bool(cf))),
-        SUB | CMP => (Kind::Sub, a.wrapping_sub(b)),
-        SBB => (Kind::Sub, a.wrapping_sub(b).wrapping_sub(W::from_bool(cf))),
-        OR => (Kind::Logic, a | b),
-        XOR => (Kind::Logic, a ^ b),
-        _ => (Kind::Logic, a & b),
+    let (wide_a, wide_b, cf) = (a.zext(), b.zext(), u64::from(cf));
+    let (result, carry) = match OP {
+        ADD => (a.wrapping_add(b), a.wrapping_add(b).zext() < wide_a),
+        ADC => {
+            let wide = wide_a + wide_b + cf;
+            (W::truncate(wide), wide >> W::BITS != 0)
+        }
+        SUB | CMP => (a.wrapping_sub(b), wide_a < wide_b),
+        SBB => {
+            let wide = wide_a.wrapping_sub(wide_b + cf);
+            (W::truncate(wide), wide >> 63 != 0)
+        }
+        OR => (a | b, false),
+        XOR => (a ^ b, false),
+        _ => (a & b, false),
     };
     if FLAGS {
         // SAFETY: by the caller, a handler.
-        unsafe { note(cpu, kind, a, b, result) };
+        let flags = unsafe { flags(cpu) };
+        match OP {
+            ADD | ADC | SUB | SBB | CMP => flags.set_sum(a, b, result, carry),
+            _ => flags.set_logic(result),
+        }
     }
     result
 }
@@ -54,27 +62,24 @@ const fn needs_carry(op: u8) -> bool {
 }
 
 macro_rules! carry_in {
-    ($cpu:ident, $op:ident, $OP:ident) => {
-        if needs_carry($OP) { cheap!($cpu, $op, carry($cpu)) } else { false }
+    ($cpu:ident, $OP:ident) => {
+        needs_carry($OP) && flags($cpu).cf()
     };
 }
 
-/// The low half of a signed product. Live flags are CF and OF, in EFLAGS; the others stay.
+/// The low half of a signed product. Live flags are CF and OF; the others stay.
 macro_rules! product {
-    ($cpu:ident, $op:ident, $FLAGS:ident, $a:expr, $b:expr) => {{
-        if $FLAGS && (*$cpu).run.lazy.kind != Kind::Eager {
-            return settle($cpu, $op);
-        }
+    ($cpu:ident, $FLAGS:ident, $a:expr, $b:expr) => {{
         let (a, b): (u32, u32) = ($a, $b);
         let (product, lost) = (a as i32).overflowing_mul(b as i32);
         if $FLAGS {
-            set_carry_and_overflow($cpu, lost, lost);
+            flags($cpu).set_cf_of(lost, lost);
         }
         product as u32
     }};
 }
 
-/// The result of MUL; the flags are in EFLAGS.
+/// The result of MUL.
 #[inline(always)]
 unsafe fn multiplied<const FLAGS: bool>(cpu: *mut Cpu, product: u64) {
     let high = (product >> 32) as u32;
@@ -83,14 +88,14 @@ unsafe fn multiplied<const FLAGS: bool>(cpu: *mut Cpu, product: u64) {
         set(cpu, EAX, product as u32);
         set(cpu, EDX, high);
         if FLAGS {
-            set_carry_and_overflow(cpu, high != 0, high != 0);
+            flags(cpu).set_cf_of(high != 0, high != 0);
         }
     }
 }
 
 handlers! {
     fn rr[W: Word]<const OP: u8, const FLAGS: bool>(cpu, op) {
-        let cf = carry_in!(cpu, op, OP);
+        let cf = carry_in!(cpu, OP);
         let result = apply::<W, OP, FLAGS>(cpu, get(cpu, (*op).dst), get(cpu, (*op).src), cf);
         if keeps_result(OP) {
             set(cpu, (*op).dst, result);
@@ -99,7 +104,7 @@ handlers! {
     }
 
     fn ri[W: Word]<const OP: u8, const FLAGS: bool>(cpu, op) {
-        let cf = carry_in!(cpu, op, OP);
+        let cf = carry_in!(cpu, OP);
         let imm = W::truncate((*op).imm.into());
         let result = apply::<W, OP, FLAGS>(cpu, get(cpu, (*op).dst), imm, cf);
         if keeps_result(OP) {
@@ -109,7 +114,7 @@ handlers! {
     }
 
     fn rm[W: Word]<const OP: u8, const FLAGS: bool, const INDEXED: bool>(cpu, op) {
-        let cf = carry_in!(cpu, op, OP);
+        let cf = carry_in!(cpu, OP);
         let src = load!(cpu, op, W, effective::<INDEXED>(cpu, op));
         let result = apply::<W, OP, FLAGS>(cpu, get(cpu, (*op).dst), src, cf);
         if keeps_result(OP) {
@@ -119,7 +124,7 @@ handlers! {
     }
 
     fn mr[W: Word]<const OP: u8, const FLAGS: bool, const INDEXED: bool>(cpu, op) {
-        let cf = carry_in!(cpu, op, OP);
+        let cf = carry_in!(cpu, OP);
         let addr = effective::<INDEXED>(cpu, op);
         let src = get(cpu, (*op).src);
         if keeps_result(OP) {
@@ -132,7 +137,7 @@ handlers! {
     }
 
     fn mi[W: Word]<const OP: u8, const FLAGS: bool, const INDEXED: bool>(cpu, op) {
-        let cf = carry_in!(cpu, op, OP);
+        let cf = carry_in!(cpu, OP);
         let addr = effective::<INDEXED>(cpu, op);
         let src = W::truncate((*op).imm.into());
         if keeps_result(OP) {
@@ -149,8 +154,7 @@ handlers! {
         let one = W::from_bool(true);
         let result = if DOWN { a.wrapping_sub(one) } else { a.wrapping_add(one) };
         if FLAGS {
-            (*cpu).run.lazy.cf = cheap!(cpu, op, carry(cpu)).into();
-            note(cpu, if DOWN { Kind::Dec } else { Kind::Inc }, a, one, result);
+            flags(cpu).set_step(a, result, if DOWN { a == W::ZERO } else { result == W::ZERO });
         }
         set(cpu, (*op).dst, result);
         go(cpu, op.add(1))
@@ -162,8 +166,7 @@ handlers! {
         let one = W::from_bool(true);
         let result = if DOWN { a.wrapping_sub(one) } else { a.wrapping_add(one) };
         if FLAGS {
-            (*cpu).run.lazy.cf = cheap!(cpu, op, carry(cpu)).into();
-            note(cpu, if DOWN { Kind::Dec } else { Kind::Inc }, a, one, result);
+            flags(cpu).set_step(a, result, if DOWN { a == W::ZERO } else { result == W::ZERO });
         }
         place.write_unaligned(result);
         go(cpu, op.add(1))
@@ -181,36 +184,33 @@ handlers! {
     }
 
     fn imul_rri<const FLAGS: bool>(cpu, op) {
-        let product = product!(cpu, op, FLAGS, get(cpu, (*op).src), (*op).imm);
+        let product = product!(cpu, FLAGS, get(cpu, (*op).src), (*op).imm);
         set(cpu, (*op).dst, product);
         go(cpu, op.add(1))
     }
 
     fn imul_rr<const FLAGS: bool>(cpu, op) {
-        let product = product!(cpu, op, FLAGS, get(cpu, (*op).dst), get(cpu, (*op).src));
+        let product = product!(cpu, FLAGS, get(cpu, (*op).dst), get(cpu, (*op).src));
         set(cpu, (*op).dst, product);
         go(cpu, op.add(1))
     }
 
     fn imul_rm<const FLAGS: bool>(cpu, op) {
         let src = load!(cpu, op, u32, effective::<true>(cpu, op));
-        let product = product!(cpu, op, FLAGS, get(cpu, (*op).dst), src);
+        let product = product!(cpu, FLAGS, get(cpu, (*op).dst), src);
         set(cpu, (*op).dst, product);
         go(cpu, op.add(1))
     }
 
     fn imul_rmi<const FLAGS: bool>(cpu, op) {
         let src = load!(cpu, op, u32, effective::<true>(cpu, op));
-        let product = product!(cpu, op, FLAGS, src, (*op).imm);
+        let product = product!(cpu, FLAGS, src, (*op).imm);
         set(cpu, (*op).dst, product);
         go(cpu, op.add(1))
     }
 
     /// MUL: `EDX:EAX = EAX * src`.
     fn mul_r<const FLAGS: bool>(cpu, op) {
-        if FLAGS && (*cpu).run.lazy.kind != Kind::Eager {
-            return settle(cpu, op);
-        }
         let product = u64::from(get::<u32>(cpu, EAX)) * u64::from(get::<u32>(cpu, (*op).src));
         multiplied::<FLAGS>(cpu, product);
         go(cpu, op.add(1))
@@ -218,9 +218,6 @@ handlers! {
 
     /// MUL: `EDX:EAX = EAX * [memory]`.
     fn mul_m<const FLAGS: bool>(cpu, op) {
-        if FLAGS && (*cpu).run.lazy.kind != Kind::Eager {
-            return settle(cpu, op);
-        }
         let src = load!(cpu, op, u32, effective::<true>(cpu, op));
         multiplied::<FLAGS>(cpu, u64::from(get::<u32>(cpu, EAX)) * u64::from(src));
         go(cpu, op.add(1))
@@ -228,9 +225,6 @@ handlers! {
 
     /// DIV of EDX:EAX where neither the divisor nor the quotient makes it fault.
     fn div_r<const FLAGS: bool>(cpu, op) {
-        if FLAGS && (*cpu).run.lazy.kind != Kind::Eager {
-            return settle(cpu, op);
-        }
         let dividend = u64::from(get::<u32>(cpu, EDX)) << 32 | u64::from(get::<u32>(cpu, EAX));
         let divisor = u64::from(get::<u32>(cpu, (*op).src));
         if divisor <= dividend >> 32 {
@@ -239,9 +233,7 @@ handlers! {
         set(cpu, EAX, (dividend / divisor) as u32);
         set(cpu, EDX, (dividend % divisor) as u32);
         if FLAGS {
-            let eflags = &mut (*cpu).state.eflags;
-            let after = flags_after_division(Flags::from(*eflags));
-            *eflags = (*eflags - Eflags::STATUS) | after.into();
+            flags(cpu).set_division();
         }
         go(cpu, op.add(1))
     }

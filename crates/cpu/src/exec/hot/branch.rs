@@ -1,17 +1,17 @@
 //! Jcc, alone and fused with the comparison before it; indirect jumps.
 
 use super::{
-    access::{carry, cheap, condition, effective, get, host, load, note, set},
+    access::{condition, effective, flags, get, host, load, set},
     alu::{ADD, AND, CMP, OR, SUB, TEST, XOR, apply},
+    control::jump,
     data::by_code,
-    go, handlers, settle,
+    go, handlers,
     slow::slow,
 };
 use crate::{
     Cpu,
     alu::Word,
     block::{Handler, Op, Targets},
-    lazy::Kind,
 };
 
 /// Goes on at EIP `target`, by the known targets or by the dispatcher.
@@ -20,12 +20,10 @@ pub(super) unsafe fn indirect(cpu: *mut Cpu, target: u32) {
     // SAFETY: by the caller, a handler; what a known target names is alive.
     unsafe {
         let known = (*cpu).run.targets.add(Targets::place(target));
-        if (*known).key == (*cpu).run.mode_key | u64::from(target) {
-            let head = (*known).head;
-            let expected = (*head.sub(1)).link.addr() as u64;
-            if *(*cpu).run.exec.add((target >> 12) as usize) == expected {
-                return go(cpu, head);
-            }
+        if (*known).key == (*cpu).run.mode_key | u64::from(target)
+            && *(*cpu).run.exec.add((target >> 12) as usize) == (*known).expected
+        {
+            return jump(cpu, (*known).first);
         }
         (*cpu).state.eip = target;
     }
@@ -53,16 +51,22 @@ fn met_after<W: Word, const OP: u8, const CODE: u8>(a: W, b: W, result: W) -> bo
     met != (CODE & 1 != 0)
 }
 
-/// Goes to the target of the Jcc after `$op`, or past it.
+/// Goes to the target of the Jcc after `$op`, or behind that. By a branch of the host and never by
+/// a conditional move: what comes next must not wait for what the guest compares.
 macro_rules! branch {
     ($cpu:ident, $op:ident, $met:expr) => {
-        if $met { go($cpu, (*$op.add(1)).link) } else { go($cpu, $op.add(2)) }
+        if $met {
+            std::arch::asm!("", options(nomem, nostack, preserves_flags));
+            jump($cpu, (*$op.add(1)).link)
+        } else {
+            jump($cpu, (*$op).link)
+        }
     };
 }
 
 handlers! {
     fn jcc<const CODE: u8>(cpu, op) {
-        if cheap!(cpu, op, condition::<CODE>(cpu)) { go(cpu, (*op).link) } else { go(cpu, op.add(1)) }
+        if condition::<CODE>(cpu) { jump(cpu, (*op).link) } else { go(cpu, op.add(1)) }
     }
 
     fn jump_r<>(cpu, op) {
@@ -115,10 +119,9 @@ handlers! {
 
     /// INC or DEC of a register of 32 bits.
     fn step_jcc<const DOWN: bool, const CODE: u8>(cpu, op) {
-        (*cpu).run.lazy.cf = cheap!(cpu, op, carry(cpu)).into();
         let a = get::<u32>(cpu, (*op).dst);
         let result = if DOWN { a.wrapping_sub(1) } else { a.wrapping_add(1) };
-        note(cpu, if DOWN { Kind::Dec } else { Kind::Inc }, a, 1, result);
+        flags(cpu).set_step(a, result, if DOWN { a == 0 } else { result == 0 });
         set(cpu, (*op).dst, result);
         let met = if CODE >> 1 == 2 { result == 0 } else { (result as i32) < 0 };
         branch!(cpu, op, met != (CODE & 1 != 0))

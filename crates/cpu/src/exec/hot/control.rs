@@ -6,7 +6,7 @@ use crate::{
     block::{Handler, Op},
 };
 
-/// Head: takes the block's length `imm` from the budget, or leaves at EIP `disp`.
+/// Head, where the dispatcher enters: takes the block's length from the budget, or leaves at EIP `disp`.
 pub(crate) const HEAD: Handler = head;
 /// Exit whose target is not linked: leaves at EIP `imm` and names itself.
 pub(crate) const EXIT: Handler = exit;
@@ -15,15 +15,27 @@ pub(crate) const JUMP_DIRECT: Handler = jump_direct;
 /// Exit linked to a block of another page.
 pub(crate) const JUMP_CHECKED: Handler = jump_checked;
 
-handlers! {
-    fn head<>(cpu, op) {
-        let left = (*cpu).run.left - i64::from((*op).imm);
+/// Goes on with `to`: the first operation of a block, for which the budget must suffice, or an exit.
+///
+/// # Safety
+/// As [`go`].
+#[inline(always)]
+pub(super) unsafe fn jump(cpu: *mut Cpu, to: *const Op) {
+    // SAFETY: by the caller. A first operation has its block's head before it; an exit takes nothing.
+    unsafe {
+        let left = (*cpu).run.left - i64::from((*to).count);
         if left < 0 {
-            (*cpu).state.eip = (*op).disp;
+            (*cpu).state.eip = (*to.sub(1)).disp;
             return;
         }
         (*cpu).run.left = left;
-        go(cpu, op.add(1))
+        go(cpu, to)
+    }
+}
+
+handlers! {
+    fn head<>(cpu, op) {
+        jump(cpu, op.add(1))
     }
 
     fn exit<>(cpu, op) {
@@ -32,14 +44,14 @@ handlers! {
     }
 
     fn jump_direct<>(cpu, op) {
-        go(cpu, (*op).link)
+        jump(cpu, (*op).link)
     }
 
     fn jump_checked<>(cpu, op) {
-        let head = (*op).link;
-        let expected = (*head.sub(1)).link.addr() as u64;
+        let first = (*op).link;
+        let expected = Op::expected_page(first);
         if *(*cpu).run.exec.add(((*op).imm >> 12) as usize) == expected {
-            go(cpu, head)
+            jump(cpu, first)
         } else {
             exit(cpu, op)
         }

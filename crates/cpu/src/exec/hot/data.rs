@@ -1,8 +1,8 @@
 //! MOV, MOVZX, MOVSX, LEA, XCHG, BSWAP, CMOVcc, SETcc, CDQ, CWDE, NOP.
 
 use super::{
-    access::{EAX, EDX, cheap, condition, effective, get, host, load, place, set},
-    go, handlers, settle,
+    access::{EAX, EDX, condition, effective, get, host, load, place, set},
+    go, handlers,
     slow::slow,
 };
 use crate::{
@@ -106,27 +106,27 @@ handlers! {
     }
 
     fn set_r<const CODE: u8>(cpu, op) {
-        let met = cheap!(cpu, op, condition::<CODE>(cpu));
+        let met = condition::<CODE>(cpu);
         set::<u8>(cpu, (*op).dst, met.into());
         go(cpu, op.add(1))
     }
 
     fn set_m<const CODE: u8>(cpu, op) {
-        let met = cheap!(cpu, op, condition::<CODE>(cpu));
+        let met = condition::<CODE>(cpu);
         let place = place!(cpu, op, u8, effective::<true>(cpu, op));
         place.write(met.into());
         go(cpu, op.add(1))
     }
 
     fn cmov_rr<const CODE: u8>(cpu, op) {
-        if cheap!(cpu, op, condition::<CODE>(cpu)) {
+        if condition::<CODE>(cpu) {
             set::<u32>(cpu, (*op).dst, get::<u32>(cpu, (*op).src));
         }
         go(cpu, op.add(1))
     }
 
     fn cmov_rm<const CODE: u8>(cpu, op) {
-        let met = cheap!(cpu, op, condition::<CODE>(cpu));
+        let met = condition::<CODE>(cpu);
         let value = load!(cpu, op, u32, effective::<true>(cpu, op));
         if met {
             set::<u32>(cpu, (*op).dst, value);

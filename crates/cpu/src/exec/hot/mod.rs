@@ -32,8 +32,6 @@ use crate::{
 pub(crate) use control::{EXIT, HEAD, JUMP_CHECKED, JUMP_DIRECT};
 pub(crate) use slow::SLOW;
 
-use slow::settle;
-
 /// Defines handlers with the calling convention of the host. A type parameter stands in
 /// brackets, constant parameters in angle brackets.
 macro_rules! handlers {

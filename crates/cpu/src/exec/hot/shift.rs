@@ -1,13 +1,12 @@
 //! SHL, SHR, SAR, ROL, ROR, SHLD, SHRD, BT, BSF, BSR of registers of 32 bits.
 
 use super::{
-    access::{ECX, get, note, set, set_carry_and_overflow},
-    go, handlers, settle,
+    access::{ECX, flags, get, set},
+    go, handlers,
 };
 use crate::{
     Cpu, alu,
     block::{Handler, Op},
-    lazy::Kind,
 };
 
 /// The operations.
@@ -32,19 +31,20 @@ const fn shifted<const OP: u8>(value: u32, count: u32) -> u32 {
 /// Shifts `dst` by a count from 1 to 31.
 macro_rules! shift {
     ($cpu:ident, $op:ident, $OP:ident, $FLAGS:ident, $count:expr) => {{
-        let rotates = $OP >= ROL;
-        if $FLAGS && rotates && (*$cpu).run.lazy.kind != Kind::Eager {
-            return settle($cpu, $op);
-        }
         let (value, count) = (get::<u32>($cpu, (*$op).dst), $count);
         let result = shifted::<$OP>(value, count);
         if $FLAGS {
+            let bit = |n: u32| result >> n & 1 != 0;
+            let last_right = value >> (count - 1) & 1 != 0;
             match $OP {
-                SHL => note($cpu, Kind::Shl, value, count, result),
-                SHR => note($cpu, Kind::Shr, value, count, result),
-                SAR => note($cpu, Kind::Sar, value, count, result),
-                ROL => set_carry_and_overflow($cpu, result & 1 != 0, result >> 31 != result & 1),
-                _ => set_carry_and_overflow($cpu, result >> 31 != 0, result >> 31 != result >> 30 & 1),
+                SHL => {
+                    let cf = value >> (32 - count) & 1 != 0;
+                    flags($cpu).set_shift(result, cf, bit(31) != cf);
+                }
+                SHR => flags($cpu).set_shift(result, last_right, bit(30)),
+                SAR => flags($cpu).set_shift(result, last_right, false),
+                ROL => flags($cpu).set_cf_of(bit(0), bit(31) != bit(0)),
+                _ => flags($cpu).set_cf_of(bit(31), bit(31) != bit(30)),
             }
         }
         set($cpu, (*$op).dst, result);
@@ -84,26 +84,20 @@ handlers! {
             false => alu::shld(dst, src, count, before),
         };
         set(cpu, (*op).dst, result);
-        (*cpu).set_flags(flags);
+        (*cpu).run.lazy = flags.into();
         go(cpu, op.add(1))
     }
 
     fn bit_test<>(cpu, op) {
-        if (*cpu).run.lazy.kind != Kind::Eager {
-            return settle(cpu, op);
-        }
         let index = get::<u32>(cpu, (*op).src).wrapping_add((*op).imm) & 31;
         let cf = get::<u32>(cpu, (*op).dst) >> index & 1 != 0;
-        (*cpu).state.eflags.set(x86::Eflags::CF, cf);
+        flags(cpu).set_cf(cf);
         go(cpu, op.add(1))
     }
 
     fn bit_scan<const REVERSE: bool>(cpu, op) {
-        if (*cpu).run.lazy.kind != Kind::Eager {
-            return settle(cpu, op);
-        }
         let src = get::<u32>(cpu, (*op).src);
-        (*cpu).state.eflags.set(x86::Eflags::ZF, src == 0);
+        flags(cpu).set_zf(src == 0);
         if src != 0 {
             set(cpu, (*op).dst, if REVERSE { 31 - src.leading_zeros() } else { src.trailing_zeros() });
         }

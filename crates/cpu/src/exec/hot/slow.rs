@@ -13,26 +13,11 @@ pub(crate) const SLOW: Handler = slow;
 
 handlers! {
     #[inline(never)]
-    /// Works the status flags out and starts the operation again.
-    fn settle<>(cpu, op) {
-        materialise(cpu);
-        go(cpu, op)
-    }
-
-    #[inline(never)]
     fn slow<>(cpu, op) {
         if run(cpu, op) {
             go(cpu, op.add(1))
         }
     }
-}
-
-#[inline(never)]
-unsafe fn materialise(cpu: *mut Cpu) {
-    // SAFETY: as for handlers; the CPU is borrowed only here.
-    let cpu = unsafe { &mut *cpu };
-    let eflags = cpu.eflags();
-    cpu.set_eflags(eflags);
 }
 
 /// Whether the block goes on after the instruction.

@@ -3,6 +3,7 @@
 use super::{
     access::{EBP, ESP, effective, get, host, load, place, set},
     branch::indirect,
+    control::jump,
     go, handlers,
     slow::slow,
 };
@@ -57,7 +58,7 @@ handlers! {
     /// Pushes the return address `imm`.
     fn call<>(cpu, op) {
         push!(cpu, op, (*op).imm);
-        go(cpu, (*op).link)
+        jump(cpu, (*op).link)
     }
 
     /// Pushes the return address `imm`.

@@ -16,8 +16,8 @@ pub struct PhysMem {
     code: Vec<u64>,
     /// Frames that may differ from all zero, a bit each.
     touched: Vec<u64>,
-    /// Frames whose translated code was overwritten since the engine last looked.
-    killed: Vec<u32>,
+    /// Frames, and lines of them, whose translated code was overwritten since the engine last looked.
+    killed: Vec<(u32, u64)>,
 }
 
 /// Asks the host for large pages, which spare most misses of its own TLB when the guest roams its
@@ -203,18 +203,22 @@ impl PhysMem {
         self.code[pfn as usize]
     }
 
-    /// Forgets that frame `pfn` holds code: the engine has dropped its blocks.
-    pub fn clear_code(&mut self, pfn: u32) {
-        self.code[pfn as usize] = 0;
+    /// Says which lines of frame `pfn` still hold code: the engine has dropped some of its blocks.
+    pub fn set_code_lines(&mut self, pfn: u32, lines: u64) {
+        self.code[pfn as usize] = lines;
     }
 
-    /// If any of `lines` holds code, puts the frame on the killed list; says whether it did.
+    /// Puts those of `lines` that hold code on the killed list; says whether there were any.
     pub fn kill_code(&mut self, pfn: u32, lines: u64) -> bool {
-        let hit = self.code[pfn as usize] & lines != 0;
-        if hit && self.killed.last() != Some(&pfn) {
-            self.killed.push(pfn);
+        let hit = self.code[pfn as usize] & lines;
+        if hit == 0 {
+            return false;
         }
-        hit
+        match self.killed.last_mut() {
+            Some(last) if last.0 == pfn => last.1 |= hit,
+            _ => self.killed.push((pfn, hit)),
+        }
+        true
     }
 
     /// Whether code was killed since [`PhysMem::take_killed`].
@@ -222,8 +226,8 @@ impl PhysMem {
         !self.killed.is_empty()
     }
 
-    /// The frames whose code was overwritten since the last call; each at least once.
-    pub fn take_killed(&mut self) -> Vec<u32> {
+    /// The frames whose code was overwritten since the last call, each at least once, and the lines.
+    pub fn take_killed(&mut self) -> Vec<(u32, u64)> {
         std::mem::take(&mut self.killed)
     }
 
@@ -282,7 +286,7 @@ mod tests {
         mem.write(PhysAddr(0x2080), &[1]);
         assert!(!mem.has_killed());
         mem.write(PhysAddr(0x207f), &[1]);
-        assert_eq!(mem.take_killed(), [2]);
+        assert_eq!(mem.take_killed(), [(2, 1 << 1)]);
     }
 
     #[test]

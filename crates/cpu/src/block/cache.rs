@@ -101,16 +101,25 @@ impl Cache {
         self.killed += 1;
     }
 
-    /// Removes the blocks whose code was overwritten. Says whether there were any frames to look at.
-    pub(crate) fn drain_killed(&mut self, mem: &mut PhysMem) -> bool {
-        let killed = mem.take_killed();
-        for &pfn in &killed {
-            for block in self.frames.remove(&pfn).unwrap_or_default() {
-                self.remove(block);
+    /// Removes the blocks whose code was overwritten, and none beside them.
+    pub(crate) fn drain_killed(&mut self, mem: &mut PhysMem) {
+        for (pfn, lines) in mem.take_killed() {
+            let (mut doomed, mut left) = (Vec::new(), 0);
+            for &block in self.frames.get(&pfn).into_iter().flatten() {
+                // SAFETY: blocks in the lists are alive.
+                let held = unsafe { (*block).lines(pfn) };
+                if held & lines != 0 {
+                    doomed.push(block);
+                } else {
+                    left |= held;
+                }
             }
-            mem.clear_code(pfn);
+            doomed.into_iter().for_each(|block| self.remove(block));
+            if left == 0 {
+                self.frames.remove(&pfn);
+            }
+            mem.set_code_lines(pfn, left);
         }
-        !killed.is_empty()
     }
 
     /// Removes the blocks that hold a byte at page offset `offset`, of whatever page: a breakpoint

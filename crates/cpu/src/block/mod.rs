@@ -16,6 +16,7 @@ mod translate;
 use std::{ops::Range, ptr::NonNull};
 
 use iced_x86::Instruction;
+use memory::line_mask;
 
 use crate::slow::Slow;
 
@@ -76,7 +77,7 @@ pub(crate) struct Block {
 
 impl Block {
     /// Place of the head among the operations: where the block is entered. The one before it
-    /// holds in `link` what the projection for loads must say of the page for a jump from
+    /// holds in `link` what the projection for fetches must say of the page for a jump from
     /// another page to be right, or 0.
     pub(crate) const HEAD: usize = 1;
 
@@ -132,6 +133,15 @@ impl Block {
     fn expects_page(&self) -> bool {
         // SAFETY: the operations live as long as the block.
         unsafe { !(*self.ops.as_ptr().cast::<Op>()).link.is_null() }
+    }
+
+    /// The lines of frame `pfn` that the block was translated from.
+    fn lines(&self, pfn: u32) -> u64 {
+        let offset = self.key.phys & 0xfff;
+        let first_len = self.len.min(0x1000 - offset);
+        let first = if self.key.phys >> 12 == pfn { line_mask(offset, first_len) } else { 0 };
+        let second = if self.second == Some(pfn) { line_mask(0, self.len - first_len) } else { 0 };
+        first | second
     }
 
     /// The frames that the block was translated from.

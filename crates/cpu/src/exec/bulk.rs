@@ -1,72 +1,136 @@
-//! Repeated MOVS and STOS, as far as a page goes, by host copies.
+//! Repeated string instructions, as far as a page goes, on the host.
 
 #![allow(unsafe_code)]
 
 use x86::{Eflags, LinearAddr, SegReg};
 
 use super::string::{Kind, Pointers, advance};
-use crate::{Cpu, Gpr, alu::Word, operand, seg};
+use crate::{
+    Cpu, Gpr,
+    alu::{self, Word},
+    operand, seg,
+};
 
-/// Does as many of `count` iterations at once as can be done without looking, and moves the
-/// pointers; the count register is left to the caller. 0 where an iteration must be looked at.
-pub(super) fn run<W: Word>(cpu: &mut Cpu, kind: Kind, pointers: &Pointers, count: u32) -> u32 {
-    let len = W::BITS / 8;
-    let eligible = matches!(kind, Kind::Movs | Kind::Stos)
-        && !cpu.run.single
-        && !cpu.watching()
-        && !cpu.state.eflags.contains(Eflags::DF);
-    if !eligible {
+/// Does as many of `count` iterations at once as can be done without looking, at most those up to the
+/// one that ends a comparison, and moves the pointers; the count register is left to the caller.
+/// 0 where an iteration must be looked at.
+pub(super) fn run<W: Word>(cpu: &mut Cpu, kind: Kind, pointers: &Pointers, count: u32, until_equal: bool) -> u32 {
+    if kind == Kind::Lods || cpu.run.single || cpu.watching() {
         return 0;
     }
     let budget = cpu.budget_left().saturating_add(1).min(u64::from(count)) as u32;
-    let mut chunk = (budget as usize).min(0x1000 / len as usize) as u32;
-    let mut side = |cpu: &mut Cpu, seg, register, table: *const u64, write| -> Option<*mut u8> {
-        let offset = operand::read_reg(cpu, register);
-        let page_left = 0x1000 - (offset & 0xfff);
-        let addr = seg::linear(cpu, seg, offset, 1, write).ok()?;
-        chunk = chunk.min(page_left / len).min((0x1000 - addr.page_offset()) / len);
-        if chunk == 0 {
+    let mut stretch = Stretch { count: budget, len: W::BITS / 8, down: cpu.state.eflags.contains(Eflags::DF) };
+    let writes = matches!(kind, Kind::Movs | Kind::Stos);
+    let table = if writes { cpu.run.write } else { cpu.run.read };
+    let Some(to) = stretch.reach(cpu, SegReg::Es, operand::read_reg(cpu, pointers.destination), table, writes) else {
+        return 0;
+    };
+    let mut from = std::ptr::null_mut();
+    if matches!(kind, Kind::Movs | Kind::Cmps) {
+        let offset = operand::read_reg(cpu, pointers.source);
+        let Some(place) = stretch.reach(cpu, pointers.source_seg, offset, cpu.run.read, false) else { return 0 };
+        from = place;
+    }
+    let accumulator = W::truncate(cpu.state.gpr(Gpr::Eax).into());
+    // SAFETY: both stretches lie within a frame of guest memory, to which the projection leads, and
+    // no Rust reference into guest memory exists.
+    let done = unsafe {
+        match kind {
+            Kind::Movs => stretch.copy::<W>(from, to),
+            Kind::Stos => (0..stretch.count).for_each(|n| stretch.at::<W>(to, n).write_unaligned(accumulator)),
+            _ => {}
+        }
+        if writes {
+            stretch.count
+        } else {
+            let pair = |n: u32| {
+                let second = stretch.at::<W>(to, n).read_unaligned();
+                let first = if kind == Kind::Cmps { stretch.at::<W>(from, n).read_unaligned() } else { accumulator };
+                (first, second)
+            };
+            let ends = |&n: &u32| {
+                let (first, second) = pair(n);
+                (first == second) == until_equal
+            };
+            let done = (0..stretch.count).find(ends).map_or(stretch.count, |n| n + 1);
+            let (first, second) = pair(done - 1);
+            cpu.set_flags(alu::sub(first, second).1);
+            done
+        }
+    };
+    let bytes = done * stretch.len;
+    let bytes = if stretch.down { bytes.wrapping_neg() } else { bytes };
+    advance(cpu, pointers.destination, bytes);
+    if matches!(kind, Kind::Movs | Kind::Cmps) {
+        advance(cpu, pointers.source, bytes);
+    }
+    done
+}
+
+/// Elements in a row.
+struct Stretch {
+    count: u32,
+    /// Bytes of an element.
+    len: u32,
+    /// Towards lower addresses.
+    down: bool,
+}
+
+impl Stretch {
+    /// Where the first element, at `offset` in `seg`, lies on the host. Cuts the stretch where its page or its
+    /// offsets' page ends; `None` if not even one element can be reached without looking.
+    fn reach(&mut self, cpu: &Cpu, seg: SegReg, offset: u32, table: *const u64, write: bool) -> Option<*mut u8> {
+        let first = seg::linear(cpu, seg, offset, self.len, write).ok()?;
+        for place in [offset & 0xfff, first.page_offset()] {
+            let room = if place > 0x1000 - self.len {
+                0
+            } else if self.down {
+                place / self.len + 1
+            } else {
+                (0x1000 - place) / self.len
+            };
+            self.count = self.count.min(room);
+        }
+        if self.count == 0 {
             return None;
         }
         // The last byte must lie within the limit too.
-        seg::linear(cpu, seg, offset, chunk * len, write).ok()?;
-        host(table, addr)
-    };
-    let (read, write) = (cpu.run.read, cpu.run.write);
-    let Some(to) = side(cpu, SegReg::Es, pointers.destination, write, true) else { return 0 };
-    let from = match kind {
-        Kind::Movs => {
-            let Some(from) = side(cpu, pointers.source_seg, pointers.source, read, false) else { return 0 };
-            Some(from.cast_const())
-        }
-        _ => None,
-    };
-    let bytes = (chunk * len) as usize;
-    // SAFETY: both ranges lie within a frame of guest memory, to which the projection leads, and
-    // no Rust reference into guest memory exists.
-    unsafe {
-        match from {
-            // An overlap that repeats what it has just written must go element by element.
-            Some(from) if to.addr().wrapping_sub(from.addr()) < bytes => {
-                for n in 0..chunk as usize {
-                    let element = from.cast::<W>().add(n).read_unaligned();
-                    to.cast::<W>().add(n).write_unaligned(element);
+        let lowest = if self.down { offset - (self.count - 1) * self.len } else { offset };
+        seg::linear(cpu, seg, lowest, self.count * self.len, write).ok()?;
+        host(table, first)
+    }
+
+    /// Element `n` of the stretch that begins with the element at `first`.
+    ///
+    /// # Safety
+    /// The stretch lies within one allocation.
+    #[inline(always)]
+    unsafe fn at<W: Word>(&self, first: *mut u8, n: u32) -> *mut W {
+        let distance = (n * self.len) as usize;
+        // SAFETY: by the caller.
+        unsafe { if self.down { first.sub(distance) } else { first.add(distance) } }.cast()
+    }
+
+    /// Copies element by element, or at once where that comes to the same.
+    ///
+    /// # Safety
+    /// Both stretches lie in guest memory, into which no Rust reference exists.
+    unsafe fn copy<W: Word>(&self, from: *mut u8, to: *mut u8) {
+        let bytes = (self.count * self.len) as usize;
+        // An overlap that repeats what was just written must go element by element.
+        let ahead = if self.down { from.addr().wrapping_sub(to.addr()) } else { to.addr().wrapping_sub(from.addr()) };
+        // SAFETY: by the caller.
+        unsafe {
+            if ahead < bytes && ahead != 0 {
+                for n in 0..self.count {
+                    self.at::<W>(to, n).write_unaligned(self.at::<W>(from, n).read_unaligned());
                 }
-            }
-            Some(from) => std::ptr::copy(from, to, bytes),
-            None => {
-                let element = W::truncate(cpu.state.gpr(Gpr::Eax).into());
-                for n in 0..chunk as usize {
-                    to.cast::<W>().add(n).write_unaligned(element);
-                }
+            } else if self.count != 0 {
+                let lowest = if self.down { self.count - 1 } else { 0 };
+                std::ptr::copy(self.at::<u8>(from, lowest), self.at::<u8>(to, lowest), bytes);
             }
         }
     }
-    advance(cpu, pointers.destination, chunk * len);
-    if kind == Kind::Movs {
-        advance(cpu, pointers.source, chunk * len);
-    }
-    chunk
 }
 
 /// Where `addr` lies on the host, if its page needs no looking.

@@ -2,8 +2,8 @@
 //!
 //! A repeated instruction retires an instruction an iteration, with a boundary between two
 //! (SDM Vol. 2, "REP/REPE/REPZ/REPNE/REPNZ"). Iterations run here until the budget is used
-//! up or one did what the dispatcher must look at. Where both sides are plain RAM, MOVS and
-//! STOS go forward a page at a time on the host ([`super::bulk`]), to the same result.
+//! up or one did what the dispatcher must look at. Where all of it is plain RAM, all but LODS
+//! go a page at a time on the host ([`super::bulk`]), to the same result.
 
 use iced_x86::{Instruction, Mnemonic, Register};
 use x86::{Eflags, LinearAddr, SegReg};
@@ -79,7 +79,7 @@ fn repeat<W: Word>(cpu: &mut Cpu, insn: &Instruction, kind: Kind) -> Result<Flow
         if count == 0 {
             return Ok(Flow::Next);
         }
-        let done = match bulk::run::<W>(cpu, kind, &pointers, count) {
+        let done = match bulk::run::<W>(cpu, kind, &pointers, count, repne) {
             0 => {
                 iterate::<W>(cpu, kind, &pointers)?;
                 1

@@ -37,6 +37,12 @@ fn lookup(insn: &Instruction) -> Option<Slow> {
         .or_else(|| crate::fpu::lookup(insn))
 }
 
+/// Finds the function that executes `insn` each time: for instructions that run by a handler
+/// of their own and seldom come here.
+pub(crate) fn found_late(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+    of(insn)(cpu, insn)
+}
+
 /// The function that executes `insn`; #UD if there is none.
 pub(crate) fn of(insn: &Instruction) -> Slow {
     let never = insn.is_invalid() || matches!(insn.mnemonic(), Mnemonic::Ud0 | Mnemonic::Ud1 | Mnemonic::Ud2);

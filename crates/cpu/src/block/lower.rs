@@ -86,12 +86,6 @@ fn condition(insn: &Instruction) -> Option<u8> {
     })
 }
 
-/// Whether the instruction runs by a handler of its own that can neither fault nor leave the block
-/// once its memory operand, if any, was reached.
-pub(super) fn is_quiet(insn: &Instruction, mode: Mode) -> bool {
-    insn.mnemonic() != Mnemonic::Div && simple(insn, mode, true).is_some()
-}
-
 /// The byte offset of a general-purpose register in the state.
 fn register(register: Register) -> Option<u8> {
     let number = register.number() as u8;
@@ -208,33 +202,52 @@ pub(super) fn simple(insn: &Instruction, mode: Mode, flags: bool) -> Option<Op> 
         }
         Mnemonic::Inc | Mnemonic::Dec => {
             let in_memory = one_operand(&mut op, insn, mode)?;
-            alu::step(insn.mnemonic() == Mnemonic::Dec, in_memory, size(insn), flags)
+            let down = insn.mnemonic() == Mnemonic::Dec;
+            if !flags && !in_memory && size(insn) == 4 {
+                // An addition of a constant, which can be joined with what follows.
+                (op.src, op.imm) = (Op::ZERO, 1);
+                alu::binary(if down { alu::SUB } else { alu::ADD }, Form::RegImm, 4, false)
+            } else {
+                alu::step(down, in_memory, size(insn), flags)
+            }
         }
         Mnemonic::Neg if !one_operand(&mut op, insn, mode)? => alu::neg(size(insn), flags),
         Mnemonic::Not if !one_operand(&mut op, insn, mode)? => alu::not(size(insn)),
-        Mnemonic::Imul | Mnemonic::Mul | Mnemonic::Div => return multiply(op, insn, mode, flags),
+        Mnemonic::Imul | Mnemonic::Mul | Mnemonic::Div | Mnemonic::Idiv => return multiply(op, insn, mode, flags),
         Mnemonic::Shl | Mnemonic::Sal | Mnemonic::Shr | Mnemonic::Sar | Mnemonic::Rol | Mnemonic::Ror => {
             return shift_op(op, insn, flags);
         }
         Mnemonic::Shld | Mnemonic::Shrd => {
             let right = insn.mnemonic() == Mnemonic::Shrd;
-            op.imm = insn.try_immediate(2).ok()? as u32 & 31;
-            if op.imm == 0 || !register_pair(&mut op, insn) {
+            if !register_pair(&mut op, insn) {
                 return None;
             }
-            shift::double(right, flags)
+            if insn.op2_kind() == OpKind::Register {
+                shift::double_by_cl(right)
+            } else {
+                op.imm = insn.immediate8().into();
+                op.imm &= 31;
+                if op.imm == 0 {
+                    return None;
+                }
+                shift::double(right, flags)
+            }
         }
-        Mnemonic::Bt => {
+        Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc => {
             if !insn.op0_register().is_gpr32() {
                 return None;
             }
             op.dst = register(insn.op0_register())?;
-            op.src = Op::ZERO;
             match insn.op1_kind() {
                 OpKind::Register => op.src = register(insn.op1_register())?,
                 _ => op.imm = insn.try_immediate(1).ok()? as u32,
             }
-            shift::BIT_TEST
+            shift::test_bit(match insn.mnemonic() {
+                Mnemonic::Bts => shift::BTS,
+                Mnemonic::Btr => shift::BTR,
+                Mnemonic::Btc => shift::BTC,
+                _ => shift::BT,
+            })
         }
         Mnemonic::Bsf | Mnemonic::Bsr if register_pair(&mut op, insn) => shift::scan(insn.mnemonic() == Mnemonic::Bsr),
         Mnemonic::Xchg => {
@@ -346,7 +359,9 @@ fn multiply(mut op: Op, insn: &Instruction, mode: Mode, flags: bool) -> Option<O
         }
         op.handler = match insn.mnemonic() {
             Mnemonic::Mul => alu::mul(in_memory, flags),
-            Mnemonic::Div if !in_memory => alu::div(flags),
+            Mnemonic::Imul if !in_memory => alu::imul_wide(flags),
+            Mnemonic::Div if !in_memory => alu::div(false, flags),
+            Mnemonic::Idiv if !in_memory => alu::div(true, flags),
             _ => return None,
         };
         return Some(op);
@@ -385,6 +400,10 @@ fn shift_op(mut op: Op, insn: &Instruction, flags: bool) -> Option<Op> {
         Mnemonic::Shr => shift::SHR,
         Mnemonic::Sar => shift::SAR,
         Mnemonic::Rol => shift::ROL,
+        Mnemonic::Ror if !flags && !by_cl => {
+            op.imm = 32 - op.imm;
+            shift::ROL
+        }
         Mnemonic::Ror => shift::ROR,
         _ => shift::SHL,
     };
@@ -397,11 +416,11 @@ fn stack_op(mut op: Op, insn: &Instruction, mode: Mode) -> Option<Op> {
         return None;
     }
     op.handler = match insn.code() {
-        Code::Push_r32 | Code::Push_rm32 if !one_operand(&mut op, insn, mode)? => stack::PUSH_REG,
+        Code::Push_r32 | Code::Push_rm32 if !one_operand(&mut op, insn, mode)? => stack::PUSH,
         Code::Push_rm32 => stack::PUSH_MEM,
         Code::Pushd_imm8 | Code::Pushd_imm32 => {
             op.imm = insn.try_immediate(0).ok()? as u32;
-            stack::PUSH_IMM
+            stack::PUSH
         }
         Code::Pop_r32 | Code::Pop_rm32 if !one_operand(&mut op, insn, mode)? => stack::POP_REG,
         Code::Leaved => stack::LEAVE,

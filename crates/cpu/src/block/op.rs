@@ -50,7 +50,7 @@ impl Op {
             imm: 0,
             disp: 0,
             dst: 0,
-            src: 0,
+            src: Self::ZERO,
             base: Self::ZERO,
             index: Self::ZERO,
             scale: 0,
@@ -73,7 +73,7 @@ impl Op {
         }
     }
 
-    /// What the projection for loads must say of the block's page for a jump from another page to
+    /// What the projection for fetches must say of the block's page for a jump from another page to
     /// be right, or 0.
     ///
     /// # Safety

@@ -5,7 +5,8 @@ use memory::line_mask;
 use x86::{LinearAddr, PhysAddr};
 
 use super::{
-    Block, Insn, Key, Op, Operations, live,
+    Block, Insn, Key, Op, Operations,
+    live::Live,
     lower::{self, WayOut},
 };
 use crate::{
@@ -18,6 +19,9 @@ use crate::{
 /// Most instructions of a block.
 const MAX_INSNS: usize = 64;
 
+/// Most bytes of a block: an instruction has at most 15.
+const MAX_BYTES: usize = 320;
+
 /// Translates the block that begins at `key`. `stops_before` says which linear addresses must begin
 /// a block of their own.
 ///
@@ -29,13 +33,14 @@ pub(crate) fn translate(
     stops_before: impl Fn(LinearAddr) -> bool,
 ) -> Result<Box<Block>, Exception> {
     let mode = Mode(key.mode);
-    let mut bytes = [0; 4096];
-    let page = &mut bytes[..0x1000 - (key.linear() & 0xfff) as usize];
-    cpu.mem().read(PhysAddr(key.phys.into()), page);
+    let page_left = 0x1000 - (key.linear() & 0xfff) as usize;
+    let mut bytes = [0; MAX_BYTES];
+    let window = &mut bytes[..page_left.min(MAX_BYTES)];
+    cpu.mem().read(PhysAddr(key.phys.into()), window);
 
     let max = if mode.has(mode::SINGLE) { 1 } else { MAX_INSNS };
-    let mut decoder = decode::decoder(mode.bits(), page, key.eip);
-    let mut insns = Vec::new();
+    let mut decoder = decode::decoder(mode.bits(), window, key.eip);
+    let mut insns = Vec::with_capacity(max);
     let mut len = 0;
     let mut second = None;
     while insns.len() < max && decoder.can_decode() {
@@ -47,11 +52,11 @@ pub(crate) fn translate(
             if !insns.is_empty() {
                 break;
             }
-            (insn, second) = decode_crossing(cpu, key, mode, page.len())?;
+            (insn, second) = decode_crossing(cpu, key, mode, page_left)?;
         }
         let insn = decode::recognise(insn, cpu.state.model);
         len += insn.len() as u32;
-        insns.push(Insn { insn, slow: slow::of(&insn) });
+        insns.push(Insn { insn, slow: slow::found_late });
         if second.is_some() || ends_block(&insn) {
             break;
         }
@@ -60,7 +65,7 @@ pub(crate) fn translate(
     let starts_at_stop = stops_before(LinearAddr(key.linear()));
     let linkable = second.is_none() && !mode.has(mode::SINGLE) && !starts_at_stop;
     note_code(cpu, key, len, second);
-    let ops = operations(cpu, key, mode, &insns, len);
+    let ops = operations(cpu, key, mode, &mut insns, len);
     Ok(Block::new(key, len, second, linkable, insns, ops))
 }
 
@@ -102,33 +107,47 @@ fn note_code(cpu: &mut Cpu, key: Key, len: u32, second: Option<u32>) {
 }
 
 /// The operations: what is expected of the page, the head, one or more an instruction, the exits.
-fn operations(cpu: &mut Cpu, key: Key, mode: Mode, insns: &[Insn], len: u32) -> Operations {
+fn operations(cpu: &mut Cpu, key: Key, mode: Mode, insns: &mut [Insn], len: u32) -> Operations {
     let expectation = match mode.has(mode::FLAT_CS) {
         true => (cpu.mem().host_base() as u64)
             .wrapping_add(u64::from(key.phys & !0xfff))
             .wrapping_sub(u64::from(key.linear() & !0xfff)),
         false => 0,
     };
-    let mut ops = vec![
-        Op { link: std::ptr::without_provenance(expectation as usize), ..Op::new(hot::EXIT) },
-        Op { disp: key.eip, ..Op::new(hot::HEAD) },
-    ];
+    let mut ops = Vec::with_capacity(insns.len() + 4);
+    ops.push(Op { link: std::ptr::without_provenance(expectation as usize), ..Op::new(hot::EXIT) });
+    ops.push(Op { disp: key.eip, ..Op::new(hot::HEAD) });
     let after = key.eip.wrapping_add(len);
     let last = insns.len() - 1;
-    let live = live::after_each(insns, mode);
-    let fused = last.checked_sub(1).and_then(|n| Some((n, lower::fused(&insns[n].insn, &insns[last].insn, mode)?)));
-    for (index, Insn { insn, .. }) in insns.iter().enumerate() {
-        if let Some((n, op)) = fused
-            && n == index
-        {
-            ops.push(Op { insn: index as u8, ..op });
-            continue;
-        }
-        let flags = live[index];
-        let op = lower::simple(insn, mode, flags).or_else(|| lower::float(insn, mode));
-        let op = op.unwrap_or(Op::new(hot::SLOW));
+    let first = ops.len();
+    // Which instructions run by a handler that neither faults nor leaves the block once its memory
+    // operand, if any, was reached.
+    let mut quiet = 0u64;
+    for (index, Insn { insn, slow }) in insns.iter_mut().enumerate() {
+        let simple = lower::simple(insn, mode, true);
+        quiet |= u64::from(simple.is_some()) << index;
+        let op = simple.or_else(|| lower::float(insn, mode)).unwrap_or_else(|| {
+            *slow = slow::of(insn);
+            Op::new(hot::SLOW)
+        });
         ops.push(Op { insn: index as u8, ..op });
     }
+    let mut live = Live::at_end();
+    for (op, Insn { insn, .. }) in ops[first..].iter_mut().zip(insns.iter()).rev() {
+        let quiet = quiet >> op.insn & 1 != 0;
+        if quiet
+            && live.are_dead(insn)
+            && let Some(cheaper) = lower::simple(insn, mode, false)
+        {
+            *op = Op { insn: op.insn, ..cheaper };
+        }
+        live.step_back(insn, quiet);
+    }
+    let fused = last.checked_sub(1).and_then(|n| Some((n, lower::fused(&insns[n].insn, &insns[last].insn, mode)?)));
+    if let Some((n, op)) = fused {
+        ops[first + n] = Op { insn: n as u8, ..op };
+    }
+    hot::fuse::join(&mut ops[first..]);
     let exit = |eip, patched| Op { imm: eip, src: patched, insn: last as u8, ..Op::new(hot::EXIT) };
     // Where a way out belongs to an operation before it, that operation's link leads there.
     match lower::way_out(&insns[last].insn, mode) {

@@ -48,10 +48,14 @@ pub(super) unsafe fn effective<const INDEXED: bool>(cpu: *const Cpu, op: *const 
 /// `table` is a projection of the current view.
 #[inline(always)]
 pub(super) unsafe fn host<W: Word>(table: *const u64, addr: u32) -> Option<*mut W> {
+    if W::BITS > 8 && addr & 0xfff > 0x1000 - W::BITS / 8 {
+        return None;
+    }
+    // Volatile, so that two branches stay two: both are foreseen, and their sum would have to
+    // be worked out.
     // SAFETY: a projection has 2^20 entries.
-    let page = unsafe { *table.add((addr >> 12) as usize) };
-    let crosses = W::BITS > 8 && addr & 0xfff > 0x1000 - W::BITS / 8;
-    if page == 0 || crosses {
+    let page = unsafe { table.add((addr >> 12) as usize).read_volatile() };
+    if page == 0 {
         return None;
     }
     Some(std::ptr::with_exposed_provenance_mut(page.wrapping_add(u64::from(addr)) as usize))

@@ -216,10 +216,38 @@ handlers! {
         go(cpu, op.add(1))
     }
 
+    /// IMUL: `EDX:EAX = EAX * src`.
+    fn imul_wide_r<const FLAGS: bool>(cpu, op) {
+        let product = i64::from(get::<u32>(cpu, EAX) as i32) * i64::from(get::<u32>(cpu, (*op).src) as i32);
+        set(cpu, EAX, product as u32);
+        set(cpu, EDX, (product >> 32) as u32);
+        if FLAGS {
+            let lost = i64::from(product as i32) != product;
+            flags(cpu).set_cf_of(lost, lost);
+        }
+        go(cpu, op.add(1))
+    }
+
     /// MUL: `EDX:EAX = EAX * [memory]`.
     fn mul_m<const FLAGS: bool>(cpu, op) {
         let src = load!(cpu, op, u32, effective::<true>(cpu, op));
         multiplied::<FLAGS>(cpu, u64::from(get::<u32>(cpu, EAX)) * u64::from(src));
+        go(cpu, op.add(1))
+    }
+
+    /// IDIV of EDX:EAX where neither the divisor nor the quotient makes it fault.
+    fn idiv_r<const FLAGS: bool>(cpu, op) {
+        let dividend = (u64::from(get::<u32>(cpu, EDX)) << 32 | u64::from(get::<u32>(cpu, EAX))) as i64;
+        let divisor = i64::from(get::<u32>(cpu, (*op).src) as i32);
+        let (Some(quotient), Some(remainder)) = (dividend.checked_div(divisor), dividend.checked_rem(divisor)) else {
+            return slow(cpu, op);
+        };
+        let Ok(quotient) = i32::try_from(quotient) else { return slow(cpu, op) };
+        set(cpu, EAX, quotient as u32);
+        set(cpu, EDX, remainder as u32);
+        if FLAGS {
+            flags(cpu).set_division();
+        }
         go(cpu, op.add(1))
     }
 
@@ -371,7 +399,17 @@ pub(crate) fn mul(memory: bool, flags: bool) -> Handler {
     }
 }
 
-/// The handler of DIV of 32 bits by a register.
-pub(crate) fn div(flags: bool) -> Handler {
-    if flags { div_r::<true> } else { div_r::<false> }
+/// The handler of IMUL of EAX by a register into EDX:EAX.
+pub(crate) fn imul_wide(flags: bool) -> Handler {
+    if flags { imul_wide_r::<true> } else { imul_wide_r::<false> }
+}
+
+/// The handler of DIV or IDIV of 32 bits by a register.
+pub(crate) fn div(signed: bool, flags: bool) -> Handler {
+    match (signed, flags) {
+        (false, false) => div_r::<false>,
+        (false, true) => div_r::<true>,
+        (true, false) => idiv_r::<false>,
+        (true, true) => idiv_r::<true>,
+    }
 }

@@ -31,7 +31,7 @@ pub(super) unsafe fn indirect(cpu: *mut Cpu, target: u32) {
 
 /// Whether the condition is met after `a OP b` with this result.
 #[inline(always)]
-fn met_after<W: Word, const OP: u8, const CODE: u8>(a: W, b: W, result: W) -> bool {
+pub(super) fn met_after<W: Word, const OP: u8, const CODE: u8>(a: W, b: W, result: W) -> bool {
     let compares = OP == CMP || OP == SUB;
     let (signed_a, signed_b) = (a.sext() as i32, b.sext() as i32);
     let met = match CODE >> 1 {
@@ -63,6 +63,8 @@ macro_rules! branch {
         }
     };
 }
+
+pub(super) use branch;
 
 handlers! {
     fn jcc<const CODE: u8>(cpu, op) {

@@ -14,6 +14,7 @@ mod control;
 pub(crate) mod data;
 #[cfg(test)]
 mod float_agree;
+pub(crate) mod fuse;
 pub(crate) mod shift;
 mod slow;
 #[cfg(target_arch = "x86_64")]
@@ -32,14 +33,14 @@ use crate::{
 pub(crate) use control::{EXIT, HEAD, JUMP_CHECKED, JUMP_DIRECT};
 pub(crate) use slow::SLOW;
 
-/// Defines handlers with the calling convention of the host. A type parameter stands in
+/// Defines handlers with the calling convention of the host. Type parameters stand in
 /// brackets, constant parameters in angle brackets.
 macro_rules! handlers {
-    ($($(#[$attr:meta])* fn $name:ident $([$W:ident: $bound:ident])? <$(const $param:ident: $t:ty),*>
+    ($($(#[$attr:meta])* fn $name:ident $([$($W:ident: $bound:ident),+])? <$(const $param:ident: $t:ty),*>
        ($cpu:ident, $op:ident) $body:block)*) => {$(
         $(#[$attr])*
         #[cfg(target_arch = "x86_64")]
-        pub(crate) unsafe extern "sysv64-unwind" fn $name<$($W: $bound,)? $(const $param: $t),*>(
+        pub(crate) unsafe extern "sysv64-unwind" fn $name<$($($W: $bound,)+)? $(const $param: $t),*>(
             $cpu: *mut Cpu,
             $op: *const Op,
         ) {
@@ -49,7 +50,7 @@ macro_rules! handlers {
         }
         $(#[$attr])*
         #[cfg(not(target_arch = "x86_64"))]
-        pub(crate) unsafe extern "C-unwind" fn $name<$($W: $bound,)? $(const $param: $t),*>(
+        pub(crate) unsafe extern "C-unwind" fn $name<$($($W: $bound,)+)? $(const $param: $t),*>(
             $cpu: *mut Cpu,
             $op: *const Op,
         ) {

@@ -1,4 +1,4 @@
-//! SHL, SHR, SAR, ROL, ROR, SHLD, SHRD, BT, BSF, BSR of registers of 32 bits.
+//! SHL, SHR, SAR, ROL, ROR, SHLD, SHRD, BT, BTS, BTR, BTC, BSF, BSR of registers of 32 bits.
 
 use super::{
     access::{ECX, flags, get, set},
@@ -18,7 +18,7 @@ pub(crate) const ROR: u8 = 4;
 
 /// `value` shifted by `count`, 1 to 31.
 #[inline(always)]
-const fn shifted<const OP: u8>(value: u32, count: u32) -> u32 {
+pub(super) const fn shifted<const OP: u8>(value: u32, count: u32) -> u32 {
     match OP {
         SHL => value << count,
         SHR => value >> count,
@@ -88,10 +88,31 @@ handlers! {
         go(cpu, op.add(1))
     }
 
-    fn bit_test<>(cpu, op) {
+    /// SHLD and SHRD by CL.
+    fn double_shift_cl<const RIGHT: bool>(cpu, op) {
+        let (dst, src, count) = (get::<u32>(cpu, (*op).dst), get::<u32>(cpu, (*op).src), get::<u8>(cpu, ECX) & 31);
+        if count != 0 {
+            let before = alu::Flags::default();
+            let (result, flags) = match RIGHT {
+                true => alu::shrd(dst, src, count, before),
+                false => alu::shld(dst, src, count, before),
+            };
+            set(cpu, (*op).dst, result);
+            (*cpu).run.lazy = flags.into();
+        }
+        go(cpu, op.add(1))
+    }
+
+    fn bit_test<const OP: u8>(cpu, op) {
         let index = get::<u32>(cpu, (*op).src).wrapping_add((*op).imm) & 31;
-        let cf = get::<u32>(cpu, (*op).dst) >> index & 1 != 0;
-        flags(cpu).set_cf(cf);
+        let dst = get::<u32>(cpu, (*op).dst);
+        flags(cpu).set_cf(dst >> index & 1 != 0);
+        match OP {
+            BTS => set(cpu, (*op).dst, dst | 1 << index),
+            BTR => set(cpu, (*op).dst, dst & !(1 << index)),
+            BTC => set(cpu, (*op).dst, dst ^ 1 << index),
+            _ => {}
+        }
         go(cpu, op.add(1))
     }
 
@@ -138,8 +159,26 @@ pub(crate) fn double(right: bool, flags: bool) -> Handler {
     }
 }
 
-/// The handler of BT of a register.
-pub(crate) const BIT_TEST: Handler = bit_test;
+/// The handler of SHLD or SHRD by CL.
+pub(crate) fn double_by_cl(right: bool) -> Handler {
+    if right { double_shift_cl::<true> } else { double_shift_cl::<false> }
+}
+
+/// What becomes of the bit that is tested.
+pub(crate) const BT: u8 = 0;
+pub(crate) const BTS: u8 = 1;
+pub(crate) const BTR: u8 = 2;
+pub(crate) const BTC: u8 = 3;
+
+/// The handler of BT, BTS, BTR or BTC of a register.
+pub(crate) fn test_bit(op: u8) -> Handler {
+    match op {
+        BTS => bit_test::<BTS>,
+        BTR => bit_test::<BTR>,
+        BTC => bit_test::<BTC>,
+        _ => bit_test::<BT>,
+    }
+}
 
 /// The handler of BSF or BSR of a register.
 pub(crate) fn scan(reverse: bool) -> Handler {

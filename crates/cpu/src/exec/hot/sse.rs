@@ -21,8 +21,8 @@ use super::{
 };
 use crate::{
     Cpu, Fpu,
+    alu::Flags,
     block::{Handler, Op},
-    lazy::Kind,
 };
 
 /// MXCSR after reset, as Rust code has it.
@@ -262,9 +262,7 @@ fn of_u64(value: u64) -> __m128i {
 unsafe fn set_order(cpu: *mut Cpu, order: u32) {
     // SAFETY: by the caller.
     let cpu = unsafe { &mut *cpu };
-    cpu.run.lazy.kind = Kind::Eager;
-    let kept = cpu.state.eflags.bits() & !Eflags::STATUS.bits();
-    cpu.state.eflags = Eflags::from_bits_retain(kept | order);
+    cpu.run.lazy = Flags::from(Eflags::from_bits_retain(order)).into();
 }
 
 /// Where the source operand is.

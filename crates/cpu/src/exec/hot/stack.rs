@@ -23,13 +23,9 @@ macro_rules! push {
 }
 
 handlers! {
-    fn push_r<>(cpu, op) {
-        push!(cpu, op, get::<u32>(cpu, (*op).src));
-        go(cpu, op.add(1))
-    }
-
-    fn push_i<>(cpu, op) {
-        push!(cpu, op, (*op).imm);
+    /// Of a register or a constant: one of the two is 0.
+    fn push<>(cpu, op) {
+        push!(cpu, op, get::<u32>(cpu, (*op).src).wrapping_add((*op).imm));
         go(cpu, op.add(1))
     }
 
@@ -84,10 +80,8 @@ handlers! {
     }
 }
 
-/// PUSH of a register.
-pub(crate) const PUSH_REG: Handler = push_r;
-/// PUSH of a constant.
-pub(crate) const PUSH_IMM: Handler = push_i;
+/// PUSH of a register or a constant.
+pub(crate) const PUSH: Handler = push;
 /// PUSH of memory.
 pub(crate) const PUSH_MEM: Handler = push_m;
 /// POP into a register.

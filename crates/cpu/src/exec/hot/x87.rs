@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     Cpu, F80, Fpu,
+    alu::Flags,
     block::{Handler, Op},
     cpu::{NO_X87_STATUS, RunContext},
     fpu::{
@@ -22,7 +23,6 @@ use crate::{
         arith::{self, Outcome},
         quick::{self, Double, Extended, Packed, Precision, Quick},
     },
-    lazy::Kind,
 };
 
 /// Formats in memory.
@@ -583,9 +583,7 @@ handlers! {
             Ordering::Less => Eflags::CF,
             Ordering::Equal => Eflags::ZF,
         };
-        let cpu_ref = &mut *cpu;
-        cpu_ref.run.lazy.kind = Kind::Eager;
-        cpu_ref.state.eflags = cpu_ref.state.eflags & !Eflags::STATUS | flags;
+        (*cpu).run.lazy = Flags::from(flags).into();
         go(cpu, op.add(1))
     }
 

@@ -3,6 +3,7 @@
 //! A test that needs something that this machine lacks (QEMU, gdb, Debian's i386
 //! programs) says `skipped: needs X` and counts as ignored.
 
+mod engines;
 #[cfg(unix)]
 mod flux;
 #[cfg(unix)]
@@ -24,6 +25,7 @@ use libtest_mimic::{Arguments, Trial};
 fn main() {
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = Vec::new();
+    trials.extend(engines::trials());
     #[cfg(unix)]
     trials.extend(flux::trials());
     #[cfg(unix)]

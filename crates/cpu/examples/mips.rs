@@ -196,33 +196,113 @@ fn copy(asm: &mut CodeAssembler) -> Result<(), IcedError> {
     asm.jmp(again)
 }
 
+/// Patches a constant in a function and calls it, again and again.
+fn patch(asm: &mut CodeAssembler) -> Result<(), IcedError> {
+    let (mut again, mut function) = (asm.create_label(), asm.create_label());
+    asm.set_label(&mut again)?;
+    asm.inc(ecx)?;
+    asm.mov(dword_ptr(0x1041), ecx)?;
+    asm.call(function)?;
+    asm.jmp(again)?;
+    while asm.instructions().len() < 54 {
+        asm.nop()?;
+    }
+    asm.set_label(&mut function)?; // at 0x1040
+    asm.mov(eax, 0x1234_5678)?;
+    asm.add(ebx, eax)?;
+    asm.ret()
+}
+
+/// Counts in memory beside the code, in the same page.
+fn beside(asm: &mut CodeAssembler) -> Result<(), IcedError> {
+    let mut again = asm.create_label();
+    asm.set_label(&mut again)?;
+    asm.inc(dword_ptr(0x1800))?;
+    asm.mov(dword_ptr(0x1900), ecx)?;
+    asm.inc(ecx)?;
+    asm.jmp(again)
+}
+
+/// Moves 16 MiB by REP MOVSD, over and over.
+fn large_copy(asm: &mut CodeAssembler) -> Result<(), IcedError> {
+    let mut again = asm.create_label();
+    asm.set_label(&mut again)?;
+    asm.mov(esi, 16 << 20)?;
+    asm.mov(edi, 32 << 20)?;
+    asm.mov(ecx, 4 << 20)?;
+    asm.rep().movsd()?;
+    asm.jmp(again)
+}
+
+/// 1 MiB of code without a jump, as compilers write it, which ends in a loop.
+fn once(asm: &mut CodeAssembler) -> Result<(), IcedError> {
+    asm.mov(esp, 0x8_0000)?;
+    asm.mov(ebp, 0x4_0000)?;
+    let mut random = 1u32;
+    for n in 0..ONCE / 8 {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let local = (random >> 20 & 0xfc) as i32;
+        asm.mov(eax, dword_ptr(ebp + local))?;
+        asm.add(eax, n)?;
+        asm.lea(edx, dword_ptr(eax + ecx * 4 + local))?;
+        asm.mov(dword_ptr(ebp - local), edx)?;
+        asm.movzx(ecx, byte_ptr(ebp + local))?;
+        asm.xor(ecx, eax)?;
+        asm.shl(ecx, (local >> 2) & 15)?;
+        asm.imul_2(esi, ecx)?;
+    }
+    let mut end = asm.create_label();
+    asm.set_label(&mut end)?;
+    asm.jmp(end)
+}
+
+/// Instructions of [`once`], about.
+const ONCE: u32 = 320_000;
+
 type Write = fn(&mut CodeAssembler) -> Result<(), IcedError>;
 
+/// Instructions of a loop.
+const MANY: u64 = 400_000_000;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let all: [(&str, Write); 6] = [
-        ("rounds", rounds),
-        ("sort", sort),
-        ("calls", calls),
-        ("bytecode", bytecode),
-        ("sieve", sieve),
-        ("rep movsd", copy),
+    let all: [(&str, Write, u64); 10] = [
+        ("rounds", rounds, MANY),
+        ("sort", sort, MANY),
+        ("calls", calls, MANY),
+        ("bytecode", bytecode, MANY),
+        ("sieve", sieve, MANY),
+        ("rep movsd", copy, MANY),
+        ("rep movsd 16 MiB", large_copy, MANY),
+        ("patch and call", patch, MANY / 40),
+        ("data beside code", beside, MANY / 10),
+        ("code run once", once, ONCE.into()),
     ];
     let wanted: Vec<_> = std::env::args().skip(1).collect();
-    for (name, write) in all {
+    for (name, write, budget) in all {
         if wanted.is_empty() || wanted.iter().any(|w| w == name) {
-            measure(name, write, EngineConfig::default(), 400_000_000)?;
+            measure(name, write, EngineConfig::default(), budget)?;
         }
     }
-    measure("sieve, single steps", sieve, EngineConfig { single_step: true }, 5_000_000)
+    if wanted.is_empty() {
+        measure(
+            "sieve, single steps",
+            sieve,
+            EngineConfig { single_step: true, ..EngineConfig::default() },
+            5_000_000,
+        )?;
+    }
+    Ok(())
 }
 
 fn measure(name: &str, write: Write, config: EngineConfig, budget: u64) -> Result<(), Box<dyn std::error::Error>> {
     let mut asm = CodeAssembler::new(32)?;
     write(&mut asm)?;
     let mut mem = PhysMem::new()?;
-    mem.map(PhysAddr(0), 4 << 20, FrameKind::Ram)?;
-    mem.load(PhysAddr(0x1000), &asm.assemble(0x1000)?);
-    let mut state = CpuState::multiboot(CpuModel::Max, 0x1000, 0);
+    mem.map(PhysAddr(0), 64 << 20, FrameKind::Ram)?;
+    // Where the data of the loops is not.
+    let entry = if name.ends_with("once") { 1 << 20 } else { 0x1000 };
+    mem.load(PhysAddr(entry.into()), &asm.assemble(entry.into())?);
+    let mut state = CpuState::multiboot(CpuModel::Max, entry, 0);
     state.set_gpr(Gpr::Esp, 0x8_0000);
     let mut cpu = Cpu::new(state);
     let mut engine = Engine::new(config);

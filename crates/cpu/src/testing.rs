@@ -73,7 +73,7 @@ impl Lab {
 
     /// With an engine that runs by slow functions alone.
     pub(crate) fn single_step(code: &[u8]) -> Self {
-        Self::with_config(code, EngineConfig { single_step: true })
+        Self::with_config(code, EngineConfig { single_step: true, ..EngineConfig::default() })
     }
 
     fn with_config(code: &[u8], config: EngineConfig) -> Self {

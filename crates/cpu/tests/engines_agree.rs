@@ -231,7 +231,7 @@ fn world(seed: u64) -> (CpuState, PhysMem) {
 fn outcome(seed: u64, single_step: bool) -> String {
     let (state, mut mem) = world(seed);
     let mut cpu = Cpu::new(state);
-    let mut engine = Engine::new(EngineConfig { single_step });
+    let mut engine = Engine::new(EngineConfig { single_step, ..EngineConfig::default() });
     let exit = loop {
         let now = cpu.state.retired;
         let request = RunRequest { budget: INSTRUCTIONS - now, now, pass_breakpoint: false };

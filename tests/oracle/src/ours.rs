@@ -120,7 +120,7 @@ impl Ours {
         }
         mem.write(PhysAddr(CODE_FRAME.into()), &[0xcc; 4096]);
         mem.write(PhysAddr(HANDLERS.into()), &[0xf4; 4096]);
-        let config = EngineConfig { single_step: pace == Pace::Slow };
+        let config = EngineConfig { single_step: pace == Pace::Slow, ..EngineConfig::default() };
         let data = vec![0; DATA_LEN];
         Ours { cpu: Cpu::new(initial()), mem, engine: Engine::new(config), pace, code_at: 0, data }
     }

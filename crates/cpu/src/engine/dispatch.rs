@@ -151,6 +151,14 @@ impl Engine {
         let left = cpu.run.left;
         hot::enter(cpu, block);
 
+        if self.config.uncached {
+            self.cache.clear();
+            cpu.run.exit_op = std::ptr::null();
+            if cpu.run.leave == Leave::Next {
+                cpu.run.leave = Leave::Changed;
+            }
+        }
+
         let retired = cpu.run.left < left;
         if trap && retired && !cpu.state.mov_ss_shadow && !cpu.run.interrupted {
             cpu.state.pending_debug |= DR6_BS;

@@ -29,6 +29,8 @@ use crate::{
 pub struct EngineConfig {
     /// Run one instruction at a time and by the slow functions alone.
     pub single_step: bool,
+    /// Translate every block anew each time that it is entered.
+    pub uncached: bool,
 }
 
 /// One entry into the engine.

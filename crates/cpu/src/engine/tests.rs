@@ -185,6 +185,99 @@ fn calls_and_returns_keep_the_stack() {
     assert_eq!((lab.gpr(Gpr::Eax), lab.gpr(Gpr::Esp), lab.cpu.state.eip), (140, STACK, CODE));
 }
 
+#[test]
+fn runs_of_pushes_and_pops_are_as_one_at_a_time() {
+    let code = assemble(|asm| {
+        let (mut again, mut function) = (asm.create_label(), asm.create_label());
+        asm.set_label(&mut again)?;
+        asm.push(eax)?;
+        asm.push(0x1234_5678)?;
+        asm.push(esp)?;
+        asm.push(ecx)?;
+        asm.push(edx)?;
+        asm.call(function)?;
+        asm.pop(edx)?;
+        asm.pop(ecx)?;
+        asm.pop(ebx)?;
+        asm.pop(eax)?;
+        asm.pop(edi)?;
+        asm.inc(eax)?;
+        asm.jmp(again)?;
+        asm.set_label(&mut function)?;
+        asm.push(ebp)?;
+        asm.push(esi)?;
+        asm.pop(esi)?;
+        asm.pop(ebp)?;
+        asm.ret()
+    });
+    // Around the end of a page each of the accesses crosses it once.
+    for top in 0x7000..0x7030 {
+        let (mut blocks, mut steps) = (Lab::new(&code), Lab::single_step(&code));
+        for lab in [&mut blocks, &mut steps] {
+            lab.cpu.state.set_gpr(Gpr::Esp, top);
+            lab.cpu.state.set_gpr(Gpr::Ecx, 77);
+            lab.retire(18 * 5 + 3);
+        }
+        assert_eq!(blocks.cpu.state.gpr, steps.cpu.state.gpr, "from {top:#x}");
+        assert_eq!(blocks.cpu.state.eip, steps.cpu.state.eip, "from {top:#x}");
+        assert_eq!(blocks.mem.hash(), steps.mem.hash(), "from {top:#x}");
+    }
+}
+
+#[test]
+fn repeated_strings_are_as_one_iteration_at_a_time() {
+    // REP and REPNE of MOVS, CMPS, STOS, SCAS, of bytes, words and doublewords.
+    let opcodes = [0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xae, 0xaf];
+    for (n, opcode) in opcodes.into_iter().cycle().take(opcodes.len() * 60).enumerate() {
+        let n = n as u32;
+        let code = [[0xf2, 0xf3][n as usize / 8 % 2], [0x90, 0x66][n as usize / 16 % 2], opcode];
+        let code = if code[1] == 0x66 { vec![0x66, code[0], code[2]] } else { vec![code[0], code[2]] };
+        let (mut blocks, mut steps) = (Lab::new(&code), Lab::single_step(&code));
+        for lab in [&mut blocks, &mut steps] {
+            for at in 0..0x800u32 {
+                // Long stretches are alike, and so are those that are 0x1800 apart.
+                lab.mem.write_u32(PhysAddr((0x4000 + 4 * at).into()), u32::from(at % 0x600 == 0x2ff));
+            }
+            lab.cpu.state.eflags.set(Eflags::DF, n.is_multiple_of(3));
+            lab.cpu.state.set_gpr(Gpr::Ecx, 1 + n * 37 % 3000);
+            lab.cpu.state.set_gpr(Gpr::Esi, 0x4c00 + n * 5 % 0x800);
+            lab.cpu.state.set_gpr(Gpr::Edi, [0x4c00 + n * 7 % 0x800, 0x4c03 + n * 5 % 0x800][n as usize / 30 % 2]);
+            lab.run(u64::from(200 + n * 11));
+        }
+        assert_eq!(blocks.cpu.state.gpr, steps.cpu.state.gpr, "case {n}: {code:02x?}");
+        assert_eq!(blocks.cpu.state.eflags, steps.cpu.state.eflags, "case {n}: {code:02x?}");
+        assert_eq!(blocks.cpu.state.retired, steps.cpu.state.retired, "case {n}: {code:02x?}");
+        assert_eq!(blocks.mem.hash(), steps.mem.hash(), "case {n}: {code:02x?}");
+    }
+}
+
+#[test]
+fn a_store_beside_code_leaves_the_blocks_of_other_lines_alive() {
+    let mut lab = Lab::assembled(|asm| {
+        let mut again = asm.create_label();
+        asm.set_label(&mut again)?;
+        asm.inc(dword_ptr(CODE + 0x800))?;
+        asm.inc(eax)?;
+        asm.jmp(again)
+    });
+    lab.retire(30);
+    let before = lab.engine.stats();
+    lab.retire(300);
+    assert_eq!(lab.engine.stats().discarded, before.discarded, "data in the page of code");
+    lab.mem.write(PhysAddr((CODE + 0x40).into()), &[0x90]);
+    lab.retire(3);
+    assert_eq!(lab.engine.stats().discarded, before.discarded, "a line without code");
+    // The constant of a MOV in another line than the loop's.
+    lab.mem.write(PhysAddr((CODE + 0x100).into()), &[0xb8, 7, 0, 0, 0, 0xf4]);
+    lab.cpu.state.eip = CODE + 0x100;
+    lab.retire(1);
+    lab.mem.write(PhysAddr((CODE + 0x101).into()), &[9]);
+    lab.cpu.state.eip = CODE + 0x100;
+    lab.retire(1);
+    assert_eq!(lab.gpr(Gpr::Eax), 9);
+    assert!(lab.engine.stats().discarded > before.discarded, "what was overwritten is gone");
+}
+
 /// Handlers for all vectors: each stores its number at 0x7000 and stops.
 fn with_handlers(lab: &mut Lab) {
     let gdt = [0, 0x00cf_9a00_0000_ffff, 0x00cf_9200_0000_ffff_u64];

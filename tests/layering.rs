@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use crate::support::{root, trial};
 
 /// Every crate with those of our own that it may name. A crate that is not listed fails the test.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("crates/x86", &[]),
     ("crates/memory", &["x86"]),
     ("crates/cpu", &["x86", "memory"]),
@@ -20,6 +20,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("guests/images", &["abi"]),
     ("tools/bench", &["abi", "images"]),
     ("tools/pagewalk", &["x86", "machine", "inspect", "gdb", "abi", "images"]),
+    ("tests/fuzz", &["x86", "memory", "cpu", "machine", "gdb", "abi", "mm"]),
     ("tests/oracle", &["x86", "memory", "cpu"]),
 ];
 

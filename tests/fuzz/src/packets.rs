@@ -1,0 +1,67 @@
+//! Bytes from whoever connects to the gdb stub.
+
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    thread,
+    time::Duration,
+};
+
+use gdb::{Keeper, ListenAddr, Server, Setup, Verdict};
+use machine::{Detached, Host, Machine, Stop};
+
+/// Lets a session take only so many rests, and runs only so long.
+struct Patience {
+    host: Detached,
+    rests: u32,
+    limit: u64,
+}
+
+impl Keeper for Patience {
+    fn host(&mut self) -> &mut dyn Host {
+        &mut self.host
+    }
+    fn stopped(&mut self, _: &mut Machine, _: Stop) -> Verdict {
+        Verdict::End(0)
+    }
+    fn resting(&mut self, _: &mut Machine) -> Verdict {
+        self.rests += 1;
+        if self.rests > 200 { Verdict::End(0) } else { Verdict::GoOn }
+    }
+    fn limit(&self) -> Option<u64> {
+        Some(self.limit)
+    }
+    fn file(&self, _: &Machine, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// A packet with its checksum.
+pub fn packet(text: &[u8]) -> Vec<u8> {
+    let sum = text.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+    [b"$", text, format!("#{sum:02x}").as_bytes()].concat()
+}
+
+/// Says `bytes` to the stub and hangs up.
+///
+/// # Panics
+/// When the host has no sockets in its temporary folder, or the stub does.
+pub fn body(machine: &mut Machine, bytes: &[u8]) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("gdb");
+    let server = Server::bind(&ListenAddr::Unix(path.clone()), Setup::default()).expect("a socket");
+    let bytes = bytes.to_vec();
+    let client = thread::spawn(move || {
+        let mut stream = UnixStream::connect(path).expect("somebody listens");
+        _ = stream.set_read_timeout(Some(Duration::from_millis(5)));
+        _ = stream.write_all(&bytes);
+        _ = stream.shutdown(std::net::Shutdown::Write);
+        // What it answers matters only in that it ends.
+        let mut answer = [0; 4096];
+        while matches!(stream.read(&mut answer), Ok(1..)) {}
+    });
+    let mut keeper = Patience { host: Detached, rests: 0, limit: machine.retired() + 1000 };
+    _ = server.hold(machine, &mut keeper);
+    drop(server);
+    client.join().expect("the client");
+}

@@ -1,0 +1,138 @@
+//! The bodies of the fuzz targets on fixed seeds, for some seconds.
+
+use std::env;
+
+use pagewalk_fuzz_bodies::{Random, areas, code, images, tables};
+
+fn instructions() -> u64 {
+    env::var("PAGEWALK_FUZZ_INSTRUCTIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000_000)
+}
+
+/// Bytes of this process that are in memory, where the host tells.
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+}
+
+#[test]
+fn random_code_in_every_mode_ends_with_its_budget_and_within_memory() {
+    let seed = env::var("PAGEWALK_FUZZ_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(0_u64);
+    let mut worlds = [code::Worlds::new(false), code::Worlds::new(true)];
+    let mut retired = 0;
+    let mut runs = 0_u64;
+    while retired < instructions() {
+        let random = &mut Random::new(seed.wrapping_mul(1 << 32).wrapping_add(runs));
+        let len = 64 << random.below(9);
+        let bytes = code::likely(random, len);
+        let mode = code::MODES[runs as usize % 5];
+        let engine = usize::from(runs.is_multiple_of(16));
+        // A world that shuts down at once costs nothing and counts for nothing.
+        retired += worlds[engine].run(mode, runs, &bytes, 50_000) + 100;
+        runs += 1;
+    }
+    const MOST: u64 = 1 << 30;
+    assert!(resident_bytes() < MOST, "{} bytes after {runs} runs", resident_bytes());
+}
+
+#[test]
+fn walks_of_random_tables_end() {
+    let mut tables = tables::Tables::new();
+    for seed in 0..300 {
+        let random = &mut Random::new(seed);
+        let mut bytes = random.bytes(16 * 4096);
+        // Mostly present, and mostly inside of memory.
+        for entry in bytes.chunks_exact_mut(4).skip(45).filter(|_| !random.one_in(4)) {
+            entry[0] |= 1;
+            entry[2] = 0;
+            entry[3] = 0;
+        }
+        tables.body(&bytes);
+    }
+}
+
+#[test]
+fn damaged_kernels_boot_or_are_refused() {
+    let mut elf = vec![0; 0x2000];
+    elf[..24].copy_from_slice(b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x03\0\x01\0\0\0");
+    elf[24..52]
+        .copy_from_slice(&[0, 0, 16, 0, 52, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 52, 0, 32, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    for (i, word) in [1_u32, 0x1000, 0x10_0000, 0x10_0000, 0x1000, 0x2000, 7, 0x1000].into_iter().enumerate() {
+        elf[52 + 4 * i..56 + 4 * i].copy_from_slice(&word.to_le_bytes());
+    }
+    let magic = 0x1bad_b002_u32;
+    for (i, word) in [magic, 0, magic.wrapping_neg()].into_iter().enumerate() {
+        elf[0x200 + 4 * i..0x204 + 4 * i].copy_from_slice(&word.to_le_bytes());
+    }
+    images::kernel(&elf);
+    for seed in 0..60 {
+        let random = &mut Random::new(seed);
+        let mut damaged = elf.clone();
+        for _ in 0..1 + random.below(8) {
+            let at = random.pick(&[84, 84, 52, 0x210, 0x2000]);
+            damaged[random.below(at) as usize] = random.word() as u8;
+        }
+        let keep = if random.one_in(3) { random.below(0x2000) as usize } else { damaged.len() };
+        images::kernel(&damaged[..keep]);
+    }
+}
+
+#[test]
+fn damaged_snapshots_are_refused_or_run() {
+    let good = images::good_snapshot();
+    images::snapshot(&good);
+    for seed in 0..60 {
+        let random = &mut Random::new(seed);
+        let mut damaged = good.clone();
+        for _ in 0..1 + random.below(4) {
+            let at = random.below(damaged.len() as u32) as usize;
+            damaged[at] = random.word() as u8;
+        }
+        let keep = if random.one_in(3) { random.below(damaged.len() as u32) as usize } else { damaged.len() };
+        images::snapshot(&damaged[..keep]);
+    }
+}
+
+#[test]
+fn areas_and_a_list_of_pages_agree() {
+    for seed in 0..300 {
+        areas::body(&Random::new(seed).bytes(1000));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_said_to_the_gdb_stub_never_harms_it() {
+    use pagewalk_fuzz_bodies::packets;
+    const SAYINGS: [&[u8]; 16] = [
+        b"qSupported:multiprocess+",
+        b"?",
+        b"g",
+        b"m1000,40",
+        b"M1000,2:00ff",
+        b"p8",
+        b"P0=00000000",
+        b"s",
+        b"vCont?",
+        b"vCont;s",
+        b"Z0,fff0,1",
+        b"z0,fff0,1",
+        b"qRcmd,68656c70",
+        b"qXfer:features:read:target.xml:0,1000",
+        b"Hg1",
+        b"D",
+    ];
+    let mut machine = images::machine();
+    for seed in 0..24 {
+        let random = &mut Random::new(seed);
+        let mut said = b"+".to_vec();
+        for _ in 0..random.below(12) {
+            let mut text = random.pick(&SAYINGS).to_vec();
+            for _ in 0..random.below(4) {
+                let at = random.below(text.len() as u32 + 1) as usize;
+                text.insert(at, random.pick(b"0fF,;:#$}*-\xff1"));
+            }
+            said.extend(if random.one_in(8) { text } else { packets::packet(&text) });
+        }
+        packets::body(&mut machine, &said);
+    }
+}

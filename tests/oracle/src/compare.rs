@@ -50,7 +50,7 @@ fn excuse(case: &Case, data: &[u8], expected: &Outcome, found: &Outcome) -> Opti
     if undefined_argument(case) {
         return Some("FYL2XP1 outside of its domain");
     }
-    if insn.is_invalid() && expected.end == End::Retired && is_lock_verw(&case.bytes) {
+    if insn.is_invalid() && is_lock_verw(&case.bytes) {
         return Some("LOCK VERW, which Zen allows against the manuals");
     }
     if matches!(mnemonic, Mnemonic::Loope | Mnemonic::Loopne) && (insn.has_rep_prefix() || insn.has_repne_prefix()) {
@@ -80,7 +80,8 @@ fn excuse(case: &Case, data: &[u8], expected: &Outcome, found: &Outcome) -> Opti
     if insn.is_call_near() || insn.is_call_near_indirect() {
         return (host != ours).then_some("whether a near call checks its target or pushes first");
     }
-    let undefined = fetch_fault(expected.end)
+    let undefined = ours == 6 && near_the_end(case)
+        || fetch_fault(expected.end)
         || fetch_fault(found.end)
         || insn.is_invalid()
         || matches!(mnemonic, Mnemonic::Ud0 | Mnemonic::Ud1);
@@ -94,6 +95,11 @@ fn excuse(case: &Case, data: &[u8], expected: &Outcome, found: &Outcome) -> Opti
 fn is_lock_verw(bytes: &[u8]) -> bool {
     let opcode = bytes.iter().position(|&byte| byte == 0x0f).unwrap_or(0);
     bytes[..opcode].contains(&0xf0) && matches!(bytes[opcode..], [0x0f, 0, modrm, ..] if modrm >> 3 & 7 == 5)
+}
+
+/// Whether a longer instruction would not fit before the end of the page or of the short segment.
+fn near_the_end(case: &Case) -> bool {
+    case.state.pc() & 0x7ff > 0x7f0
 }
 
 /// #PF of the page behind the code.
@@ -114,15 +120,20 @@ fn undefined_argument(case: &Case) -> bool {
 /// An access across the end of the 4 GiB of a flat segment may violate its limit or wrap
 /// (SDM Vol. 3A, "Limit Checking").
 fn wraps(case: &Case, host: End, ours: End) -> bool {
-    let End::Fault { vector: 12 | 13, code: 0, .. } = host else { return false };
-    let addr = match ours {
-        End::Fault { vector: 14, addr, .. } => addr,
-        // LEAVE and its like from an unaligned pointer.
-        End::Fault { vector: 17, .. } => return case.state.gpr.iter().any(|&offset| offset >= 0xffff_fe00),
-        _ => return false,
-    };
-    let at_the_end = |selector| !(512..0xffff_fe00).contains(&addr.wrapping_sub(segments::base(selector)));
-    case.state.seg.into_iter().any(at_the_end)
+    let state = &case.state;
+    let at_the_end = |offset: u32| !(512..0xffff_fe00).contains(&offset);
+    let operand = aim::linear(&case.instruction, state);
+    let of_segment =
+        |addr: u32| state.seg.into_iter().any(|selector| at_the_end(addr.wrapping_sub(segments::base(selector))));
+    match (host, ours) {
+        (End::Fault { vector: 12 | 13, code: 0, .. }, End::Fault { vector: 14, addr, .. })
+        | (End::Fault { vector: 14, addr, .. }, End::Fault { vector: 12 | 13, code: 0, .. }) => of_segment(addr),
+        // From an unaligned pointer.
+        (End::Fault { vector: 12 | 13, .. }, End::Fault { vector: 17, .. }) => {
+            of_segment(operand) || state.gpr.into_iter().any(at_the_end)
+        }
+        _ => false,
+    }
 }
 
 /// Makers differ in what these access first, and so in where they fault and what they have written by then.
@@ -135,6 +146,12 @@ fn partial(mnemonic: Mnemonic) -> bool {
             | Mnemonic::Movsb
             | Mnemonic::Movsw
             | Mnemonic::Movsd
+            | Mnemonic::Bound
+            | Mnemonic::Lds
+            | Mnemonic::Les
+            | Mnemonic::Lfs
+            | Mnemonic::Lgs
+            | Mnemonic::Lss
             | Mnemonic::Retf
             | Mnemonic::Iret
             | Mnemonic::Iretd
@@ -154,14 +171,14 @@ fn partial(mnemonic: Mnemonic) -> bool {
     )
 }
 
-/// What we found, with the host's numbers where ours are near, and its C1 and PE, which depend on the last bits.
+/// What we found, with the host's numbers where ours are near, and its C1, PE and UE, which depend on the last bits.
 fn forgiven(expected: &Outcome, found: &Outcome) -> Outcome {
-    const C1_AND_PE: u16 = 1 << 9 | 1 << 5;
+    const LAST_BITS: u16 = 1 << 9 | 1 << 5 | 1 << 4;
     /// Twice the error that RCPPS may have, 1.5 × 2^-12, in units of the last place of a single.
     const SINGLE: u32 = 0x3000;
     let mut forgiven = found.clone();
     let (ours, host) = (&mut forgiven.state, &expected.state);
-    ours.status = ours.status & !C1_AND_PE | host.status & C1_AND_PE;
+    ours.status = ours.status & !LAST_BITS | host.status & LAST_BITS;
     for (ours, host) in ours.st.iter_mut().zip(&host.st) {
         let distance =
             (i128::from(ours.0) + (i128::from(ours.1) << 63)) - (i128::from(host.0) + (i128::from(host.1) << 63));

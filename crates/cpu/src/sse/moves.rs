@@ -252,7 +252,7 @@ fn masked_store(cpu: &mut Cpu, insn: &Instruction, len: u32) -> Result<Flow, Exc
     let wide = insn.op0_kind() == OpKind::MemorySegEDI;
     let seg = operand::seg_reg(insn.memory_segment());
     let offset = if wide { edi } else { edi & 0xffff };
-    let addr = operand::segment_linear(cpu, seg, offset, len, 1, true)?;
+    let addr = operand::segment_linear(cpu, seg, offset, len, len, true)?;
     access::probe_write(cpu, addr, len, View::Current)?;
     for i in (0..len).filter(|i| chosen >> i & 1 != 0) {
         let byte = lanes::bytes(data)[i as usize];

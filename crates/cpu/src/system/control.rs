@@ -11,6 +11,7 @@ use crate::{
         flush, pdpte,
     },
     operand,
+    seg::SegmentRegister,
     slow::Flow,
 };
 
@@ -200,10 +201,17 @@ pub(super) fn write_back(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Excepti
     Ok(Flow::Next)
 }
 
-/// CLFLUSH: faults as a load of the byte would.
+/// CLFLUSH: faults as a load of the byte would, but that it may name execute-only code (SDM Vol. 2, "CLFLUSH").
 pub(super) fn clflush(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
     debug_assert_eq!(insn.op0_kind(), OpKind::Memory, "it names a line of memory");
-    let addr = operand::linear(cpu, insn, 1, false)?;
+    let (reg, offset) = operand::effective_address(cpu, insn);
+    let segment = *cpu.state.seg(reg);
+    let execute_only = cpu.state.protected() && segment.rights & (SegmentRegister::UNUSABLE | 0x1a) == 0x18;
+    let addr = if execute_only && segment.contains(offset, 1) {
+        LinearAddr(segment.base.wrapping_add(offset))
+    } else {
+        operand::linear(cpu, insn, 1, false)?
+    };
     access::probe_read(cpu, addr, 1, View::Current)?;
     Ok(Flow::Next)
 }

@@ -5,7 +5,7 @@ use std::env;
 use pagewalk_fuzz_bodies::{Random, areas, code, images, tables};
 
 fn instructions() -> u64 {
-    env::var("PAGEWALK_FUZZ_INSTRUCTIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000_000)
+    env::var("PAGEWALK_FUZZ_INSTRUCTIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(5_000_000)
 }
 
 /// Bytes of this process that are in memory, where the host tells.

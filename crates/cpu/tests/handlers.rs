@@ -41,7 +41,11 @@ fn every_handler_jumps_to_the_next_one() {
     let mut callers = Vec::new();
     for (name, addr, code) in functions() {
         let decoder = Decoder::with_ip(64, &code, addr, DecoderOptions::NONE);
-        if decoder.into_iter().any(|insn| insn.flow_control() == FlowControl::IndirectCall) {
+        // Functions of the standard library are called through a table at a fixed place.
+        let by_value = |insn: iced_x86::Instruction| {
+            insn.flow_control() == FlowControl::IndirectCall && !insn.is_ip_rel_memory_operand()
+        };
+        if decoder.into_iter().any(by_value) {
             callers.push(name);
         }
     }

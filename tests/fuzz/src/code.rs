@@ -100,7 +100,7 @@ impl Worlds {
     pub fn new(single_step: bool) -> Worlds {
         let mut mem = PhysMem::new().expect("4 GiB of address space");
         mem.map(PhysAddr(0), RAM, FrameKind::Ram).expect("whole frames");
-        Worlds { mem, engine: Engine::new(EngineConfig { single_step }) }
+        Worlds { mem, engine: Engine::new(EngineConfig { single_step, ..EngineConfig::default() }) }
     }
 
     /// Runs `code` in a world drawn from `seed` until it has retired `instructions` or the processor has shut

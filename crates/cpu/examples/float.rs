@@ -7,34 +7,8 @@ use std::{sync::LazyLock, time::Instant};
 
 use iced_x86::{IcedError, code_asm::*};
 use memory::{FrameKind, PhysMem};
-use pagewalk_cpu::{
-    Bus, Cpu, CpuModel, CpuState, Engine, EngineConfig, Exit, Gpr, IoEffect, IoRead, IoSize, RunRequest,
-};
+use pagewalk_cpu::{Cpu, CpuModel, CpuState, Engine, EngineConfig, Exit, Gpr, RunRequest};
 use x86::PhysAddr;
-
-/// Nothing is on this bus.
-struct Empty;
-
-impl Bus for Empty {
-    fn port_in(&mut self, _: u64, _: u16, _: IoSize) -> IoRead {
-        IoRead { value: !0, effect: IoEffect::None }
-    }
-    fn port_out(&mut self, _: u64, _: u16, _: IoSize, _: u32) -> IoEffect {
-        IoEffect::None
-    }
-    fn mmio_read(&mut self, _: u64, _: PhysAddr, _: IoSize) -> IoRead {
-        IoRead { value: !0, effect: IoEffect::None }
-    }
-    fn mmio_write(&mut self, _: u64, _: PhysAddr, _: IoSize, _: u32) -> IoEffect {
-        IoEffect::None
-    }
-    fn intr(&self) -> bool {
-        false
-    }
-    fn acknowledge(&mut self, _: u64) -> u8 {
-        0xff
-    }
-}
 
 /// Doubles lie here, at EDI.
 const DATA: i32 = 0x2_0000;
@@ -252,7 +226,7 @@ fn measure(name: &str, write: Write, budget: u64) -> Result<(), Box<dyn std::err
     let mut cpu = Cpu::new(state);
     let mut engine = Engine::new(EngineConfig::default());
     let start = cpu_seconds();
-    let exit = engine.run(&mut cpu, &mut mem, &mut Empty, RunRequest { budget, now: 0, pass_breakpoint: false });
+    let exit = engine.run(&mut cpu, &mut mem, &mut (), RunRequest { budget, now: 0, pass_breakpoint: false });
     let seconds = cpu_seconds() - start;
     assert_eq!(exit, Exit::Budget, "{name} runs for ever");
     println!("{name:20} {:7.1} MIPS", budget as f64 / seconds / 1e6);

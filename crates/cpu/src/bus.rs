@@ -59,3 +59,25 @@ pub trait Bus {
         !0
     }
 }
+
+/// The bus of a machine without devices: reads give all ones, and nothing ever interrupts.
+impl Bus for () {
+    fn port_in(&mut self, _: u64, _: u16, size: IoSize) -> IoRead {
+        IoRead { value: !0 >> (32 - 8 * size as u32), effect: IoEffect::None }
+    }
+    fn port_out(&mut self, _: u64, _: u16, _: IoSize, _: u32) -> IoEffect {
+        IoEffect::None
+    }
+    fn mmio_read(&mut self, _: u64, _: PhysAddr, size: IoSize) -> IoRead {
+        IoRead { value: !0 >> (32 - 8 * size as u32), effect: IoEffect::None }
+    }
+    fn mmio_write(&mut self, _: u64, _: PhysAddr, _: IoSize, _: u32) -> IoEffect {
+        IoEffect::None
+    }
+    fn intr(&self) -> bool {
+        false
+    }
+    fn acknowledge(&mut self, _: u64) -> u8 {
+        0xff
+    }
+}

@@ -1,9 +1,6 @@
 //! Our processor, set up as Linux sets up the host's for a 32-bit process.
 
-use cpu::{
-    Activity, Bus, Cpu, CpuModel, CpuState, Engine, EngineConfig, F80, IoEffect, IoRead, IoSize, RunRequest,
-    SegmentRegister, TableRegister,
-};
+use cpu::{Activity, Cpu, CpuModel, CpuState, Engine, EngineConfig, F80, RunRequest, SegmentRegister, TableRegister};
 use memory::{FrameKind, PhysMem};
 use x86::{Descriptor, Eflags, PhysAddr, SegReg};
 
@@ -34,30 +31,6 @@ const KERNEL_DATA: u16 = 0x18;
 const RAM: u64 = 1 << 20;
 const DEBUG: u8 = 1;
 const BREAKPOINT: u8 = 3;
-
-/// Nothing is attached.
-struct NoBus;
-
-impl Bus for NoBus {
-    fn port_in(&mut self, _: u64, _: u16, _: IoSize) -> IoRead {
-        IoRead { value: !0, effect: IoEffect::None }
-    }
-    fn port_out(&mut self, _: u64, _: u16, _: IoSize, _: u32) -> IoEffect {
-        IoEffect::None
-    }
-    fn mmio_read(&mut self, _: u64, _: PhysAddr, _: IoSize) -> IoRead {
-        IoRead { value: !0, effect: IoEffect::None }
-    }
-    fn mmio_write(&mut self, _: u64, _: PhysAddr, _: IoSize, _: u32) -> IoEffect {
-        IoEffect::None
-    }
-    fn intr(&self) -> bool {
-        false
-    }
-    fn acknowledge(&mut self, _: u64) -> u8 {
-        0xff
-    }
-}
 
 /// How much our processor may do at once; the result must be the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -159,7 +132,7 @@ impl Ours {
     fn go(&mut self, budget: u64) {
         let request = RunRequest { budget, now: 0, pass_breakpoint: false };
         // Whatever ended it shows in the state.
-        let _ = self.engine.run(&mut self.cpu, &mut self.mem, &mut NoBus, request);
+        let _ = self.engine.run(&mut self.cpu, &mut self.mem, &mut (), request);
     }
 
     fn write_code(&mut self, instruction: &[u8], pc: u32) {

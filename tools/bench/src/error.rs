@@ -63,6 +63,9 @@ pub enum Error {
         /// What the first platform printed.
         expected: String,
     },
+    /// The ROM can't be made.
+    #[error("cannot make a ROM: {0}")]
+    Rom(String),
     /// The initramfs can't be made.
     #[error(transparent)]
     Initramfs(#[from] images::InitramfsError),

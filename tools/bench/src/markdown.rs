@@ -13,6 +13,12 @@ const NATIVE: &str = "native";
 /// What ours is compared with besides.
 const OURS: &str = "pagewalk";
 
+/// What the figures are.
+const METHOD: &str = "\
+One static i386 program runs on all platforms and prints the same checksums. pagewalk, QEMU TCG and Bochs boot the same \
+kernel and initramfs, with one CPU. Time is CPU time, user and system, of the process on the host, less that of the \
+same start without the work, by rounds of the work.";
+
 /// The report as Markdown.
 pub fn table(report: &Report) -> String {
     let mut text = String::new();
@@ -24,17 +30,14 @@ fn write_to(out: &mut String, report: &Report) -> std::fmt::Result {
     let host = &report.host;
     writeln!(
         out,
-        "{}, {} CPUs, {}, load {:.1}; {}; commit {}.",
-        host.cpu, host.cpus, host.kernel, host.load, host.rustc, host.commit
+        "# Speed\n\nPrinted by `cargo run --release -p pagewalk-bench`; made anew with `--markdown FILE`.\n"
     )?;
+    writeln!(out, "- {}, {} CPUs, {}, load {:.1}", host.cpu, host.cpus, host.kernel, host.load)?;
+    writeln!(out, "- commit {}, {}", host.commit, host.rustc)?;
     for platform in &report.platforms {
         writeln!(out, "- {}: {}", platform.name, platform.version)?;
     }
-    let runs = report.runs;
-    writeln!(
-        out,
-        "\nCPU time (user and system), less that of the same start without the work; median of {runs} runs, platforms in turns."
-    )?;
+    writeln!(out, "\n{METHOD} Each figure is the median of {} runs, the platforms in turns.", report.runs)?;
     ratios(out, report)?;
     if has(report, OURS) {
         ours(out, report)?;

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use abi::runfile::RunFile;
-use images::Initramfs;
+use images::{Initramfs, USERLAND};
 
 use super::{Job, Runner};
 use crate::error::Error;
@@ -15,8 +15,11 @@ pub const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1";
 
 /// The program that is measured.
 pub fn workload() -> &'static [u8] {
-    let found = images::programs().iter().find(|(name, _)| *name == "workload");
-    found.expect("the program is embedded").1
+    embedded("workload")
+}
+
+fn embedded(name: &str) -> &'static [u8] {
+    images::programs().iter().find(|(of, _)| *of == name).expect("the program is embedded").1
 }
 
 /// Writes the kernel to a file.
@@ -26,10 +29,15 @@ pub fn write_kernel(runner: &Runner) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// An initramfs whose `init` runs a job and powers off.
+/// An initramfs with no more than it takes: an `init` that runs a job and powers off.
 pub fn initramfs(job: Job) -> Result<Vec<u8>, Error> {
-    const EXE: &str = "/.pagewalk/bin/workload";
-    let mut tree = Initramfs::new();
+    const EXE: &str = "/bin/workload";
+    let mut tree = Initramfs::default();
+    for folder in ["/dev", "/proc", "/tmp"] {
+        tree.add_directory(folder, 0o755)?;
+    }
+    tree.add_file(format!("{USERLAND}/init"), 0o755, embedded("init"))?;
+    tree.add_file(EXE, 0o755, workload())?;
     let args = [EXE.into()].into_iter().chain(job.args()).map(String::into_bytes);
     tree.set_run_file(&RunFile { args: args.collect(), ..RunFile::new(EXE) })?;
     Ok(tree.build()?)

@@ -13,15 +13,17 @@ use crate::{
     error::Error,
 };
 
+mod bochs;
 mod guest;
 mod native;
 mod pagewalk;
 mod qemu;
+mod rom;
 
 /// All platforms by name.
-pub const NAMES: &[&str] = &["native", "pagewalk", "qemu-user", "qemu-tcg"];
+pub const NAMES: &[&str] = &["native", "pagewalk", "qemu-user", "qemu-tcg", "bochs"];
 /// Those that are measured without a word about it.
-pub const NAMES_BY_DEFAULT: &str = "native,pagewalk,qemu-user,qemu-tcg";
+pub const NAMES_BY_DEFAULT: &str = "native,pagewalk,qemu-user,qemu-tcg,bochs";
 
 /// A run of the program `workload`.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +89,7 @@ pub fn find(name: &str, folder: &Path, pagewalk: Option<&Path>, timeout: f64) ->
         "pagewalk" => pagewalk::find(runner, pagewalk),
         "qemu-user" => qemu::find_user(runner),
         "qemu-tcg" => qemu::find_tcg(runner),
+        "bochs" => bochs::find(runner),
         _ => Err(Error::UnknownPlatform(name.into())),
     }
 }

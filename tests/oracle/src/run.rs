@@ -136,7 +136,7 @@ fn simplify(case: &mut Case) {
     let stack = case.instruction.is_stack_instruction();
     for i in 0..8 {
         let gpr = |reg: &Register| reg.is_gpr() && reg.full_register32().number() == i;
-        if !used.iter().any(gpr) && !(i == 4 && stack) {
+        if !(used.iter().any(gpr) || i == 4 && stack) {
             state.gpr[i] = 0;
         }
         if !used.iter().any(|reg| reg.is_xmm() && reg.number() == i) {

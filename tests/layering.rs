@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use crate::support::{root, trial};
 
 /// Every crate with those of our own that it may name. A crate that is not listed fails the test.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("crates/x86", &[]),
     ("crates/memory", &["x86"]),
     ("crates/cpu", &["x86", "memory"]),
@@ -22,6 +22,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("tools/pagewalk", &["x86", "machine", "inspect", "gdb", "abi", "images"]),
     ("tests/fuzz", &["x86", "memory", "cpu", "machine", "gdb", "abi", "mm"]),
     ("tests/oracle", &["x86", "memory", "cpu"]),
+    ("tests/privileged", &["x86", "memory", "cpu"]),
 ];
 
 pub fn trials() -> Vec<Trial> {

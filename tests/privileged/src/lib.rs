@@ -1,0 +1,278 @@
+//! Bochs as the oracle for what only the kernel may do: segments, gates, tasks, paging, virtual-8086
+//! mode. Random cases run under a small monitor in a ROM, in Bochs and in ours, and everything that the
+//! monitor can see must be equal, or the difference is one that `explained` explains by the manual.
+//!
+//! `PAGEWALK_PRIVILEGED_CASES` says how many cases run, `PAGEWALK_PRIVILEGED_SEED` from where,
+//! `PAGEWALK_PRIVILEGED_CASE` runs one of them alone, `PAGEWALK_PRIVILEGED_ONLY` the families whose name
+//! begins so. `PAGEWALK_PRIVILEGED_TABLE` prints the table that docs/fidelity.md keeps,
+//! `PAGEWALK_PRIVILEGED_STRICT` reports what is not settled too.
+
+mod asm;
+mod bochs;
+mod case;
+mod descriptor;
+mod explained;
+mod families;
+mod layout;
+mod monitor;
+mod ours;
+mod outcome;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+};
+
+use bochs::Bochs;
+use case::Case;
+use cpu::CpuModel;
+use explained::Known;
+use families::FAMILIES;
+use layout::{RECORDS_LEN, WORD_NAMES};
+use outcome::{Lines, Outcome};
+use pagewalk_oracle::random::Random;
+
+/// Bochs' processor nearest to ours: 32 bits, PAE, NX, SSSE3.
+const BOCHS_MODEL: &str = "atom_n270";
+const OUR_MODEL: CpuModel = CpuModel::Core2;
+/// Cases that run without a restart.
+const BATCH: usize = 2000;
+
+fn number(variable: &str) -> Option<u64> {
+    env::var(variable).ok()?.parse().ok()
+}
+
+/// Which cases run.
+struct Choice {
+    cases: u64,
+    seed: u64,
+    only: String,
+    /// One case alone.
+    case: Option<u64>,
+}
+
+impl Choice {
+    fn new(cases: u64) -> Choice {
+        Choice {
+            cases: number("PAGEWALK_PRIVILEGED_CASES").unwrap_or(cases),
+            seed: number("PAGEWALK_PRIVILEGED_SEED").unwrap_or(1),
+            only: env::var("PAGEWALK_PRIVILEGED_ONLY").unwrap_or_default(),
+            case: number("PAGEWALK_PRIVILEGED_CASE"),
+        }
+    }
+
+    /// The cases in batches; the same for the same seed.
+    fn batches(&self, base: &[u8]) -> impl Iterator<Item = Vec<(u32, Case)>> {
+        let families: Vec<_> = FAMILIES.iter().filter(|(name, ..)| name.starts_with(&self.only)).collect();
+        let turns: u64 = families.iter().map(|(_, weight, _)| weight).sum();
+        assert!(turns > 0, "no family begins with {:?}", self.only);
+        let mut random = Random::new(self.seed);
+        let mut number = 0;
+        let case_alone = self.case;
+        let all = case_alone.map_or(self.cases, |case| case + 1) as u32;
+        std::iter::from_fn(move || {
+            let mut batch = Vec::new();
+            while number < all && batch.len() < BATCH {
+                let mut turn = random.below(turns);
+                let family = families.iter().find(|(_, weight, _)| {
+                    let found = turn < *weight;
+                    turn = turn.wrapping_sub(*weight);
+                    found
+                });
+                let (name, _, make) = family.expect("a turn is below the sum");
+                let mut case = make(base, &mut random);
+                case.family = name;
+                if case_alone.is_none_or(|alone| alone == u64::from(number)) {
+                    batch.push((number, case));
+                }
+                number += 1;
+            }
+            (!batch.is_empty()).then_some(batch)
+        })
+    }
+}
+
+/// Runs a batch whatever its cases do: one that never ends is left out and the rest goes on.
+fn run_all(
+    rom: &[u8],
+    base: &[u8],
+    batch: &[(u32, Case)],
+    mut run: impl FnMut(&[u8]) -> Lines,
+) -> BTreeMap<u32, Option<Outcome>> {
+    let mut outcomes = BTreeMap::new();
+    let mut rest = batch;
+    let mut silent_runs = 0;
+    while !rest.is_empty() {
+        let mut rom = rom.to_vec();
+        let (mut len, mut fit) = (0, 0);
+        for (number, case) in rest {
+            let record = case.record(base, *number);
+            if len + record.len() + 4 > RECORDS_LEN {
+                break;
+            }
+            rom[len..][..record.len()].copy_from_slice(&record);
+            len += record.len();
+            fit += 1;
+        }
+        let lines = run(&rom);
+        silent_runs = if lines.of.is_empty() { silent_runs + 1 } else { 0 };
+        assert!(
+            silent_runs < 3,
+            "the monitor says nothing: does Bochs start (it needs its display library term, Debian's bochs-term)?"
+        );
+        let mut done = 0;
+        for (number, _) in &rest[..fit] {
+            let Some(line) = lines.of.get(number) else { break };
+            outcomes.insert(*number, Outcome::parse(line));
+            done += 1;
+        }
+        if let Some((number, _)) = rest[..fit].get(done) {
+            outcomes.insert(*number, None);
+            done += 1;
+        }
+        rest = &rest[done..];
+    }
+    outcomes
+}
+
+/// What is counted of a family.
+#[derive(Default)]
+struct Count {
+    cases: u64,
+    /// By vector of the end.
+    ends: BTreeSet<u32>,
+    explained: u64,
+    /// In a family whose differences are not all settled.
+    open: u64,
+    differ: u64,
+}
+
+/// Runs the cases in Bochs and here; `Err` tells the differences that no rule explains.
+pub fn agrees_with_bochs() -> Result<(), String> {
+    let strict = env::var_os("PAGEWALK_PRIVILEGED_STRICT").is_some();
+    let choice = Choice::new(1500);
+    let base = case::base_arena();
+    let rom = monitor::rom(&base);
+    let bochs = Bochs::new(BOCHS_MODEL);
+    let mut counts: BTreeMap<&str, Count> = BTreeMap::new();
+    let mut explained: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut reports: BTreeMap<String, (u64, String)> = BTreeMap::new();
+    for (i, batch) in choice.batches(&base).enumerate() {
+        let expected = run_all(&rom, &base, &batch, |rom| bochs.run(rom));
+        let single_step = !i.is_multiple_of(2);
+        let found = run_all(&rom, &base, &batch, |rom| ours::run(rom, OUR_MODEL, single_step));
+        for (number, case) in &batch {
+            let count = counts.entry(case.family).or_default();
+            count.cases += 1;
+            let (bochs, ours) = (&expected[number], &found[number]);
+            count.ends.extend(bochs.as_ref().and_then(Outcome::vector));
+            if bochs == ours {
+                continue;
+            }
+            let known = explained::known(case, bochs.as_ref(), ours.as_ref());
+            match known {
+                Some(Known::Explained(reason)) => {
+                    count.explained += 1;
+                    *explained.entry(reason).or_default() += 1;
+                    continue;
+                }
+                Some(Known::Open(_)) if !strict => {
+                    count.open += 1;
+                    continue;
+                }
+                Some(Known::Open(_)) => count.open += 1,
+                None => count.differ += 1,
+            }
+            let (kind, report) = report(*number, case, bochs.as_ref(), ours.as_ref());
+            reports.entry(kind).or_insert((0, report)).0 += 1;
+        }
+    }
+    table(&counts, &explained);
+    if !reports.is_empty() {
+        let reports: Vec<String> =
+            reports.into_iter().map(|(kind, (count, first))| format!("{kind}: {count} times; first {first}")).collect();
+        return Err(format!("{} kinds of differences (seed {}):\n{}", reports.len(), choice.seed, reports.join("\n")));
+    }
+    Ok(())
+}
+
+/// Runs the cases by the slow functions alone and by the engine; `Err` names the first that differs.
+pub fn engines_agree() -> Result<(), String> {
+    let choice = Choice::new(1000);
+    let base = case::base_arena();
+    let rom = monitor::rom(&base);
+    for batch in choice.batches(&base) {
+        let [slow, fast] =
+            [true, false].map(|step| run_all(&rom, &base, &batch, |rom| ours::run(rom, OUR_MODEL, step)));
+        for (number, case) in &batch {
+            let (slow, fast) = (&slow[number], &fast[number]);
+            if slow != fast {
+                return Err(report(*number, case, slow.as_ref(), fast.as_ref()).1);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// By what a difference shows itself, and its first case in full.
+fn report(number: u32, case: &Case, bochs: Option<&Outcome>, ours: Option<&Outcome>) -> (String, String) {
+    let end = |outcome: Option<&Outcome>| match outcome {
+        None => "silence".to_owned(),
+        Some(outcome) if outcome.reset => "reset".to_owned(),
+        Some(outcome) => outcome.vector().map_or("nothing".to_owned(), |vector| format!("{vector:02x}")),
+    };
+    let mut kind = format!("{} [{} in Bochs, {} here]", case.family, end(bochs), end(ours));
+    let mut details = String::new();
+    if let (Some(bochs), Some(ours)) = (bochs, ours) {
+        let differences = bochs.differences(ours);
+        if bochs.vector() == ours.vector() {
+            let names: BTreeSet<&str> = differences
+                .iter()
+                .map(|(name, ..)| name.split_once('+').map_or(name.as_str(), |(table, _)| table))
+                .collect();
+            kind += &format!(" {}", names.into_iter().collect::<Vec<_>>().join(","));
+        }
+        let value = |value: &Option<u32>| value.map_or("as before".to_owned(), |value| format!("{value:x}"));
+        for (name, a, b) in &differences {
+            details += &format!("\n      {name}: {} in Bochs, {} here", value(a), value(b));
+        }
+        details += &format!("\n    Bochs: {}\n    here:  {}", bochs.text(), ours.text());
+    }
+    let bytes: Vec<String> = case.code.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let state: Vec<String> =
+        WORD_NAMES.iter().zip(&case.init).map(|(name, value)| format!("{name}={value:x}")).collect();
+    let text = format!(
+        "case {number}: {} (level {}, {}-bit code {}){details}\n    from {}",
+        case.about,
+        case.level,
+        case.bits,
+        bytes.join(" "),
+        state.join(" ")
+    );
+    (kind, text)
+}
+
+fn table(counts: &BTreeMap<&str, Count>, explained: &BTreeMap<&str, u64>) {
+    if env::var_os("PAGEWALK_PRIVILEGED_TABLE").is_none() {
+        let cases: u64 = counts.values().map(|count| count.cases).sum();
+        let open: u64 = counts.values().map(|count| count.open).sum();
+        let explained: u64 = explained.values().sum();
+        eprintln!("privileged: {cases} cases, {explained} explained differences, {open} not settled");
+        return;
+    }
+    println!("| family | cases | vectors seen | differences | explained | not settled |\n|---|--:|--:|--:|--:|--:|");
+    for (name, count) in counts {
+        println!(
+            "| {name} | {} | {} | {} | {} | {} |",
+            count.cases,
+            count.ends.len(),
+            count.differ + count.explained + count.open,
+            count.explained,
+            count.open
+        );
+    }
+    println!("\n| explained difference | cases |\n|---|---|");
+    for (reason, cases) in explained {
+        println!("| {reason} | {cases} |");
+    }
+}

@@ -105,12 +105,14 @@ impl Plan<'_> {
         let native = platform.slowness() == 1.0;
         let wanted = if native { self.seconds / 3.0 } else { self.seconds };
         let base = platform.run(baseline_job(spec))?.cpu_seconds;
+        // Beside a long start, short work would be lost in what starts differ by.
+        let wanted = wanted.max(base / 2.0);
         let guess = native_round.map_or(1.0, |round| wanted / 2.0 / (round * platform.slowness()));
         let mut rounds = (guess as u32).clamp(1, MAX_ROUNDS);
         loop {
             let work = platform.run(job(spec, rounds))?.cpu_seconds - base;
-            // Less than this share of the whole may be chance.
-            let is_certain = work > wanted / 4.0 && work > base / 8.0;
+            // Less may be chance.
+            let is_certain = work > wanted / 4.0;
             let factor = (wanted / work.max(wanted / 64.0)).clamp(1.0 / 64.0, 64.0);
             if is_certain || rounds == MAX_ROUNDS {
                 let chosen = ((f64::from(rounds) * factor).round() as u32).clamp(1, MAX_ROUNDS);

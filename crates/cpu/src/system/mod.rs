@@ -116,11 +116,10 @@ fn needs_descriptors(cpu: &Cpu) -> Result<(), Exception> {
     if cpu.state.protected() && !cpu.state.v86() { Ok(()) } else { Err(Exception::ud()) }
 }
 
-/// EIP behind `insn`.
+/// EIP behind `insn`. Beyond FFFF in 16-bit code too, as silicon has it: only what is pushed or
+/// loaded as a word loses the upper half.
 fn next_eip(cpu: &Cpu, insn: &Instruction) -> u32 {
-    let eip = cpu.state.eip.wrapping_add(insn.len() as u32);
-    let wide = cpu.state.seg(x86::SegReg::Cs).big();
-    if wide { eip } else { eip & 0xffff }
+    cpu.state.eip.wrapping_add(insn.len() as u32)
 }
 
 #[cfg(test)]

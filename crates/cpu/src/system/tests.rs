@@ -322,6 +322,17 @@ fn halting_is_an_activity_and_ends_the_run() {
 }
 
 #[test]
+fn sixteen_bit_code_that_its_limit_lets_go_on_goes_on_beyond_ffff() {
+    let mut f = Fixture::ringed();
+    f.set_gate(3, CODE0, 0x5000, 0xee);
+    f.cpu.state.seg[SegReg::Cs as usize].rights &= !0x4000; // CS.D
+    assert!(!f.cpu.state.seg(SegReg::Cs).big());
+    f.cpu.state.eip = 0xffff;
+    f.exec(&[0xcc]).unwrap();
+    assert_eq!(f.words(STACK - 12, 1), [0x1_0000], "what INT3 pushes");
+}
+
+#[test]
 fn table_registers_load_24_bits_of_base_with_a_16_bit_operand() {
     let mut f = Fixture::ringed();
     f.mem.write(PhysAddr(0x6000), &[0x34, 0x12, 0x78, 0x56, 0x34, 0x12]);

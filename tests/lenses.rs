@@ -25,7 +25,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// The guest's own readers, in the order in which the script runs them.
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "maps",
     "iomem",
     "ioports",
@@ -37,6 +37,7 @@ const FILES: [&str; 11] = [
     "interrupts",
     "cpuinfo",
     "swaps",
+    "vmallocinfo",
 ];
 
 /// What the script prints between two files.
@@ -70,7 +71,7 @@ pub fn machine(script: &str) -> Machine {
     let initramfs = Image { name: "initramfs".into(), bytes: tree.build().expect("an initramfs") };
     let boot = Boot::Multiboot {
         kernel: Image { name: "kernel".into(), bytes: images::KERNEL.to_vec() },
-        command_line: "console=ttyS0 rdinit=/.pagewalk/init panic=-1".into(),
+        command_line: "console=ttyS0 rdinit=/.pagewalk/init panic=-1 selftest=vmalloc".into(),
         modules: vec![(initramfs, "initramfs".into())],
     };
     let quiet = Some(SerialInput::None);
@@ -127,6 +128,11 @@ fn equal_at_the_gather_point() {
         assert!(!host.is_empty(), "{file}");
         assert_eq!(host, read[i], "{file}");
     }
+    let areas = read[FILES.iter().position(|file| *file == "vmallocinfo").expect("in the list")];
+    for kind in [" pages=3 vmalloc\n", " pages=2 vmap\n", " phys=0x000ff000 ioremap\n", " unpurged vm_area\n"] {
+        assert!(areas.contains(kind), "{kind} in {areas}");
+    }
+    assert!(areas.contains("selftest::vmalloc::run+0x"), "the caller by name: {areas}");
 }
 
 fn looking_changes_nothing() {
@@ -148,6 +154,7 @@ fn looking_changes_nothing() {
         "interrupts",
         "cpuinfo",
         "swaps",
+        "vmallocinfo",
         "walk $eip",
         "walk 0",
         "walk c0100000",

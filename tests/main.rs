@@ -6,6 +6,7 @@
 mod engines;
 #[cfg(unix)]
 mod flux;
+mod frames;
 #[cfg(unix)]
 mod gdb;
 mod layering;
@@ -28,6 +29,7 @@ fn main() {
     trials.extend(engines::trials());
     #[cfg(unix)]
     trials.extend(flux::trials());
+    trials.extend(frames::trials());
     #[cfg(unix)]
     trials.extend(gdb::trials());
     trials.extend(layering::trials());

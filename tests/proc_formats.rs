@@ -156,7 +156,8 @@ fn read_in_guest(files: impl Iterator<Item = String>) -> (BTreeMap<String, Strin
         script += &format!("echo '{MARK}{name}'; cat /proc/{}\n", name.replace("PID", "self"));
     }
     let mut child = pagewalk()
-        .args(["run", "--memory", "2048M"])
+        // The self-test leaves areas behind for vmallocinfo to show.
+        .args(["run", "--memory", "2048M", "--append", "selftest=vmalloc"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -3,7 +3,7 @@
 use abi::Ptr32;
 use abi::books::{
     CpuRecord, DentryRecord, FileRecord, InodeRecord, IrqRecord, KernelBooks, KmemCacheRecord, MmRecord, NR_IRQS,
-    PageRecord, ResourceRecord, TaskRecord, VERSION, VmStatRecord, VmaRecord, ZoneRecord,
+    PageRecord, ResourceRecord, TaskRecord, VERSION, VmStatRecord, VmStructRecord, VmaRecord, ZoneRecord,
 };
 use x86::LinearAddr;
 
@@ -16,6 +16,8 @@ const MAX_TASKS: usize = 1 << 16;
 const MAX_VMAS: usize = 1 << 17;
 /// Caches.
 const MAX_CACHES: usize = 1 << 12;
+/// Areas of `vmalloc`: one page and a guard each, at least.
+const MAX_VMAP_AREAS: usize = 1 << 16;
 /// Resources of one tree.
 const MAX_RESOURCES: usize = 1 << 14;
 /// Levels of a resource tree.
@@ -282,6 +284,26 @@ impl<'a> Books<'a> {
     /// What the kernel found of CPU 0.
     pub fn cpu(&self) -> Result<CpuRecord> {
         self.read("description of the CPU", self.root.cpus)
+    }
+
+    /// The areas of `vmalloc` with the names of the functions that asked for them, by
+    /// ascending address; and those that are freed and not flushed yet, newest first.
+    #[allow(clippy::type_complexity, reason = "two lists of rows")]
+    pub fn vmap_areas(&self) -> Result<(Vec<(Vec<u8>, VmStructRecord)>, Vec<VmStructRecord>)> {
+        let list = |first| self.list("areas of vmalloc", MAX_VMAP_AREAS, first, |area: &VmStructRecord| area.next);
+        let named = list(self.root.vmap_areas)?
+            .into_iter()
+            .map(|(_, area)| {
+                let no_name = area.caller_name.is_null();
+                let name = if no_name {
+                    Vec::new()
+                } else {
+                    self.name("caller's name", area.caller_name, area.caller_name_len)?
+                };
+                Ok((name, area))
+            })
+            .collect::<Result<_>>()?;
+        Ok((named, list(self.root.vmap_unpurged)?.into_iter().map(|(_, area)| area).collect()))
     }
 
     /// The slab caches with their names, in the order of `/proc/slabinfo`.

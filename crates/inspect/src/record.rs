@@ -2,7 +2,7 @@
 
 use abi::books::{
     CpuRecord, DentryRecord, FileRecord, InodeRecord, IrqRecord, KernelBooks, KernelNote, KmemCacheRecord, MmRecord,
-    PageRecord, ResourceRecord, TaskRecord, VmStatRecord, VmaRecord, ZoneRecord,
+    PageRecord, ResourceRecord, TaskRecord, VmStatRecord, VmStructRecord, VmaRecord, ZoneRecord,
 };
 use abi::{Ptr32, U64};
 
@@ -73,7 +73,8 @@ records! {
     KernelNote { version, books, page_offset }
     KernelBooks {
         version, tasks, current, nr_cpus, iomem, ioports, zones, nr_zones, caches, mem_map, max_pfn, swapper_pg_dir,
-        seq, resource_lock, zone_lock, slab_lock, vmstat, irqs, cpus, reserved,
+        seq, resource_lock, zone_lock, slab_lock, vmstat, irqs, cpus, vmap_areas,
+        vmap_unpurged, vmap_lock, reserved,
     }
     TaskRecord {
         next, pid, tgid, ppid, pgrp, session, state, cpu, mm, comm, tty_nr, exit_code, min_flt, maj_flt, utime_ns,
@@ -97,6 +98,9 @@ records! {
     IrqRecord { count, name, name_len }
     CpuRecord {
         vendor, model_name, family, model, stepping, khz, cpuid_level, has_cpuid, features, physical_bits,
+    }
+    VmStructRecord {
+        next, addr, size, flags, nr_pages, phys_addr, caller, caller_name, caller_name_len, caller_offset, caller_size,
     }
     KmemCacheRecord {
         next, name, name_len, active_objs, num_objs, objsize, objperslab, pagesperslab, limit, batchcount, shared,
@@ -150,6 +154,7 @@ mod tests {
         check::<VmStatRecord>();
         check::<IrqRecord>();
         check::<CpuRecord>();
+        check::<VmStructRecord>();
         check::<KmemCacheRecord>();
         check::<PageRecord>();
     }

@@ -18,6 +18,7 @@ pub enum Request {
     Ioports { machine: bool },
     Buddyinfo,
     Slabinfo,
+    Vmallocinfo,
     Meminfo,
     Vmstat,
     Zoneinfo,
@@ -36,7 +37,7 @@ pub enum Request {
 }
 
 /// A lens by name: how it is called and what it shows.
-pub const HELP: [(&str, &str); 24] = [
+pub const HELP: [(&str, &str); 25] = [
     ("ps", "processes"),
     ("maps PID", "a process's areas, as /proc/PID/maps"),
     ("smaps PID", "the same with what each area holds, as /proc/PID/smaps"),
@@ -46,6 +47,7 @@ pub const HELP: [(&str, &str); 24] = [
     ("ioports [--machine]", "I/O ports by owner, as /proc/ioports"),
     ("buddyinfo", "free blocks by zone and order"),
     ("slabinfo", "slab caches"),
+    ("vmallocinfo", "areas of the kernel's vmalloc space, as /proc/vmallocinfo"),
     ("meminfo", "memory by use, as /proc/meminfo"),
     ("vmstat", "counters of memory management, as /proc/vmstat"),
     ("zoneinfo", "zones and their marks, as /proc/zoneinfo"),
@@ -83,6 +85,7 @@ impl Request {
             "ioports" => Request::Ioports { machine: args.flag("--machine") },
             "buddyinfo" => Request::Buddyinfo,
             "slabinfo" => Request::Slabinfo,
+            "vmallocinfo" => Request::Vmallocinfo,
             "meminfo" => Request::Meminfo,
             "vmstat" => Request::Vmstat,
             "zoneinfo" => Request::Zoneinfo,

@@ -32,6 +32,7 @@ pub fn in_flux(target: &Target<'_>, request: &Request) -> Option<&'static str> {
         }
         Request::Buddyinfo => vec![zones],
         Request::Slabinfo => vec![caches],
+        Request::Vmallocinfo => vec![(root.vmap_lock, "the lock of vmalloc's areas is held")],
         Request::Meminfo | Request::Vmstat | Request::Zoneinfo => vec![zones, caches],
         _ => return None,
     };

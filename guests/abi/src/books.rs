@@ -16,7 +16,7 @@ pub const NOTE_NAME: &str = "PAGEWALK";
 /// Type of the ELF note.
 pub const NOTE_TYPE: u32 = 1;
 /// Version of all records; the host refuses another.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// Free lists of a zone: orders 0 to 10.
 pub const NR_ORDERS: usize = 11;
 
@@ -67,6 +67,12 @@ pub struct KernelBooks {
     pub irqs: Ptr32<IrqRecord>,
     /// Array of `nr_cpus`.
     pub cpus: Ptr32<CpuRecord>,
+    /// First area of `vmalloc`'s addresses, by ascending address.
+    pub vmap_areas: Ptr32<VmStructRecord>,
+    /// First of those that are freed and may still be in a TLB, newest first.
+    pub vmap_unpurged: Ptr32<VmStructRecord>,
+    /// The lock that guards both lists.
+    pub vmap_lock: Ptr32<u8>,
     pub reserved: [u32; 2],
 }
 
@@ -305,6 +311,46 @@ impl Default for CpuRecord {
     }
 }
 
+/// `vm_struct`: an area of `vmalloc`'s addresses.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct VmStructRecord {
+    pub next: Ptr32<VmStructRecord>,
+    pub addr: u32,
+    /// Bytes, with the guard page.
+    pub size: u32,
+    /// `VM_*` bits of [`vm_area`](crate::proc::vmallocinfo::vm_area).
+    pub flags: u32,
+    pub nr_pages: u32,
+    /// Of device memory.
+    pub phys_addr: u32,
+    /// Where it was asked for.
+    pub caller: u32,
+    /// The function there; null if the kernel does not know it.
+    pub caller_name: Ptr32<u8>,
+    pub caller_name_len: u32,
+    /// Bytes from its beginning, and its length.
+    pub caller_offset: u32,
+    pub caller_size: u32,
+}
+
+impl VmStructRecord {
+    /// All zero.
+    pub const EMPTY: VmStructRecord = VmStructRecord {
+        next: Ptr32::NULL,
+        addr: 0,
+        size: 0,
+        flags: 0,
+        nr_pages: 0,
+        phys_addr: 0,
+        caller: 0,
+        caller_name: Ptr32::NULL,
+        caller_name_len: 0,
+        caller_offset: 0,
+        caller_size: 0,
+    };
+}
+
 /// `kmem_cache`: the numbers of a row of `/proc/slabinfo`.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
@@ -346,7 +392,7 @@ pub struct PageRecord {
 
 const _: () = {
     assert!(size_of::<KernelNote>() == 12);
-    assert!(size_of::<KernelBooks>() == 84);
+    assert!(size_of::<KernelBooks>() == 96);
     assert!(size_of::<TaskRecord>() == 108);
     assert!(size_of::<MmRecord>() == 96);
     assert!(size_of::<VmaRecord>() == 28);
@@ -358,6 +404,7 @@ const _: () = {
     assert!(size_of::<VmStatRecord>() == 4 * NR_ITEMS);
     assert!(size_of::<IrqRecord>() == 12);
     assert!(size_of::<CpuRecord>() == 100);
+    assert!(size_of::<VmStructRecord>() == 44);
     assert!(size_of::<KmemCacheRecord>() == 56);
     assert!(size_of::<PageRecord>() == 32);
 };

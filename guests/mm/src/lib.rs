@@ -10,3 +10,4 @@ pub mod memblock;
 pub mod resource;
 pub mod slab;
 pub mod vma;
+pub mod vmap;

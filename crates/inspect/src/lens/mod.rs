@@ -12,6 +12,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 mod tlb;
+mod vmalloc;
 mod walk;
 mod zones;
 
@@ -57,6 +58,7 @@ pub fn look(target: &Target<'_>, request: &Request) -> Result<Answer> {
         Request::Ioports { machine } => resources::ioports(target, *machine),
         Request::Buddyinfo => zones::buddyinfo(target),
         Request::Slabinfo => zones::slabinfo(target),
+        Request::Vmallocinfo => vmalloc::vmallocinfo(target),
         Request::Meminfo => system::meminfo(target),
         Request::Vmstat => system::vmstat(target),
         Request::Zoneinfo => system::zoneinfo(target),

@@ -29,6 +29,8 @@ items! {
     nr_page_table_pages,
     /// File pages written and not yet clean.
     nr_dirty,
+    /// Pages that `vmalloc` has.
+    nr_vmalloc_pages,
     /// Pages handed out by zone DMA.
     pgalloc_dma,
     /// Pages handed out by zone Normal.

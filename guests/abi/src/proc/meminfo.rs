@@ -71,13 +71,14 @@ impl MemInfo {
             commit_limit: total / 2,
             committed: anon.saturating_add(shmem),
             vmalloc_total_kb: VMALLOC_KB,
+            vmalloc_used_kb: counts.item(Item::nr_vmalloc_pages).saturating_mul(4),
             ..MemInfo::default()
         }
     }
 }
 
-/// `VmallocTotal`: the 120 MiB that Linux reports for its 128 MiB above the direct map.
-const VMALLOC_KB: u32 = 122_880;
+/// `VmallocTotal`: F8800000 to FF7FE000.
+const VMALLOC_KB: u32 = (0xff7f_e000 - 0xf880_0000u32) / 1024;
 
 /// Writes the file.
 pub fn write(out: &mut dyn Out, m: &MemInfo) {

@@ -15,6 +15,7 @@ pub mod slabinfo;
 pub mod smaps;
 pub mod status;
 pub mod system;
+pub mod vmallocinfo;
 pub mod vmstat;
 pub mod zones;
 

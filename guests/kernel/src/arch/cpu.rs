@@ -118,6 +118,16 @@ pub unsafe fn set_cr4_bits(bits: Cr4) {
     unsafe { asm!("mov cr4, {}", in(reg) value.bits(), options(nostack, preserves_flags)) };
 }
 
+/// Clears bits of CR4.
+///
+/// # Safety
+/// Nothing may rest on what the bits switch off.
+pub unsafe fn clear_cr4_bits(bits: Cr4) {
+    let value = read_cr4() & !bits;
+    // SAFETY: by the caller.
+    unsafe { asm!("mov cr4, {}", in(reg) value.bits(), options(nostack, preserves_flags)) };
+}
+
 /// Loads CR3, which drops every non-global translation that this CPU holds.
 ///
 /// # Safety
@@ -136,6 +146,15 @@ pub fn rdtsc() -> u64 {
     // SAFETY: the CPU has it.
     unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
     u64::from(low) | u64::from(high) << 32
+}
+
+/// Where the function that this stands in returns to. It must not be inlined itself.
+#[inline(always)]
+pub fn return_address() -> u32 {
+    let value: u32;
+    // SAFETY: every function of the kernel keeps a frame, whose second word this is.
+    unsafe { asm!("mov {}, [ebp + 4]", out(reg) value, options(readonly, nostack, preserves_flags)) };
+    value
 }
 
 /// EBP: the newest frame, for a backtrace.

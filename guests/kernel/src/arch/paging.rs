@@ -35,6 +35,9 @@ pub const FIXADDR_KMAP: u32 = 0xFFC0_0000;
 /// directories of all processes agree for ever.
 const TABLES_START: u32 = 0xF800_0000;
 
+/// Above this many pages a flush drops everything (`tlb_single_page_flush_ceiling`).
+const KERNEL_FLUSH_CEILING: u32 = 33;
+
 /// The boot tables map this much; early page tables must lie in it.
 const BOOT_MAPPED_PFN: u32 = 16 << 8;
 
@@ -54,7 +57,7 @@ pub fn swapper_pg_dir_phys() -> u32 {
 }
 
 /// Bit G where the CPU has global pages.
-fn global_bit() -> u32 {
+pub fn global_bit() -> u32 {
     if cpu::has(feature::PGE) { Pte::G } else { 0 }
 }
 
@@ -128,6 +131,60 @@ pub unsafe fn set_kernel_pte(addr: u32, pte: Pte) {
     // SAFETY: by the caller.
     unsafe { kernel_pte(addr).write_volatile(pte) };
     flush_tlb_one(addr);
+}
+
+/// Maps a page above the direct map that was not mapped: no CPU holds a translation of it.
+///
+/// # Safety
+/// The address is the caller's to map, and was flushed since it was last mapped.
+pub unsafe fn map_kernel_page(addr: u32, pte: Pte) {
+    // SAFETY: by the caller.
+    unsafe { kernel_pte(addr).write_volatile(pte) };
+}
+
+/// Kernel addresses that were unmapped and may still be in a TLB.
+#[must_use = "flush, or keep the addresses unused until somebody does"]
+pub struct KernelFlush {
+    start: u32,
+    end: u32,
+}
+
+impl KernelFlush {
+    /// Forgets the translations now.
+    pub fn now(self) {
+        flush_tlb_kernel_range(self.start, self.end);
+    }
+
+    /// The addresses are kept unused until a flush that covers them.
+    pub fn later(self) {}
+}
+
+/// Unmaps pages above the direct map.
+///
+/// # Safety
+/// Nobody uses what they map.
+pub unsafe fn unmap_kernel_range(start: u32, end: u32) -> KernelFlush {
+    for addr in (start..end).step_by(4096) {
+        // SAFETY: by the caller.
+        unsafe { kernel_pte(addr).write_volatile(Pte(0)) };
+    }
+    KernelFlush { start, end }
+}
+
+/// All CPUs forget the kernel's translations of a range, global ones too.
+pub fn flush_tlb_kernel_range(start: u32, end: u32) {
+    if (end - start) >> 12 <= KERNEL_FLUSH_CEILING {
+        (start..end).step_by(4096).for_each(flush_tlb_one);
+    } else if cpu::has(feature::PGE) {
+        // Writing CR4.PGE drops everything (SDM Vol. 3A, "Operations that Invalidate TLBs").
+        // SAFETY: the same directory with and without global pages.
+        unsafe {
+            cpu::clear_cr4_bits(Cr4::PGE);
+            cpu::set_cr4_bits(Cr4::PGE);
+        }
+    } else {
+        flush_tlb_local();
+    }
 }
 
 /// The mapping of a page above the direct map.

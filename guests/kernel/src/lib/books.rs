@@ -11,7 +11,7 @@ use abi::{
 use crate::{
     arch::{PAGE_OFFSET, cpuinfo, irqflags, paging},
     drivers::{irq, resource},
-    mm::{page, page_alloc, slab, vmstat},
+    mm::{page, page_alloc, slab, vmalloc, vmstat},
     time::tsc_khz,
 };
 
@@ -60,6 +60,9 @@ static KERNEL_BOOKS: Books = Books(UnsafeCell::new(KernelBooks {
     vmstat: Ptr32::NULL,
     irqs: Ptr32::NULL,
     cpus: Ptr32::NULL,
+    vmap_areas: Ptr32::NULL,
+    vmap_unpurged: Ptr32::NULL,
+    vmap_lock: Ptr32::NULL,
     reserved: [0; 2],
 }));
 
@@ -103,6 +106,7 @@ pub fn publish() {
         books.max_pfn = page::max_pfn();
         books.swapper_pg_dir = paging::swapper_pg_dir_phys();
         (books.vmstat, books.irqs, books.cpus) = (vmstat::books(), irqs, cpus);
+        books.vmap_lock = vmalloc::books();
         books.version = VERSION;
     });
 }

@@ -4,6 +4,8 @@
 
 use core::fmt;
 
+use crate::arch::boot::sections;
+
 /// Bytes that the image reserves for the table.
 const CAPACITY: usize = 320 << 10;
 
@@ -37,8 +39,8 @@ fn word(at: usize) -> u32 {
     }
 }
 
-/// The function that holds `addr` and the offset in it.
-pub fn lookup(addr: u32) -> Option<(&'static str, u32)> {
+/// The function that holds `addr`, the offset in it and its length up to the next one.
+pub fn lookup(addr: u32) -> Option<(&'static str, u32, u32)> {
     let count = word(8) as usize;
     let row = |n: usize| word(12 + n * 8);
     let (mut low, mut high) = (0, count);
@@ -49,16 +51,17 @@ pub fn lookup(addr: u32) -> Option<(&'static str, u32)> {
     let n = low.checked_sub(1)?;
     let name = table().get(word(12 + n * 8 + 4) as usize..)?;
     let len = name.iter().position(|&b| b == 0)?;
-    Some((core::str::from_utf8(&name[..len]).ok()?, addr - row(n)))
+    let next = if low < count { row(low) } else { sections::etext() };
+    Some((core::str::from_utf8(&name[..len]).ok()?, addr - row(n), next.saturating_sub(row(n))))
 }
 
-/// An address as oopses print it: `name+0xoff`, or the bare number.
+/// An address as oopses print it: `name+0xoff/0xlength`, or the bare number.
 pub struct Symbol(pub u32);
 
 impl fmt::Display for Symbol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match lookup(self.0) {
-            Some((name, offset)) => write!(f, "{name}+{offset:#x}"),
+            Some((name, offset, length)) => write!(f, "{name}+{offset:#x}/{length:#x}"),
             None => write!(f, "{:#010x}", self.0),
         }
     }

@@ -31,6 +31,7 @@ pub mod shmem;
 pub mod slab;
 pub mod uaccess;
 pub mod vma;
+pub mod vmalloc;
 pub mod vmstat;
 mod watermark;
 
@@ -41,8 +42,9 @@ pub use page_alloc::{__free_pages, alloc_page, alloc_pages};
 pub use vma::{FileRef, MappedFile, VmArea};
 pub use x86::{PAGE_SHIFT, PAGE_SIZE};
 
-/// The caches of address spaces and areas, and the frame of zeros.
+/// The space of vmalloc, the caches of address spaces and areas, and the frame of zeros.
 pub fn init() {
+    vmalloc::init();
     anon::init();
     vma::init();
     mm_struct::init();

@@ -30,7 +30,7 @@ use crate::{
         namei::{FsStruct, Last},
     },
     lib::{cmdline, panic},
-    pr_info,
+    pr_info, selftest,
     sync::SpinLock,
 };
 
@@ -90,6 +90,7 @@ fn new_init_task() -> Result<Arc<TaskStruct>> {
 /// program by returning.
 extern "C" fn kernel_init(_: u32) {
     local_irq_enable();
+    selftest::run();
     if let Err(error) = fs::populate() {
         panic::end(format_args!("cannot make the root: {error}"));
     }

@@ -94,6 +94,11 @@ pub enum Command {
         #[command(flatten)]
         at: Where,
     },
+    /// Areas of the kernel's vmalloc space, as /proc/vmallocinfo.
+    Vmallocinfo {
+        #[command(flatten)]
+        at: Where,
+    },
     /// Memory by use, as /proc/meminfo.
     Meminfo {
         #[command(flatten)]
@@ -220,6 +225,7 @@ impl Command {
             Command::Ioports { machine, at } => (Request::Ioports { machine }, at),
             Command::Buddyinfo { at } => (Request::Buddyinfo, at),
             Command::Slabinfo { at } => (Request::Slabinfo, at),
+            Command::Vmallocinfo { at } => (Request::Vmallocinfo, at),
             Command::Meminfo { at } => (Request::Meminfo, at),
             Command::Vmstat { at } => (Request::Vmstat, at),
             Command::Zoneinfo { at } => (Request::Zoneinfo, at),

@@ -10,7 +10,7 @@ use abi::{
         meminfo::{self, MemInfo},
         resources, slabinfo,
         system::{self, CpuTimes, Stat},
-        vmstat as rows, zones,
+        vmallocinfo, vmstat as rows, zones,
     },
 };
 
@@ -23,7 +23,7 @@ use crate::{
     },
     fs::super_block::MOUNTS,
     lib::cmdline,
-    mm::{page_alloc::with_zones, slab, vmstat},
+    mm::{page_alloc::with_zones, slab, vmalloc, vmstat},
     task::{pid, sched},
     time::{getnstimeofday, ktime_get_ns},
 };
@@ -59,6 +59,7 @@ static ENTRIES: &[Entry] = &[
     entry(b"swaps", system::swaps_head),
     entry(b"uptime", |out| system::uptime(out, ktime_get_ns(), sched::idle_ns())),
     entry(b"version", system::version),
+    Entry { name: b"vmallocinfo", mode: 0o400, show: show_vmallocinfo },
     entry(b"vmstat", |out| with_counts(|counts| rows::write(out, |name| counts.by_name(name)))),
     entry(b"zoneinfo", |out| with_counts(|counts| zones::zoneinfo(out, counts))),
 ];
@@ -92,6 +93,14 @@ fn with_counts(show: impl FnOnce(&Counts<'_>)) {
 fn show_slabinfo(out: &mut dyn Out) {
     slabinfo::head(out);
     slab::for_each_cache(|record, name| slabinfo::line(out, name.as_bytes(), record));
+}
+
+fn show_vmallocinfo(out: &mut dyn Out) {
+    let cell = core::cell::RefCell::new(out);
+    vmalloc::for_each_area(
+        |area, caller| vmallocinfo::line(*cell.borrow_mut(), area, caller),
+        |area| vmallocinfo::unpurged_line(*cell.borrow_mut(), area),
+    );
 }
 
 fn show_resources(out: &mut dyn Out, space: Space) {

@@ -11,6 +11,7 @@ use crate::{
     board::{BoardView, Signals},
     chipset::Chipset,
     config::MachineConfig,
+    disk::DiskBank,
     resource::{DeviceId, PortMap},
     stats::MachineStats,
 };
@@ -22,12 +23,22 @@ const A20_GATED: u32 = !(1 << 20);
 
 /// Whether a read changes more than what the next read gives: interrupt lines or deadlines.
 fn reading_moves_outputs(device: DeviceId) -> bool {
-    matches!(device, DeviceId::Pic1 | DeviceId::Pic2 | DeviceId::KeyboardData | DeviceId::Rtc | DeviceId::Serial(_))
+    matches!(
+        device,
+        DeviceId::Pic1
+            | DeviceId::Pic2
+            | DeviceId::KeyboardData
+            | DeviceId::Rtc
+            | DeviceId::Serial(_)
+            | DeviceId::Ide(_)
+            | DeviceId::IdeControl(_)
+    )
 }
 
 /// The bus of one entry into the engine, built from disjoint parts of the machine.
 pub(crate) struct MachineBus<'a> {
     pub chipset: &'a mut Chipset,
+    pub disks: &'a mut DiskBank,
     pub signals: &'a mut Signals,
     pub ports: &'a PortMap,
     pub config: &'a MachineConfig,
@@ -39,6 +50,9 @@ pub(crate) struct MachineBus<'a> {
 impl Bus for MachineBus<'_> {
     fn port_in(&mut self, now: u64, port: u16, size: IoSize) -> IoRead {
         self.stats.port_reads += 1;
+        if let Some((DeviceId::Ide(number), 0)) = self.ports.find(port) {
+            return self.read_disk_data(now, number, size);
+        }
         let before = self.outputs();
         let mut value = 0;
         let mut moved = false;
@@ -52,6 +66,9 @@ impl Bus for MachineBus<'_> {
 
     fn port_out(&mut self, now: u64, port: u16, size: IoSize, value: u32) -> IoEffect {
         self.stats.port_writes += 1;
+        if let Some((DeviceId::Ide(number), 0)) = self.ports.find(port) {
+            return self.write_disk_data(now, number, size, value);
+        }
         let before = self.outputs();
         if let Some((DeviceId::DebugExit, 0)) = self.ports.find(port) {
             // Takes the access whole, whatever its width.
@@ -117,6 +134,37 @@ impl MachineBus<'_> {
         }
     }
 
+    /// The data register is read in words, whatever the width of the access: a byte is the low
+    /// half of one, four bytes are two.
+    fn read_disk_data(&mut self, now_ns: u64, number: u8, size: IoSize) -> IoRead {
+        let before = self.outputs();
+        let board = &mut BoardView { now_ns, signals: self.signals };
+        let Some(channel) = &mut self.chipset.ide[usize::from(number)] else {
+            return IoRead { value: u32::MAX >> (32 - 8 * size as u32), effect: IoEffect::None };
+        };
+        let was_due = channel.deadline_ns();
+        let mut word = || u32::from(channel.read_data(board, self.disks));
+        let value = match size {
+            IoSize::Byte => word() & 0xff,
+            IoSize::Word => word(),
+            IoSize::Dword => word() | word() << 16,
+        };
+        let moved = channel.deadline_ns() != was_due;
+        IoRead { value, effect: if moved { self.effect(before) } else { IoEffect::None } }
+    }
+
+    fn write_disk_data(&mut self, now_ns: u64, number: u8, size: IoSize, value: u32) -> IoEffect {
+        let before = self.outputs();
+        let board = &mut BoardView { now_ns, signals: self.signals };
+        let Some(channel) = &mut self.chipset.ide[usize::from(number)] else { return IoEffect::None };
+        let was_due = channel.deadline_ns();
+        channel.write_data(value as u16, board, self.disks);
+        if size == IoSize::Dword {
+            channel.write_data((value >> 16) as u16, board, self.disks);
+        }
+        if channel.deadline_ns() != was_due { self.effect(before) } else { IoEffect::None }
+    }
+
     fn read_byte(&mut self, now_ns: u64, port: u16, size: IoSize) -> u8 {
         let Some((device, offset)) = self.ports.find(port) else {
             log::debug!("read of port {port:#06x}: nothing is there");
@@ -142,6 +190,14 @@ impl MachineBus<'_> {
             DeviceId::ResetControl => FLOATING,
             DeviceId::Serial(number) => match &mut chips.serial[usize::from(number)] {
                 Some(uart) => uart.read(offset, board),
+                None => FLOATING,
+            },
+            DeviceId::Ide(number) => match &mut chips.ide[usize::from(number)] {
+                Some(channel) => channel.read(offset, board),
+                None => FLOATING,
+            },
+            DeviceId::IdeControl(number) => match &mut chips.ide[usize::from(number)] {
+                Some(channel) => channel.read_alternate_status(board),
                 None => FLOATING,
             },
         }
@@ -180,6 +236,16 @@ impl MachineBus<'_> {
             DeviceId::Serial(number) => {
                 if let Some(uart) = &mut chips.serial[usize::from(number)] {
                     uart.write(offset, value, board);
+                }
+            }
+            DeviceId::Ide(number) => {
+                if let Some(channel) = &mut chips.ide[usize::from(number)] {
+                    channel.write(offset, value, board, self.disks);
+                }
+            }
+            DeviceId::IdeControl(number) => {
+                if let Some(channel) = &mut chips.ide[usize::from(number)] {
+                    channel.write_control(value, board);
                 }
             }
         }

@@ -1,6 +1,6 @@
 use devices::{
-    Board, DebugExit, DebugPort, FpuPort, I8042, PageLatches, PicPair, Pit8254, Port61, Port92, ResetControl, Rtc,
-    RtcConfig, Uart16550,
+    Board, DebugExit, DebugPort, FpuPort, I8042, IdeChannel, PageLatches, PicPair, Pit8254, Port61, Port92,
+    ResetControl, Rtc, RtcConfig, Uart16550,
 };
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,7 @@ const IRQ_KEYBOARD: u8 = 1;
 const IRQ_RTC: u8 = 8;
 const IRQ_MOUSE: u8 = 12;
 const IRQ_FPU: u8 = 13;
+const IRQ_IDE: [u8; 2] = [14, 15];
 /// COM1 and COM3 share a line, and so do COM2 and COM4.
 const IRQ_SERIAL: [u8; 4] = [4, 3, 4, 3];
 
@@ -35,6 +36,8 @@ pub struct Chipset {
     pub page_latches: PageLatches,
     /// COM1 to COM4, where there is one.
     pub serial: [Option<Uart16550>; 4],
+    /// The IDE channels that have drives.
+    pub ide: [Option<IdeChannel>; 2],
 }
 
 impl Chipset {
@@ -64,6 +67,10 @@ impl Chipset {
             fpu_port: FpuPort::default(),
             page_latches: PageLatches::default(),
             serial,
+            ide: std::array::from_fn(|number| {
+                let sectors = |place: usize| Some(config.disks.get(2 * number + place)?.sectors);
+                sectors(0).map(|_| IdeChannel::new(number as u8, [sectors(0), sectors(1)]))
+            }),
         }
     }
 
@@ -78,6 +85,7 @@ impl Chipset {
         self.fpu_port.reset();
         self.page_latches.reset();
         self.serial.iter_mut().flatten().for_each(Uart16550::reset);
+        self.ide.iter_mut().flatten().for_each(|channel| channel.reset(board));
         self.drive_irqs();
     }
 
@@ -87,6 +95,9 @@ impl Chipset {
         self.rtc.wake(board);
         for uart in self.serial.iter_mut().flatten() {
             uart.wake(board);
+        }
+        for channel in self.ide.iter_mut().flatten() {
+            channel.wake(board);
         }
         self.drive_irqs();
     }
@@ -112,6 +123,9 @@ impl Chipset {
         self.pic.set_irq(IRQ_RTC, self.rtc.irq());
         self.pic.set_irq(IRQ_MOUSE, self.i8042.irq_mouse());
         self.pic.set_irq(IRQ_FPU, self.fpu_port.irq());
+        for (channel, irq) in self.ide.iter().zip(IRQ_IDE) {
+            self.pic.set_irq(irq, channel.as_ref().is_some_and(IdeChannel::irq));
+        }
     }
 
     /// When a chip changes next by itself.
@@ -175,6 +189,8 @@ impl Chipset {
             self.serial.iter().zip(IRQ_SERIAL).filter_map(|(uart, irq)| Some((irq, uart.as_ref()?.deadline_ns()?)));
         let timer = self.pit.deadline_ns().map(|deadline| (IRQ_TIMER, deadline));
         let rtc = self.rtc.deadline_ns().map(|deadline| (IRQ_RTC, deadline));
-        timer.into_iter().chain(rtc).chain(serial)
+        let ide =
+            self.ide.iter().zip(IRQ_IDE).filter_map(|(channel, irq)| Some((irq, channel.as_ref()?.deadline_ns()?)));
+        timer.into_iter().chain(rtc).chain(serial).chain(ide)
     }
 }

@@ -5,7 +5,10 @@ use cpu::{
 use serde::{Deserialize, Serialize};
 use x86::PAGE_SIZE;
 
-use crate::Error;
+use crate::{
+    Error,
+    disk::{DiskConfig, MAX_DISKS},
+};
 
 const MIB: u64 = 1 << 20;
 /// Smallest and largest RAM.
@@ -40,6 +43,8 @@ pub struct MachineConfig {
     pub seed: u64,
     /// A port whose bytes are shown beside their other use.
     pub post_port: Option<u16>,
+    /// Disks: primary master, primary slave, secondary master, secondary slave.
+    pub disks: Vec<DiskConfig>,
 }
 
 impl Default for MachineConfig {
@@ -58,6 +63,7 @@ impl Default for MachineConfig {
             start_unix_s: 1_735_689_600,
             seed: 0,
             post_port: None,
+            disks: Vec::new(),
         }
     }
 }
@@ -66,11 +72,14 @@ impl MachineConfig {
     /// Refuses what cannot be built.
     ///
     /// # Errors
-    /// [`Error::Memory`] for an impossible size of RAM.
+    /// [`Error::Memory`] for an impossible size of RAM, [`Error::TooManyDisks`].
     pub fn check(&self) -> Result<(), Error> {
         let whole_pages = self.memory_bytes.is_multiple_of(u64::from(PAGE_SIZE));
         if !whole_pages || !MEMORY_BYTES.contains(&self.memory_bytes) {
             return Err(Error::Memory { bytes: self.memory_bytes });
+        }
+        if self.disks.len() > MAX_DISKS {
+            return Err(Error::TooManyDisks { disks: self.disks.len() });
         }
         Ok(())
     }

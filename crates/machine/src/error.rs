@@ -1,4 +1,4 @@
-use crate::{boot::BootError, snapshot::SnapshotError};
+use crate::{boot::BootError, disk::DiskError, snapshot::SnapshotError};
 
 /// Why a machine cannot be built, saved or restored.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,20 @@ pub enum Error {
         image: String,
         /// What is wrong with it.
         source: BootError,
+    },
+    /// A disk cannot be had.
+    #[error("{disk}: {source}")]
+    Disk {
+        /// Its image file, or what else it is.
+        disk: String,
+        /// What is wrong with it.
+        source: DiskError,
+    },
+    /// More disks than drives fit.
+    #[error("{disks} disks: a machine takes {max}, the swap disk among them", max = crate::disk::MAX_DISKS)]
+    TooManyDisks {
+        /// The number asked for.
+        disks: usize,
     },
     /// A snapshot cannot be read or written.
     #[error("{path}: {source}")]

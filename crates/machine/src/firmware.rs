@@ -77,7 +77,7 @@ pub(crate) fn memory_resources(config: &MachineConfig) -> Vec<Resource> {
 }
 
 /// The first entries of the BIOS data area: the serial ports that there are, the place of the
-/// extended area and the size of conventional memory (IBM PC AT Technical Reference, "BIOS").
+/// extended area, the number of disks and the size of conventional memory (IBM PC AT Technical Reference, "BIOS").
 pub(crate) fn write_data_area(mem: &mut PhysMem, config: &MachineConfig) {
     let ports = SERIAL_PORTS.iter().zip(&config.serial).filter(|(_, input)| input.is_some()).map(|(port, _)| *port);
     for (address, port) in (DATA_AREA..).step_by(2).zip(ports) {
@@ -85,6 +85,7 @@ pub(crate) fn write_data_area(mem: &mut PhysMem, config: &MachineConfig) {
     }
     let extended_segment = (CONVENTIONAL_END / 16) as u16;
     mem.write(PhysAddr(DATA_AREA + 0x0e), &extended_segment.to_le_bytes());
+    mem.write(PhysAddr(DATA_AREA + 0x75), &[config.disks.len() as u8]);
     mem.write(PhysAddr(DATA_AREA + 0x13), &((CONVENTIONAL_END / KIB) as u16).to_le_bytes());
 }
 

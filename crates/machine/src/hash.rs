@@ -16,7 +16,7 @@ struct Hashed<'a> {
 }
 
 impl Machine {
-    /// A fingerprint of registers, chips, time and memory. Two runs that agree in it are in the
+    /// A fingerprint of registers, chips, time, memory and what was written to disks. Two runs that agree in it are in the
     /// same state; the TLB, which has an order of its own, is left out.
     pub fn state_hash(&self) -> u64 {
         let cpu = CpuState { tlb: cpu::mmu::Tlb::default(), ..self.cpu.state.clone() };
@@ -25,6 +25,6 @@ impl Machine {
         chipset.wake(&mut BoardView { now_ns: self.now_ns, signals: &mut Signals::default() });
         let hashed = Hashed { cpu: &cpu, chipset: &chipset, now_ns: self.now_ns };
         let bytes = postcard::to_stdvec(&hashed).expect("plain data can be serialised");
-        xxh3_64(&bytes).wrapping_add(self.mem.hash())
+        xxh3_64(&bytes).wrapping_add(self.mem.hash()).wrapping_add(self.disks.hash())
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     boot::{self, Boot},
     chipset::Chipset,
     config::MachineConfig,
+    disk::{DiskBank, DiskPurpose},
     firmware::{self, MemoryRegion},
     input::InputQueue,
     resource::{PortMap, Resource},
@@ -26,6 +27,7 @@ pub struct Machine {
     pub(crate) cpu: Cpu,
     pub(crate) mem: PhysMem,
     pub(crate) chipset: Chipset,
+    pub(crate) disks: DiskBank,
     pub(crate) input: InputQueue,
     /// Instructions retired by all CPUs plus skipped time, in nanoseconds.
     pub(crate) now_ns: u64,
@@ -47,6 +49,7 @@ impl Machine {
             chipset: Chipset::new(&config),
             cpu: Cpu::new(config.cpu_at_reset()),
             mem: empty_memory(&config)?,
+            disks: DiskBank::open(&config)?,
             input: InputQueue::default(),
             now_ns: 0,
             engine: Engine::new(engine),
@@ -73,6 +76,14 @@ impl Machine {
         self.cpu.state.retired = retired;
         self.engine.invalidate();
         Ok(())
+    }
+
+    /// Gives a restored machine the image files of its disks; without them its drives fail.
+    ///
+    /// # Errors
+    /// [`Error::Disk`] for [`DiskPurpose::Run`] when an image is missing, in use, or not as it was.
+    pub fn attach_disks(&mut self, purpose: DiskPurpose) -> Result<(), Error> {
+        self.disks.attach(&self.config, purpose)
     }
 
     fn load(&mut self) -> Result<(), Error> {

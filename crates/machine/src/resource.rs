@@ -21,6 +21,8 @@ pub enum DeviceId {
     Serial(u8),
     EdgeLevel,
     ResetControl,
+    Ide(u8),
+    IdeControl(u8),
 }
 
 /// A range and who answers it.
@@ -44,6 +46,9 @@ impl Resource {
 
 /// First ports of COM1 to COM4.
 pub(crate) const SERIAL_PORTS: [u16; 4] = [0x3f8, 0x2f8, 0x3e8, 0x2e8];
+
+/// First ports of the command blocks of both IDE channels, and the ports of their control blocks.
+const IDE_PORTS: [(u16, u16); 2] = [(0x1f0, 0x3f6), (0x170, 0x376)];
 
 /// A range of ports as wired.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +89,13 @@ impl PortMap {
         for (number, first) in (0..).zip(SERIAL_PORTS) {
             if config.serial[usize::from(number)].is_some() {
                 ranges.push((first, first + 7, Serial(number)));
+            }
+        }
+        for (number, (command, control)) in (0..).zip(IDE_PORTS) {
+            // A channel without drives answers nobody.
+            if config.disks.len() > 2 * usize::from(number) {
+                ranges.push((command, command + 7, Ide(number)));
+                ranges.push((control, control, IdeControl(number)));
             }
         }
         let mut ranges: Vec<PortRange> =
@@ -128,6 +140,7 @@ fn name(device: DeviceId) -> &'static str {
         DeviceId::Serial(_) => "serial",
         DeviceId::EdgeLevel => "pic edge/level",
         DeviceId::ResetControl => "reset control",
+        DeviceId::Ide(_) | DeviceId::IdeControl(_) => "ide",
     }
 }
 

@@ -85,6 +85,7 @@ impl Machine {
         let before = self.retired();
         let mut bus = MachineBus {
             chipset: &mut self.chipset,
+            disks: &mut self.disks,
             signals: &mut self.signals,
             ports: &self.ports,
             config: &self.config,

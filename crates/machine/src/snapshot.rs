@@ -16,8 +16,14 @@ use serde::{Deserialize, Serialize};
 use x86::{PAGE_SIZE, PhysAddr};
 
 use crate::{
-    Boot, Chipset, Error, Machine, MachineConfig, board::Signals, boot, input::InputQueue, machine::empty_memory,
-    resource::PortMap, stats::MachineStats,
+    Boot, Chipset, Error, Machine, MachineConfig,
+    board::Signals,
+    boot,
+    disk::{DiskBank, SavedDisk},
+    input::InputQueue,
+    machine::empty_memory,
+    resource::PortMap,
+    stats::MachineStats,
 };
 pub use error::SnapshotError;
 
@@ -29,6 +35,7 @@ struct Saved<'a> {
     boot: &'a Boot,
     cpu: &'a CpuState,
     chipset: &'a Chipset,
+    disks: &'a [SavedDisk],
     input: &'a InputQueue,
     now_ns: u64,
 }
@@ -40,6 +47,7 @@ struct Restored {
     boot: Boot,
     cpu: CpuState,
     chipset: Chipset,
+    disks: Vec<SavedDisk>,
     input: InputQueue,
     now_ns: u64,
 }
@@ -48,12 +56,13 @@ impl Machine {
     /// Saves the machine. The file appears whole or not at all; an older one stays until then.
     ///
     /// # Errors
-    /// [`Error::Snapshot`] when the file cannot be written.
+    /// [`Error::Snapshot`] when the file cannot be written, [`Error::Disk`] when a disk cannot be read.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        file::write(path, |body| self.write_body(body)).map_err(|source| named(path, source))
+        let disks = self.disks.save(&self.config)?;
+        file::write(path, |body| self.write_body(&disks, body)).map_err(|source| named(path, source))
     }
 
-    /// The machine that `path` holds.
+    /// The machine that `path` holds. Image files of its disks come with [`Machine::attach_disks`].
     ///
     /// # Errors
     /// [`Error::Snapshot`] when the file cannot be read, is cut short, corrupt, or of another version.
@@ -81,6 +90,7 @@ impl Machine {
             cpu: Cpu::new(self.cpu.state.clone()),
             mem,
             chipset: self.chipset.clone(),
+            disks: self.disks.duplicate(),
             input: self.input.clone(),
             now_ns: self.now_ns,
             engine: Engine::new(EngineConfig::default()),
@@ -101,12 +111,13 @@ impl Machine {
         Ok(())
     }
 
-    fn write_body(&self, body: &mut dyn Write) -> Result<(), SnapshotError> {
+    fn write_body(&self, disks: &[SavedDisk], body: &mut dyn Write) -> Result<(), SnapshotError> {
         let saved = Saved {
             config: &self.config,
             boot: &self.boot,
             cpu: &self.cpu.state,
             chipset: &self.chipset,
+            disks,
             input: &self.input,
             now_ns: self.now_ns,
         };
@@ -132,6 +143,7 @@ fn read_body(body: &mut dyn Read, engine: EngineConfig) -> Result<Machine, Snaps
     body.take(u64::from_le_bytes(len)).read_to_end(&mut state)?;
     let restored: Restored = postcard::from_bytes(&state).map_err(|error| corrupt(format!("its state: {error}")))?;
     restored.config.check().map_err(|error| corrupt(error.to_string()))?;
+    let disks = DiskBank::restore(&restored.config, &restored.disks).ok_or_else(|| corrupt("its disks".into()))?;
     let mut mem = empty_memory(&restored.config).map_err(|error| corrupt(error.to_string()))?;
     boot::map_rom(&restored.boot, &mut mem).map_err(|error| corrupt(error.to_string()))?;
     read_pages(body, &mut mem)?;
@@ -142,6 +154,7 @@ fn read_body(body: &mut dyn Read, engine: EngineConfig) -> Result<Machine, Snaps
         cpu: Cpu::new(restored.cpu),
         mem,
         chipset: restored.chipset,
+        disks,
         input: restored.input,
         now_ns: restored.now_ns,
         engine: Engine::new(engine),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{InputEvent, SerialInput, firmware};
+use crate::{DiskConfig, InputEvent, SerialInput, firmware};
 
 /// A small generator of pseudo-random numbers (Marsaglia's xorshift).
 struct Random(u64);
@@ -21,6 +21,7 @@ impl Random {
 struct Bench {
     config: MachineConfig,
     chipset: Chipset,
+    disks: DiskBank,
     signals: Signals,
     ports: PortMap,
     stats: MachineStats,
@@ -29,17 +30,28 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let config = MachineConfig { serial: [Some(SerialInput::Live); 4], ..MachineConfig::default() };
+        let swap = DiskConfig::swap(1 << 20).unwrap();
+        let config =
+            MachineConfig { serial: [Some(SerialInput::Live); 4], disks: vec![swap; 3], ..MachineConfig::default() };
         let mut chipset = Chipset::new(&config);
         let mut signals = Signals::default();
         firmware::set_up_chips(&mut chipset, &mut BoardView { now_ns: 0, signals: &mut signals });
-        Bench { chipset, signals, ports: PortMap::new(&config), stats: MachineStats::new(), now_ns: 0, config }
+        Bench {
+            chipset,
+            disks: DiskBank::open(&config).unwrap(),
+            signals,
+            ports: PortMap::new(&config),
+            stats: MachineStats::new(),
+            now_ns: 0,
+            config,
+        }
     }
 
     fn bus(&mut self) -> MachineBus<'_> {
         MachineBus {
             scheduled_ns: self.chipset.deadline_ns().unwrap_or(u64::MAX),
             chipset: &mut self.chipset,
+            disks: &mut self.disks,
             signals: &mut self.signals,
             ports: &self.ports,
             config: &self.config,
@@ -172,4 +184,54 @@ fn memory_that_is_not_there_reads_all_ones() {
         assert_eq!(bench.bus().mmio_read(0, PhysAddr(0xfee0_0000), size).value, value);
     }
     assert_eq!(bench.bus().mmio_write(0, PhysAddr(0xfee0_0000), IoSize::Dword, 1), IoEffect::None);
+}
+
+/// Asks drive 0 for the sectors of its first page and waits for the first of them.
+fn ask_for_a_page(bench: &mut Bench) {
+    for (port, value) in [(0x1f2, 8), (0x1f3, 0), (0x1f4, 0), (0x1f5, 0), (0x1f6, 0xe0), (0x1f7, 0x20)] {
+        let effect = bench.write(port, IoSize::Byte, value);
+        bench.attend(effect);
+    }
+    bench.pass_ns(1_000_000);
+}
+
+#[test]
+fn the_data_register_of_a_disk_is_read_in_words_whatever_the_width() {
+    let read = |size: IoSize| {
+        let mut bench = Bench::new();
+        ask_for_a_page(&mut bench);
+        let mut bytes: Vec<u8> = Vec::new();
+        while bytes.len() < 4096 {
+            if bytes.len() % 512 == 0 {
+                bench.pass_ns(1_000_000);
+            }
+            let now_ns = bench.now_ns;
+            let read = bench.bus().port_in(now_ns, 0x1f0, size);
+            bytes.extend(&read.value.to_le_bytes()[..size as usize]);
+        }
+        bytes
+    };
+    let words = read(IoSize::Word);
+    assert_eq!(&words[4086..], b"SWAPSPACE2");
+    assert_eq!(words, read(IoSize::Dword));
+}
+
+#[test]
+fn a_disk_interrupts_on_line_14_or_15_until_its_status_is_read() {
+    for (ports, irq) in [(0x1f0u16, 14), (0x170, 15)] {
+        let mut bench = Bench::new();
+        for (port, value) in [(0xa1, 0x3f), (0x21, 0xfb)] {
+            let _ = bench.write(port, IoSize::Byte, value);
+        }
+        let effect = bench.write(ports + 7, IoSize::Byte, 0xec);
+        bench.attend(effect);
+        assert!(!bench.chipset.pic.intr());
+        bench.pass_ns(1_000_000);
+        assert!(bench.chipset.pic.intr(), "line {irq}");
+        let vector = bench.bus().acknowledge(0);
+        assert_eq!(vector, 0x70 + irq - 8);
+        let now_ns = bench.now_ns;
+        let status = bench.bus().port_in(now_ns, ports + 7, IoSize::Byte);
+        assert_eq!(status.value, 0x58);
+    }
 }

@@ -81,6 +81,18 @@ pub struct RunArgs {
     /// Copy the bytes written to this port to standard error, as those to port 0xe9 always are.
     #[arg(long, value_name = "PORT", value_parser = crate::size::parse_port, help_heading = "Machine", conflicts_with = "snapshot")]
     pub post_port: Option<u16>,
+    /// A raw disk image, written to (repeatable: primary master, primary slave, secondary master, slave).
+    #[arg(long = "disk", value_name = "FILE", help_heading = "Machine", conflicts_with = "snapshot")]
+    pub disks: Vec<PathBuf>,
+    /// Leave the disk images untouched: what the guest writes stays in the machine.
+    #[arg(long, help_heading = "Machine", requires = "disks")]
+    pub snapshot_disk: bool,
+    /// One more disk, in memory, that the guest swaps to.
+    #[arg(long, value_name = "SIZE", value_parser = crate::size::parse_bytes, help_heading = "Machine", conflicts_with = "snapshot")]
+    pub swap: Option<u64>,
+    /// Make sectors of a disk fail, such as sda:2048-2055:read (repeatable; read, write, or both without a word).
+    #[arg(long = "disk-error", value_name = "DISK:SECTOR[-LAST][:read|write]", value_parser = crate::disk_error::parse, help_heading = "Machine", conflicts_with = "snapshot")]
+    pub disk_errors: Vec<crate::disk_error::DiskFault>,
     /// End at a reset instead of starting again.
     #[arg(long, help_heading = "Machine")]
     pub no_reboot: bool,
@@ -127,12 +139,6 @@ pub struct LaterArgs {
     #[arg(long, hide = true)]
     display: Option<String>,
     #[arg(long, hide = true)]
-    disk: Vec<String>,
-    #[arg(long, hide = true)]
-    snapshot_disk: bool,
-    #[arg(long, hide = true)]
-    swap: Option<String>,
-    #[arg(long, hide = true)]
     share: Option<String>,
     #[arg(long, hide = true)]
     record: Option<String>,
@@ -153,9 +159,6 @@ impl LaterArgs {
     pub fn first(&self) -> Option<&'static str> {
         [
             (self.display.is_some(), "--display"),
-            (!self.disk.is_empty(), "--disk"),
-            (self.snapshot_disk, "--snapshot-disk"),
-            (self.swap.is_some(), "--swap"),
             (self.share.is_some(), "--share"),
             (self.record.is_some(), "--record"),
             (self.schedule_seed.is_some(), "--schedule-seed"),

@@ -1,6 +1,7 @@
 //! The `pagewalk` command.
 
 mod cli;
+mod disk_error;
 mod error;
 mod guest;
 mod image;

@@ -257,7 +257,8 @@ impl Where {
         let Some(file) = &self.snapshot else {
             return print(&control::ask(self.vm.as_deref(), &Ask::Look { request, json: self.json })?);
         };
-        let machine = Machine::restore(file, machine::EngineConfig::default())?;
+        let mut machine = Machine::restore(file, machine::EngineConfig::default())?;
+        machine.attach_disks(machine::DiskPurpose::Look)?;
         print(&Shown::of(look(&machine, &request)?, self.json))
     }
 }

@@ -1,6 +1,6 @@
 //! From what is loaded to a machine at its first instruction.
 
-use machine::{CpuModel, EngineConfig, Machine, MachineConfig, SerialInput};
+use machine::{CpuModel, DiskAccess, DiskConfig, EngineConfig, Machine, MachineConfig, SerialInput};
 
 use super::prepare::{self, Mode, Stream, Streams, cannot_start};
 use crate::{
@@ -20,9 +20,29 @@ pub fn machine(args: &RunArgs, boot: prepare::Boot, streams: Streams) -> Result<
         serial: serial(boot.mode, streams),
         tlb: args.tlb.unwrap_or_default(),
         post_port: args.post_port,
+        disks: disks(args)?,
         ..MachineConfig::default()
     };
     Machine::new(config, boot.images, EngineConfig::default()).map_err(cannot_start)
+}
+
+/// The disks in their order: images, then swap.
+fn disks(args: &RunArgs) -> Result<Vec<DiskConfig>, Error> {
+    let access = if args.snapshot_disk { DiskAccess::Keep } else { DiskAccess::Write };
+    let images = args.disks.iter().map(|path| DiskConfig::image(path, access));
+    let swap = args.swap.map(DiskConfig::swap);
+    let mut disks = images.chain(swap).collect::<Result<Vec<_>, _>>().map_err(cannot_start)?;
+    for fault in &args.disk_errors {
+        let Some(disk) = disks.get_mut(fault.disk) else {
+            return Err(Error::Usage(format!(
+                "--disk-error names disk {}, but there are {}",
+                fault.disk,
+                args.disks.len()
+            )));
+        };
+        disk.faulty.push(fault.sectors);
+    }
+    Ok(disks)
 }
 
 /// Which serial ports there are, and what speaks at their far ends. A program's raw streams go

@@ -119,7 +119,7 @@ pub fn run(args: &RunArgs, streams: Streams) -> Result<Boot, Error> {
         None => None,
     };
     if let Some((path, (bytes, Kind::MultibootKernel))) = guest {
-        let mut words: Vec<String> = args.append.iter().cloned().collect();
+        let mut words: Vec<String> = swap_parameter(args).into_iter().chain(args.append.clone()).collect();
         words.extend(args.args.iter().map(|a| a.to_string_lossy().into_owned()));
         return Ok(Boot {
             mode: Mode::Kernel,
@@ -139,7 +139,7 @@ pub fn run(args: &RunArgs, streams: Streams) -> Result<Boot, Error> {
     if streams.terminal() {
         command_line += " loglevel=1";
     }
-    if let Some(more) = &args.append {
+    for more in swap_parameter(args).iter().chain(&args.append) {
         command_line += " ";
         command_line += more;
     }
@@ -147,6 +147,12 @@ pub fn run(args: &RunArgs, streams: Streams) -> Result<Boot, Error> {
     let mut modules = vec![("initramfs".to_owned(), tree.build().map_err(cannot_start)?)];
     modules.extend(initrd);
     Ok(Boot { mode: Mode::Program, images: multiboot(kernel, command_line, modules), program: args.guest.clone() })
+}
+
+/// The kernel's parameter that turns the swap disk on, which comes behind the images.
+fn swap_parameter(args: &RunArgs) -> Option<String> {
+    let letter = b'a' + u8::try_from(args.disks.len()).ok()?;
+    args.swap.map(|_| format!("swap=/dev/sd{}", char::from(letter)))
 }
 
 fn program_tree(args: &RunArgs, guest: Option<(&Path, Vec<u8>)>, streams: Streams) -> Result<Initramfs, Error> {

@@ -53,7 +53,8 @@ impl<'a> Session<'a> {
 
     /// A saved machine, to go on.
     pub fn restore(args: &'a RunArgs, file: &Path, streams: Streams, verbose: u8) -> Result<Self, Error> {
-        let machine = Machine::restore(file, machine::EngineConfig::default()).map_err(cannot_start)?;
+        let mut machine = Machine::restore(file, machine::EngineConfig::default()).map_err(cannot_start)?;
+        machine.attach_disks(machine::DiskPurpose::Run).map_err(cannot_start)?;
         let mode = if machine.config().serial[1].is_some() { Mode::Program } else { Mode::Kernel };
         Self::around(args, machine, mode, file.display().to_string(), streams, verbose)
     }

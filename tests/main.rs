@@ -3,6 +3,8 @@
 //! A test that needs something that this machine lacks (QEMU, gdb, Debian's i386
 //! programs) says `skipped: needs X` and counts as ignored.
 
+#[cfg(unix)]
+mod disks;
 mod engines;
 #[cfg(unix)]
 mod flux;
@@ -26,6 +28,8 @@ use libtest_mimic::{Arguments, Trial};
 fn main() {
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = Vec::new();
+    #[cfg(unix)]
+    trials.extend(disks::trials());
     trials.extend(engines::trials());
     #[cfg(unix)]
     trials.extend(flux::trials());

@@ -155,9 +155,12 @@ fn read_in_guest(files: impl Iterator<Item = String>) -> (BTreeMap<String, Strin
     for name in files {
         script += &format!("echo '{MARK}{name}'; cat /proc/{}\n", name.replace("PID", "self"));
     }
+    let mut disk = tempfile::NamedTempFile::new().expect("a disk");
+    disk.write_all(&[0; 1 << 20]).expect("a disk");
     let mut child = pagewalk()
         // The self-test leaves areas behind for vmallocinfo to show.
-        .args(["run", "--memory", "2048M", "--append", "selftest=vmalloc"])
+        .args(["run", "--memory", "2048M", "--append", "selftest=vmalloc", "--disk"])
+        .arg(disk.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

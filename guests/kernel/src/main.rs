@@ -10,6 +10,7 @@
 extern crate alloc;
 
 pub mod arch;
+pub mod block;
 pub mod drivers;
 pub mod fs;
 pub mod lib;

@@ -1,5 +1,6 @@
 //! Devices of the PC that the kernel itself needs.
 
+pub mod ata;
 pub mod debug_exit;
 pub mod early_uart;
 pub mod irq;

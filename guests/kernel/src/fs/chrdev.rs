@@ -52,6 +52,9 @@ pub fn new_devtmpfs() -> Result<Arc<Dentry>> {
     ] {
         root.inode().ops().symlink(&root, name.as_bytes(), target.as_bytes())?;
     }
+    for device in crate::block::devices() {
+        ramfs::add(&root, device.name.as_bytes(), mode::S_IFBLK | 0o660, device.rdev)?;
+    }
     ramfs::add(&root, b"shm", mode::S_IFDIR | 0o1777, (0, 0))?;
     Ok(root)
 }

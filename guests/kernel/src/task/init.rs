@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     arch::{PtRegs, ThreadStruct, local_irq_enable, task_pt_regs},
-    drivers::{random, tty},
+    drivers::{ata, random, tty},
     fs::{
         self, FdTable, OnExec,
         file::o,
@@ -86,11 +86,12 @@ fn new_init_task() -> Result<Arc<TaskStruct>> {
     Ok(task)
 }
 
-/// PID 1 in the kernel: unpacks the initramfs, opens the console, and becomes the first
+/// PID 1 in the kernel: finds the disks, unpacks the initramfs, opens the console, and becomes the first
 /// program by returning.
 extern "C" fn kernel_init(_: u32) {
     local_irq_enable();
     selftest::run();
+    ata::init();
     if let Err(error) = fs::populate() {
         panic::end(format_args!("cannot make the root: {error}"));
     }

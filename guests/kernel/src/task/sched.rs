@@ -104,7 +104,9 @@ pub fn tick() {
     if !current::exists() {
         return;
     }
-    timer::tick(ktime_get_ns());
+    let now = ktime_get_ns();
+    timer::tick(now);
+    crate::drivers::ata::tick(now);
     let left = SLICE_LEFT.load(Relaxed);
     if left > 1 {
         SLICE_LEFT.store(left - 1, Relaxed);

@@ -8,6 +8,8 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 pub const TIMER: u32 = 1;
 /// Terminals have input.
 pub const TTY: u32 = 2;
+/// Disks have something to say.
+pub const BLOCK: u32 = 8;
 
 static PENDING: AtomicU32 = AtomicU32::new(0);
 
@@ -34,6 +36,9 @@ pub fn run() {
         }
         if bits & TTY != 0 {
             crate::drivers::tty::run_input();
+        }
+        if bits & BLOCK != 0 {
+            crate::drivers::ata::run_interrupts();
         }
     }
 }

@@ -16,7 +16,7 @@ use abi::{
 
 use super::names::irq_name;
 use crate::{
-    arch,
+    arch, block,
     drivers::{
         irq,
         resource::{self, Space},
@@ -47,6 +47,7 @@ static ENTRIES: &[Entry] = &[
     entry(b"cmdline", |out| out!(out, "{}\n", cmdline::command_line())),
     entry(b"cpuinfo", |out| cpuinfo::block(out, 0, arch::cpuinfo::get())),
     entry(b"devices", devices),
+    entry(b"diskstats", block::proc::diskstats),
     entry(b"filesystems", filesystems),
     entry(b"interrupts", show_interrupts),
     entry(b"iomem", |out| show_resources(out, Space::Memory)),
@@ -56,6 +57,7 @@ static ENTRIES: &[Entry] = &[
     entry(b"modules", |_| {}),
     Entry { name: b"slabinfo", mode: 0o400, show: show_slabinfo },
     entry(b"stat", stat),
+    entry(b"partitions", block::proc::partitions),
     entry(b"swaps", system::swaps_head),
     entry(b"uptime", |out| system::uptime(out, ktime_get_ns(), sched::idle_ns())),
     entry(b"version", system::version),
@@ -153,6 +155,9 @@ fn filesystems(out: &mut dyn Out) {
 
 fn devices(out: &mut dyn Out) {
     out!(out, "Character devices:\n  1 mem\n  4 ttyS\n  5 /dev/tty\n  5 /dev/console\n240 rawS\n\nBlock devices:\n");
+    if !block::devices().is_empty() {
+        out!(out, "{:3} sd\n", block::SCSI_DISK0_MAJOR);
+    }
 }
 
 /// `/proc/PID/mounts`, the same for all.

@@ -220,19 +220,22 @@ pub(crate) fn sqrt(a: F80, env: Env) -> Outcome {
     let number = a.number();
     match number {
         Number::Zero { .. } => Outcome::exact(a),
-        Number::Finite { value, .. } if !value.sign => {
-            // An even exponent: the radicand is in [1/4, 1) of 2^128, its root in [1/2, 1) of 2^64.
-            let odd = value.exp & 1 != 0;
-            let radicand = if odd { value.sig } else { value.sig >> 1 };
-            let root = radicand.isqrt();
-            let rest = radicand - root * root;
-            // (root + 1/2)² = root² + root + 1/4: the rest never meets the half.
-            let sig = root << 64 | u128::from(rest > root) << 63 | u128::from(rest != 0);
-            finish(Exact { sign: false, exp: value.exp >> 1, sig }, env).with(denormal(number))
-        }
+        Number::Finite { value, .. } if !value.sign => finish(root(value), env).with(denormal(number)),
         Number::Infinity { sign: false } => Outcome::exact(a),
         _ => Outcome::INVALID,
     }
+}
+
+/// The root of a positive number with a 64-bit significand.
+pub(crate) fn root(value: Exact) -> Exact {
+    // An even exponent: the radicand is in [1/4, 1) of 2^128, its root in [1/2, 1) of 2^64.
+    let odd = value.exp & 1 != 0;
+    let radicand = if odd { value.sig } else { value.sig >> 1 };
+    let root = radicand.isqrt();
+    let rest = radicand - root * root;
+    // (root + 1/2)² = root² + root + 1/4: the rest never meets the half.
+    let sig = root << 64 | u128::from(rest > root) << 63 | u128::from(rest != 0);
+    Exact { sign: false, exp: value.exp >> 1, sig }
 }
 
 /// Rounded to an integer (FRNDINT).

@@ -23,12 +23,14 @@ use iced_x86::Instruction;
 
 use crate::slow::Slow;
 
-/// Exact arithmetic, for those who judge results that the host has rounded.
+/// Exact arithmetic, for those who judge results that the host has rounded, or have no host that rounds.
 pub(crate) mod exact {
+    #[cfg(any(test, not(target_arch = "x86_64")))]
+    pub(crate) use super::arith::root;
     pub(crate) use super::{
         arith::{product, quotient, sum},
         number::{Narrow, Number},
-        round::round,
+        round::{Exact, Format, Rounded, round},
     };
 }
 

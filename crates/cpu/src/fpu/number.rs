@@ -198,7 +198,8 @@ impl Narrow {
         bits & exponent == 0 && bits & fraction != 0
     }
 
-    const fn exponent_mask(self) -> i32 {
+    /// The greatest biased exponent, that of infinities and NaNs.
+    pub(crate) const fn exponent_mask(self) -> i32 {
         2 * self.format.max_exp + 1
     }
 }

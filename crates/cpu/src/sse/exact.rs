@@ -2,10 +2,13 @@
 //! masked, so that it tells of the infinity or the denormal that it gave; the guest is told of the result
 //! with an unbounded exponent. The x87's exact arithmetic knows that one.
 
-use super::mxcsr::{Control, Flags};
+use super::{
+    mxcsr::{Control, Flags},
+    round::rounded,
+};
 use crate::fpu::{
     F80,
-    exact::{Narrow, Number, product, quotient, round, sum},
+    exact::{Narrow, Number, product, quotient, sum},
 };
 
 /// An operation that may overflow or underflow.
@@ -64,8 +67,5 @@ fn lane_flags(shape: Shape, a: u64, b: u64, control: Control) -> Flags {
         (Op::Div, Number::Finite { value: p, .. }, Number::Finite { value: q, .. }) => Some(quotient(p, q)),
         _ => None,
     };
-    let Some(value) = value else { return Flags::default() };
-    Flags::of_mxcsr(
-        round(value, shape.target.format, control.rounding(), control.unmasked().bits() as u16).flags.into(),
-    )
+    value.map_or(Flags::default(), |value| rounded(value, shape.target.format, control).1)
 }

@@ -123,16 +123,7 @@ macro_rules! compare {
                     (from_host(result), Flags::of_mxcsr(csr))
                 }};
             }
-            match predicate & 7 {
-                0 => by!("0"),
-                1 => by!("1"),
-                2 => by!("2"),
-                3 => by!("3"),
-                4 => by!("4"),
-                5 => by!("5"),
-                6 => by!("6"),
-                _ => by!("7"),
-            }
+            by_predicate!(predicate, by)
         }
     )* };
 }

@@ -24,6 +24,7 @@ impl Control {
     }
 
     /// As MXCSR has them.
+    #[cfg(any(test, target_arch = "x86_64"))]
     pub(crate) fn bits(self) -> u32 {
         self.0
     }
@@ -36,6 +37,11 @@ impl Control {
     /// Rounding control.
     pub(crate) fn rounding(self) -> Rounding {
         Rounding::of_bits(self.0 >> 13)
+    }
+
+    /// FTZ.
+    pub(crate) fn flushes_to_zero(self) -> bool {
+        self.0 & FLUSH_TO_ZERO != 0
     }
 
     /// DAZ.
@@ -54,9 +60,16 @@ impl Flags {
     pub(crate) const BEFORE: Flags = Flags(7);
     /// IE.
     pub(crate) const INVALID: Flags = Flags(1);
+    /// DE.
+    #[cfg(any(test, not(target_arch = "x86_64")))]
+    pub(crate) const DENORMAL: Flags = Flags(1 << 1);
+    /// ZE.
+    #[cfg(any(test, not(target_arch = "x86_64")))]
+    pub(crate) const DIVISION: Flags = Flags(1 << 2);
     /// UE.
     pub(crate) const UNDERFLOW: Flags = Flags(1 << 4);
     /// OE and UE.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) const OVERFLOW_AND_UNDERFLOW: Flags = Flags(3 << 3);
     /// PE.
     pub(crate) const PRECISION: Flags = Flags(1 << 5);

@@ -32,13 +32,11 @@ pub(crate) const SINGLE: u32 = 1 << 10;
 pub(crate) const FPU: u32 = 1 << 11;
 /// SSE instructions run: neither EM nor TS, and OSFXSR.
 pub(crate) const SSE: u32 = 1 << 12;
-/// All that governs SSE arithmetic is as after reset: to nearest, all exceptions masked, no
-/// flushing of denormals.
-pub(crate) const PLAIN_MXCSR: u32 = 1 << 13;
+/// MXCSR masks all exceptions.
+pub(crate) const MASKED_MXCSR: u32 = 1 << 13;
 
-/// MXCSR without its flags, as after reset.
-const MXCSR_CONTROL: u32 = 0x1f80;
-const MXCSR_FLAGS: u32 = 0x3f;
+/// The masks in MXCSR.
+const MXCSR_MASKS: u32 = 0x1f80;
 
 /// Whether SMEP or NX is on, so that a page that can be read need not be executable.
 pub(crate) fn guarded_fetch(state: &CpuState) -> bool {
@@ -73,7 +71,7 @@ impl Mode {
                 | when(guarded_fetch(state), GUARDED_FETCH)
                 | when(fpu, FPU)
                 | when(fpu && state.cr4().contains(Cr4::OSFXSR), SSE)
-                | when(state.mxcsr & !MXCSR_FLAGS == MXCSR_CONTROL, PLAIN_MXCSR)
+                | when(state.mxcsr & MXCSR_MASKS == MXCSR_MASKS, MASKED_MXCSR)
                 | when(careful || aligned || state.dr[7] & 0xff != 0, CAREFUL),
         )
     }
@@ -85,8 +83,8 @@ impl Mode {
 
     /// Whether a change of MXCSR changes the mode.
     pub(crate) fn governed_alike(old_mxcsr: u32, new_mxcsr: u32) -> bool {
-        let plain = |mxcsr: u32| mxcsr & !MXCSR_FLAGS == MXCSR_CONTROL;
-        plain(old_mxcsr) == plain(new_mxcsr)
+        let masked = |mxcsr: u32| mxcsr & MXCSR_MASKS == MXCSR_MASKS;
+        masked(old_mxcsr) == masked(new_mxcsr)
     }
 
     /// Width of the code segment, for the decoder.

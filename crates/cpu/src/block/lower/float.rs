@@ -26,7 +26,7 @@ fn sse(insn: &Instruction, mode: Mode) -> Option<Op> {
 
     use super::{memory, register, writable};
     use crate::{
-        engine::mode::{FPU, PLAIN_MXCSR, SSE},
+        engine::mode::{FPU, MASKED_MXCSR, SSE},
         exec::hot::{
             data,
             sse::{self, Hot, Source},
@@ -57,7 +57,7 @@ fn sse(insn: &Instruction, mode: Mode) -> Option<Op> {
         number if reg.is_xmm() => number * 16,
         number => number,
     };
-    let any = |hot: Hot| if hot.float && !mode.has(PLAIN_MXCSR) { None } else { Some(hot.handler) };
+    let any = |hot: Hot| if hot.float && !mode.has(MASKED_MXCSR) { None } else { Some(hot.handler) };
 
     if insn.op0_kind() == OpKind::Memory {
         if !writable(insn) {

@@ -86,7 +86,16 @@ fn sse(r: &mut Random, out: &mut Vec<u8>) {
     out.extend(prefix);
     out.push(0x0f);
     let reg = r.below(8) as u8;
-    match r.below(10) {
+    match r.below(11) {
+        10 => {
+            // SSSE3.
+            let long = r.below(2) == 0;
+            out.extend(if long { [0x3a, 0x0f] } else { [0x38, [0x00, 0x1c, 0x1d, 0x1e][r.below(4) as usize]] });
+            modrm(r, reg, out);
+            if long {
+                out.push(r.below(36) as u8);
+            }
+        }
         0 => {
             out.push(SSE_IMMEDIATE[r.below(7) as usize]);
             modrm(r, reg, out);

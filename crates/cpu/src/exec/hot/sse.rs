@@ -1,8 +1,8 @@
 //! SSE and MMX instructions.
 //!
-//! Floating-point arithmetic runs here only while the guest's MXCSR is as after reset but for its
-//! flags ([`crate::engine::mode::PLAIN_MXCSR`]), so that the host's own MXCSR serves: no exception
-//! is delivered, and flags gather in the host's until someone may look.
+//! Floating-point arithmetic runs here only while the guest's MXCSR masks all exceptions
+//! ([`crate::engine::mode::MASKED_MXCSR`]). What governs it is put into the host's MXCSR before the first
+//! of a row of such instructions, and flags gather there until someone may look, or anything else is to run.
 
 use std::arch::{
     asm,
@@ -30,7 +30,8 @@ const PLAIN: u32 = 0x1f80;
 /// The flags in MXCSR.
 const FLAGS: u32 = 0x3f;
 
-/// Moves the flags that are in the host's MXCSR to the guest's.
+/// Moves the flags that are in the host's MXCSR to the guest's, and gives the host's the value that Rust
+/// code runs with.
 ///
 /// # Safety
 /// `cpu` is valid and nobody else uses it.
@@ -43,14 +44,16 @@ pub(super) unsafe fn take_flags(cpu: *mut Cpu) {
         (*cpu).state.mxcsr |= csr & FLAGS;
         (*cpu).run.sse_flags_on_host = false;
     }
+    if csr & !FLAGS != PLAIN {
+        load_host(PLAIN);
+    }
 }
 
-/// Clears the flags in the host's MXCSR. Not inlined: a handler with a place on the stack would not
-/// end in a jump.
+/// Loads the host's MXCSR. Not inlined: a handler with a place on the stack would not end in a jump.
 #[inline(never)]
-fn clear_host_flags() {
-    let csr = PLAIN;
-    // SAFETY: gives MXCSR the value that it has in Rust code.
+fn load_host(csr: u32) {
+    // SAFETY: only handlers run with another value than that of Rust code, until `take_flags`; no other
+    // floating point than the guest's is in them.
     unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const csr, options(nostack, preserves_flags)) };
 }
 
@@ -90,7 +93,7 @@ macro_rules! source {
     };
 }
 
-/// Sees to it that the host's MXCSR has no flags but those of the guest's instructions.
+/// Sees to it that the host's MXCSR governs as the guest's and has no flags but those of its instructions.
 macro_rules! gather_flags {
     ($cpu:ident, $op:ident, $float:expr) => {
         if $float && !(*$cpu).run.sse_flags_on_host {
@@ -101,9 +104,9 @@ macro_rules! gather_flags {
 
 handlers! {
     #[inline(never)]
-    /// Clears the flags in the host's MXCSR and starts the operation again.
+    /// Puts the guest's MXCSR, without its flags, into the host's and starts the operation again.
     fn begin<>(cpu, op) {
-        clear_host_flags();
+        load_host((*cpu).state.mxcsr & !FLAGS);
         (*cpu).run.sse_flags_on_host = true;
         go(cpu, op)
     }
@@ -278,7 +281,7 @@ pub(crate) enum Source {
     General,
 }
 
-/// A handler, and whether it needs [`crate::engine::mode::PLAIN_MXCSR`].
+/// A handler, and whether it needs [`crate::engine::mode::MASKED_MXCSR`].
 #[derive(Clone, Copy)]
 pub(crate) struct Hot {
     pub handler: Handler,
@@ -322,6 +325,60 @@ macro_rules! by_mnemonic {
     };
 }
 
+/// `by_mnemonic` for what there is of MMX and of XMM registers alike, and more.
+macro_rules! integer_by_mnemonic {
+    ($mnemonic:expr, $source:expr, $register:ident $memory:ident: $($more:tt)*) => {
+        by_mnemonic! { $mnemonic, $source, false, $register $memory:
+            Paddb => Paddb,
+            Paddw => Paddw,
+            Paddd => Paddd,
+            Paddq => Paddq,
+            Psubb => Psubb,
+            Psubw => Psubw,
+            Psubd => Psubd,
+            Psubq => Psubq,
+            Paddsb => Paddsb,
+            Paddsw => Paddsw,
+            Paddusb => Paddusb,
+            Paddusw => Paddusw,
+            Psubsb => Psubsb,
+            Psubsw => Psubsw,
+            Psubusb => Psubusb,
+            Psubusw => Psubusw,
+            Pmullw => Pmullw,
+            Pmulhw => Pmulhw,
+            Pmulhuw => Pmulhuw,
+            Pmuludq => Pmuludq,
+            Pmaddwd => Pmaddwd,
+            Pavgb => Pavgb,
+            Pavgw => Pavgw,
+            Pminub => Pminub,
+            Pmaxub => Pmaxub,
+            Pminsw => Pminsw,
+            Pmaxsw => Pmaxsw,
+            Pcmpeqb => Pcmpeqb,
+            Pcmpeqw => Pcmpeqw,
+            Pcmpeqd => Pcmpeqd,
+            Pcmpgtb => Pcmpgtb,
+            Pcmpgtw => Pcmpgtw,
+            Pcmpgtd => Pcmpgtd,
+            Pand | Andps | Andpd => Pand,
+            Pandn | Andnps | Andnpd => Pandn,
+            Por | Orps | Orpd => Por,
+            Pxor | Xorps | Xorpd => Pxor,
+            Psllw => Psllw,
+            Pslld => Pslld,
+            Psllq => Psllq,
+            Psrlw => Psrlw,
+            Psrld => Psrld,
+            Psrlq => Psrlq,
+            Psraw => Psraw,
+            Psrad => Psrad,
+            $($more)*
+        }
+    };
+}
+
 /// What has an XMM register as destination. MOVSD and CMPSD mean those of SSE2.
 pub(crate) fn packed(mnemonic: Mnemonic, source: Source) -> Option<Hot> {
     moves(mnemonic, source)
@@ -331,45 +388,8 @@ pub(crate) fn packed(mnemonic: Mnemonic, source: Source) -> Option<Hot> {
 }
 
 fn integer(mnemonic: Mnemonic, source: Source) -> Option<Hot> {
-    by_mnemonic! { mnemonic, source, false, packed_r integer_m:
-        Paddb => Paddb,
-        Paddw => Paddw,
-        Paddd => Paddd,
-        Paddq => Paddq,
-        Psubb => Psubb,
-        Psubw => Psubw,
-        Psubd => Psubd,
-        Psubq => Psubq,
-        Paddsb => Paddsb,
-        Paddsw => Paddsw,
-        Paddusb => Paddusb,
-        Paddusw => Paddusw,
-        Psubsb => Psubsb,
-        Psubsw => Psubsw,
-        Psubusb => Psubusb,
-        Psubusw => Psubusw,
-        Pmullw => Pmullw,
-        Pmulhw => Pmulhw,
-        Pmulhuw => Pmulhuw,
-        Pmuludq => Pmuludq,
-        Pmaddwd => Pmaddwd,
-        Pavgb => Pavgb,
-        Pavgw => Pavgw,
+    integer_by_mnemonic! { mnemonic, source, packed_r integer_m:
         Psadbw => Psadbw,
-        Pminub => Pminub,
-        Pmaxub => Pmaxub,
-        Pminsw => Pminsw,
-        Pmaxsw => Pmaxsw,
-        Pcmpeqb => Pcmpeqb,
-        Pcmpeqw => Pcmpeqw,
-        Pcmpeqd => Pcmpeqd,
-        Pcmpgtb => Pcmpgtb,
-        Pcmpgtw => Pcmpgtw,
-        Pcmpgtd => Pcmpgtd,
-        Pand | Andps | Andpd => Pand,
-        Pandn | Andnps | Andnpd => Pandn,
-        Por | Orps | Orpd => Por,
-        Pxor | Xorps | Xorpd => Pxor,
         Punpcklbw => Punpcklbw,
         Punpcklwd => Punpcklwd,
         Punpckldq | Unpcklps => Punpckldq,
@@ -381,20 +401,19 @@ fn integer(mnemonic: Mnemonic, source: Source) -> Option<Hot> {
         Packsswb => Packsswb,
         Packuswb => Packuswb,
         Packssdw => Packssdw,
-        Psllw => Psllw,
-        Pslld => Pslld,
-        Psllq => Psllq,
-        Psrlw => Psrlw,
-        Psrld => Psrld,
-        Psrlq => Psrlq,
-        Psraw => Psraw,
-        Psrad => Psrad,
         Pshufd => Pshufd,
         Pshuflw => Pshuflw,
         Pshufhw => Pshufhw,
         Shufps => Shufps,
         Shufpd => Shufpd,
         Movddup => Movddup,
+        Movsldup => Movsldup,
+        Movshdup => Movshdup,
+        Pshufb => Pshufb,
+        Palignr => Palignr,
+        Pabsb => Pabsb,
+        Pabsw => Pabsw,
+        Pabsd => Pabsd,
     }
 }
 
@@ -489,52 +508,7 @@ fn special(mnemonic: Mnemonic, source: Source) -> Option<Hot> {
 
 /// What has an MMX register as destination.
 pub(crate) fn mmx(mnemonic: Mnemonic, source: Source) -> Option<Handler> {
-    let hot = by_mnemonic! { mnemonic, source, false, mmx_r mmx_m:
-        Paddb => Paddb,
-        Paddw => Paddw,
-        Paddd => Paddd,
-        Paddq => Paddq,
-        Psubb => Psubb,
-        Psubw => Psubw,
-        Psubd => Psubd,
-        Psubq => Psubq,
-        Paddsb => Paddsb,
-        Paddsw => Paddsw,
-        Paddusb => Paddusb,
-        Paddusw => Paddusw,
-        Psubsb => Psubsb,
-        Psubsw => Psubsw,
-        Psubusb => Psubusb,
-        Psubusw => Psubusw,
-        Pmullw => Pmullw,
-        Pmulhw => Pmulhw,
-        Pmulhuw => Pmulhuw,
-        Pmuludq => Pmuludq,
-        Pmaddwd => Pmaddwd,
-        Pavgb => Pavgb,
-        Pavgw => Pavgw,
-        Pminub => Pminub,
-        Pmaxub => Pmaxub,
-        Pminsw => Pminsw,
-        Pmaxsw => Pmaxsw,
-        Pcmpeqb => Pcmpeqb,
-        Pcmpeqw => Pcmpeqw,
-        Pcmpeqd => Pcmpeqd,
-        Pcmpgtb => Pcmpgtb,
-        Pcmpgtw => Pcmpgtw,
-        Pcmpgtd => Pcmpgtd,
-        Pand => Pand,
-        Pandn => Pandn,
-        Por => Por,
-        Pxor => Pxor,
-        Psllw => Psllw,
-        Pslld => Pslld,
-        Psllq => Psllq,
-        Psrlw => Psrlw,
-        Psrld => Psrld,
-        Psrlq => Psrlq,
-        Psraw => Psraw,
-        Psrad => Psrad,
+    let hot = integer_by_mnemonic! { mnemonic, source, mmx_r mmx_m:
         Movq => Move8,
     };
     use Mnemonic as M;

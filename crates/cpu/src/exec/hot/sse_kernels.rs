@@ -1,9 +1,11 @@
 //! What SSE instructions compute, by the host's own.
 //!
-//! Floating-point kernels run in the host's MXCSR, which holds what it holds for any Rust code: to
-//! nearest, all exceptions masked. They leave their flags there; see [`super::sse::take_flags`].
+//! Floating-point kernels run in the host's MXCSR, which holds what governs the guest's arithmetic, all
+//! exceptions masked. They leave their flags there; see [`super::sse::take_flags`].
 
 use std::arch::{asm, x86_64::*};
+
+use crate::sse::by_predicate;
 
 /// `dst = run(dst, src, imm)` on whole registers.
 pub(crate) trait Kernel {
@@ -145,6 +147,28 @@ composed! {
         let at = |n: u32| w[4 + (imm >> (2 * n) & 3) as usize];
         of_words([w[0], w[1], w[2], w[3], at(0), at(1), at(2), at(3)])
     };
+    Pshufb 16 |dst, src, _imm| {
+        let (d, s) = (bytes(dst), bytes(src));
+        of_bytes(std::array::from_fn(|i| if s[i] & 0x80 != 0 { 0 } else { d[usize::from(s[i] & 15)] }))
+    };
+    Movsldup 16 |_dst, src, _imm| _mm_shuffle_epi32::<0b10_10_00_00>(src);
+    Movshdup 16 |_dst, src, _imm| _mm_shuffle_epi32::<0b11_11_01_01>(src);
+    Palignr 16 |dst, src, imm| of_u128(match imm {
+        0 => to_u128(src),
+        1..16 => to_u128(src) >> (8 * imm) | to_u128(dst) << (128 - 8 * imm),
+        16..32 => to_u128(dst) >> (8 * (imm - 16)),
+        _ => 0,
+    });
+    /* The magnitude: what is negative is inverted, plus 1. */
+    Pabsb 16 |_dst, src, _imm| _mm_min_epu8(src, _mm_sub_epi8(_mm_setzero_si128(), src));
+    Pabsw 16 |_dst, src, _imm| {
+        let sign = _mm_srai_epi16::<15>(src);
+        _mm_sub_epi16(_mm_xor_si128(src, sign), sign)
+    };
+    Pabsd 16 |_dst, src, _imm| {
+        let sign = _mm_srai_epi32::<31>(src);
+        _mm_sub_epi32(_mm_xor_si128(src, sign), sign)
+    };
     /* Shifts by bytes: the immediate is the source. */
     Pslldq 16 |dst, _src, imm| of_u128(if imm < 16 { to_u128(dst) << (8 * imm) } else { 0 });
     Psrldq 16 |dst, _src, imm| of_u128(if imm < 16 { to_u128(dst) >> (8 * imm) } else { 0 });
@@ -184,6 +208,7 @@ macro_rules! views {
 }
 
 views! {
+    bytes of_bytes [u8; 16];
     words of_words [u16; 8];
     dwords of_dwords [u32; 4];
     qwords of_qwords [u64; 2];
@@ -279,16 +304,7 @@ macro_rules! compare {
                         }
                     };
                 }
-                match imm & 7 {
-                    0 => by!("0"),
-                    1 => by!("1"),
-                    2 => by!("2"),
-                    3 => by!("3"),
-                    4 => by!("4"),
-                    5 => by!("5"),
-                    6 => by!("6"),
-                    _ => by!("7"),
-                }
+                by_predicate!(imm, by);
                 result
             }
         }

@@ -67,19 +67,36 @@ pub(crate) struct RunContext {
     pub single: bool,
     /// Flags that SSE arithmetic has raised are in the host's MXCSR, not yet in `state.mxcsr`.
     pub sse_flags_on_host: bool,
-    /// C1 that x87 handlers have left, not yet in `state.fpu.status`: there TOP would have to wait for
-    /// every result. [`NO_X87_STATUS`] if there is none.
-    pub x87_status: u16,
-    /// PE, likewise, or 0.
-    pub x87_inexact: u16,
+    /// What x87 handlers have left to do.
+    pub x87: X87Notes,
     mem: *mut PhysMem,
     bus: Option<*mut dyn Bus>,
     projection: *mut Projection,
     watches: *const Vec<Watch>,
 }
 
-/// See [`RunContext::x87_status`].
-pub(crate) const NO_X87_STATUS: u16 = !0;
+/// What x87 handlers leave for whoever looks at the FPU's status and pointers, instead of working it
+/// out at every instruction.
+pub(crate) struct X87Notes {
+    /// The last non-control instruction; null if there is nothing to do.
+    pub op: *const Op,
+    /// The last one with a memory operand, or null.
+    pub operand: *const Op,
+    /// The offset of that operand.
+    pub data: u32,
+    /// C1 that the last one gave, or [`X87Notes::C1_KEPT`].
+    pub c1: u8,
+    /// What was cut off results, ORed: PE unless 0.
+    pub cut: u64,
+}
+
+impl X87Notes {
+    /// C1 is as the status word has it.
+    pub(crate) const C1_KEPT: u8 = 2;
+    /// Nothing to do.
+    pub(crate) const NONE: X87Notes =
+        X87Notes { op: std::ptr::null(), operand: std::ptr::null(), data: 0, c1: Self::C1_KEPT, cut: 0 };
+}
 
 /// Why a block was left, beside reaching its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -149,8 +166,7 @@ impl Cpu {
             time_offset: 0,
             single: false,
             sse_flags_on_host: false,
-            x87_status: NO_X87_STATUS,
-            x87_inexact: 0,
+            x87: X87Notes::NONE,
             mem: null_mut(),
             bus: None,
             projection: null_mut(),

@@ -13,7 +13,7 @@ use crate::{
     Cpu, Exception, decode,
     engine::mode::{self, Mode},
     exec::hot,
-    mmu, slow,
+    fpu, mmu, slow,
 };
 
 /// Most instructions of a block.
@@ -48,6 +48,7 @@ pub(crate) fn translate(
             break;
         }
         let mut insn = decoder.decode();
+        fpu::keep_opcode(&mut insn, &window[len as usize..]);
         if decoder.last_error() == DecoderError::NoMoreBytes {
             if !insns.is_empty() {
                 break;
@@ -82,7 +83,8 @@ fn decode_crossing(
     let (first, rest) = bytes.split_at_mut(first_len);
     cpu.mem().read(PhysAddr(key.phys.into()), first);
     cpu.mem().read(second, rest);
-    let insn = decode::decoder(mode.bits(), &bytes, key.eip).decode();
+    let mut insn = decode::decoder(mode.bits(), &bytes, key.eip).decode();
+    fpu::keep_opcode(&mut insn, &bytes);
     Ok((insn, Some(second.frame())))
 }
 

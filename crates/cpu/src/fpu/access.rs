@@ -3,7 +3,7 @@
 use iced_x86::{Instruction, OpKind, Register};
 use x86::{Cr0, SegReg};
 
-use super::{F80, flags::Flags, number::Narrow};
+use super::{F80, flags::Flags, number::Narrow, opcode::opcode};
 use crate::{
     Cpu, Exception,
     mmu::access::{self, View},
@@ -39,16 +39,18 @@ pub(crate) fn drive_error_pin(cpu: &mut Cpu) {
     }
 }
 
-/// Notes where a non-control instruction and its memory operand are.
+/// Notes where a non-control instruction and its memory operand are, and its opcode.
 ///
-/// UNDEFINED: the opcode is not kept, as on processors without the compatible FOP mode.
+/// The opcode is kept of every such instruction, on all models: as processors before the Pentium 4 do,
+/// and later ones with the fopcode compatibility mode on; with it off it need be valid only after an
+/// unmasked exception (SDM Vol. 1, "Fopcode Compatibility Sub-mode").
 pub(super) fn note(cpu: &mut Cpu, insn: &Instruction) {
     let data =
         (insn.op_count() > 0 && insn.op0_kind() == OpKind::Memory).then(|| operand::effective_address(cpu, insn));
     let cs = cpu.state.selector(SegReg::Cs).0;
     let ds = data.map(|(seg, offset)| (cpu.state.selector(seg).0, offset));
     let fpu = &mut cpu.state.fpu;
-    (fpu.cs, fpu.ip) = (cs, cpu.state.eip);
+    (fpu.cs, fpu.ip, fpu.opcode) = (cs, cpu.state.eip, opcode(insn));
     if let Some((ds, dp)) = ds {
         (fpu.ds, fpu.dp) = (ds, dp);
     }

@@ -12,6 +12,7 @@ mod control;
 mod elementary;
 mod flags;
 mod number;
+mod opcode;
 pub(crate) mod quick;
 mod round;
 mod state;
@@ -35,6 +36,7 @@ pub(crate) mod exact {
 }
 
 pub(crate) use access::{check_pending, drive_error_pin};
+pub(crate) use opcode::{keep_opcode, opcode};
 pub(crate) use round::Rounding;
 pub use state::{F80, Fpu};
 

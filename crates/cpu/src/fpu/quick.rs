@@ -1,6 +1,11 @@
 //! x87 arithmetic on ordinary numbers, rounded to nearest: what almost every instruction of real
 //! programs needs. `None` stands for whatever [`super::arith`] must decide: NaNs, infinities,
 //! denormals, overflow and underflow, unsupported patterns, invalid operations.
+//!
+//! Which way a result is rounded, or how far it must be shifted, no processor can foresee, and a
+//! wrong guess costs it more than all of the arithmetic: what depends on such is masked, not branched.
+
+use std::hint::select_unpredictable;
 
 use super::{F80, round::Rounding};
 
@@ -23,17 +28,19 @@ impl Precision for Double {
     const EXCESS: u32 = 11;
 }
 
-/// A result, whether it is inexact, and whether its magnitude grew in rounding.
+/// A result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Quick<T> {
     pub value: T,
-    pub inexact: bool,
-    pub up: bool,
+    /// What was cut off: 0 if the result is exact.
+    pub cut: u64,
+    /// 1 if its magnitude grew in rounding, else 0.
+    pub up: u8,
 }
 
 impl<T> Quick<T> {
     const fn exact(value: T) -> Self {
-        Quick { value, inexact: false, up: false }
+        Quick { value, cut: 0, up: 0 }
     }
 }
 
@@ -50,8 +57,8 @@ impl Packed {
     pub(crate) fn of(result: Option<Quick<F80>>) -> Self {
         match result {
             None => Packed(0, 0),
-            Some(Quick { value, inexact, up }) => {
-                let rest = u64::from(value.sign_exponent) | u64::from(inexact) << 16 | u64::from(up) << 17;
+            Some(Quick { value, cut, up }) => {
+                let rest = u64::from(value.sign_exponent) | u64::from(cut != 0) << 16 | u64::from(up) << 17;
                 Packed(value.significand, rest | Self::SOME)
             }
         }
@@ -62,12 +69,13 @@ impl Packed {
     pub(crate) fn result(self) -> Option<Quick<F80>> {
         let Packed(significand, rest) = self;
         let value = F80 { significand, sign_exponent: rest as u16 };
-        (rest & Self::SOME != 0).then_some(Quick { value, inexact: rest >> 16 & 1 != 0, up: rest >> 17 & 1 != 0 })
+        (rest & Self::SOME != 0).then_some(Quick { value, cut: rest >> 16 & 1, up: (rest >> 17) as u8 & 1 })
     }
 }
 
 const BIAS: i32 = 16383;
-const GREATEST: i32 = 0x7ffe;
+/// How many exponents normal numbers have.
+const NORMAL: u32 = 0x7ffe;
 const HALF: u64 = 1 << 63;
 const DOUBLE_BIAS: i32 = 1023;
 const SINGLE_BIAS: i32 = 127;
@@ -96,22 +104,27 @@ const fn exponent(a: F80) -> i32 {
     (a.sign_exponent & 0x7fff) as i32
 }
 
-/// Rounds `high:low`, whose top bit is set; `sign` is bit 15.
+/// A mask of 64 bits, twice.
 #[inline(always)]
-fn rounded<P: Precision>(sign: u16, exponent: i32, high: u64, low: u64) -> Option<Quick<F80>> {
-    let (kept, inexact, up) = if P::EXCESS == 0 {
-        (high, low != 0, low > HALF || low == HALF && high & 1 != 0)
-    } else {
-        let unit = 1_u64 << P::EXCESS;
-        let (kept, cut) = (high & !(unit - 1), high & (unit - 1));
-        let up = cut > unit / 2 || cut == unit / 2 && (low != 0 || kept & unit != 0);
-        (kept, cut != 0 || low != 0, up)
-    };
-    let (sum, carry) = kept.overflowing_add(u64::from(up) << P::EXCESS);
+const fn both_halves(mask: u64) -> u128 {
+    (mask as u128) << 64 | mask as u128
+}
+
+/// Rounds a significand of 128 bits, whose top bit is set; `sign` is bit 15.
+#[inline(always)]
+fn rounded<P: Precision>(sign: u16, exponent: i32, significand: u128) -> Option<Quick<F80>> {
+    let unit = 1_u64 << P::EXCESS;
+    let high = (significand >> 64) as u64;
+    // Half a unit less the least bit, and that too if the kept part is odd: a tie goes to the even.
+    let odd = high >> P::EXCESS & 1;
+    let (sum, carry) = significand.overflowing_add((u128::from(unit) << 63) - 1 + u128::from(odd));
+    let kept = (sum >> 64) as u64 & !(unit - 1);
+    let cut = significand as u64 | high & (unit - 1);
+    let up = (high ^ kept) >> P::EXCESS & 1;
     let exponent = exponent + i32::from(carry);
-    let significand = if carry { HALF } else { sum };
-    let value = F80 { significand, sign_exponent: sign | exponent as u16 };
-    (1..=GREATEST).contains(&exponent).then_some(Quick { value, inexact, up })
+    let value = F80 { significand: kept | u64::from(carry) << 63, sign_exponent: sign | exponent as u16 };
+    let normal = (exponent as u32).wrapping_sub(1) < NORMAL;
+    normal.then_some(Quick { value, cut, up: up as u8 })
 }
 
 /// `a + b`, neither of them 0, and less than 64 bits apart.
@@ -121,37 +134,28 @@ pub(crate) fn add<P: Precision>(a: F80, b: F80) -> Option<Quick<F80>> {
         return None;
     }
     let key = |v: F80| (exponent(v) as u128) << 64 | u128::from(v.significand);
-    let (great, small) = if key(a) < key(b) { (b, a) } else { (a, b) };
-    let exponent_of_great = exponent(great);
-    let distance = (exponent_of_great - exponent(small)) as u32;
+    let less = key(a) < key(b);
+    let great = select_unpredictable(less, b.significand, a.significand);
+    let small = select_unpredictable(less, a.significand, b.significand);
+    let sign_exponent = select_unpredictable(less, b.sign_exponent, a.sign_exponent);
+    let smaller = select_unpredictable(less, a.sign_exponent, b.sign_exponent);
+    let (exponent, sign) = (i32::from(sign_exponent & 0x7fff), sign_exponent & 0x8000);
+    let distance = (exponent - i32::from(smaller & 0x7fff)) as u32;
     if distance >= 64 {
         return None;
     }
-    let sign = great.sign_exponent & 0x8000;
-    let (high, low) = (small.significand >> distance, small.significand << 1 << (63 - distance));
-    if great.sign_exponent ^ small.sign_exponent < 0x8000 {
-        let (sum, carry) = great.significand.overflowing_add(high);
-        if carry {
-            return rounded::<P>(sign, exponent_of_great + 1, sum >> 1 | HALF, sum << 63 | low >> 1 | low & 1);
-        }
-        return rounded::<P>(sign, exponent_of_great, sum, low);
-    }
-    let (low, borrow) = 0_u64.overflowing_sub(low);
-    let high = great.significand - high - u64::from(borrow);
-    if high >> 63 != 0 {
-        return rounded::<P>(sign, exponent_of_great, high, low);
-    }
+    // Both one bit lower than the top, for the carry: nothing is cut off at the bottom.
+    let minus = u64::from((sign_exponent ^ smaller) >> 15);
+    let great = u128::from(great) << 63 | u128::from(minus);
+    let small = u128::from(small >> 1 >> distance) << 64 | u128::from(small << (63 - distance));
+    let sum = great.wrapping_add(small ^ both_halves(minus.wrapping_neg()));
+    let (high, low) = ((sum >> 64) as u64, sum as u64);
     if high == 0 {
-        // One bit of the other may be left, or nothing.
-        let exact = F80 { significand: low, sign_exponent: sign | (exponent_of_great - 64).max(0) as u16 };
-        return match low {
-            0 => Some(Quick::exact(F80::ZERO)),
-            _ if low >> 63 != 0 && exponent_of_great > 64 => Some(Quick::exact(exact)),
-            _ => None,
-        };
+        return (low == 0).then_some(Quick::exact(F80::ZERO));
     }
     let shift = high.leading_zeros();
-    rounded::<P>(sign, exponent_of_great - shift as i32, high << shift | low >> 1 >> (63 - shift), low << shift)
+    let (high, low) = (high << shift | low >> 1 >> (63 - shift), low << shift);
+    rounded::<P>(sign, exponent + 1 - shift as i32, u128::from(high) << 64 | u128::from(low))
 }
 
 /// `a − b`, neither of them 0.
@@ -168,10 +172,10 @@ pub(crate) fn mul<P: Precision>(a: F80, b: F80) -> Option<Quick<F80>> {
         return None;
     }
     let product = u128::from(a.significand) * u128::from(b.significand);
-    let (high, low) = ((product >> 64) as u64, product as u64);
-    let grown = high >> 63; // 0 or 1
-    let (high, low) = if grown != 0 { (high, low) } else { (high << 1 | low >> 63, low << 1) };
-    rounded::<P>(sign, exponent(a) + exponent(b) - BIAS + grown as i32, high, low)
+    // Twice it, unless its top bit is set.
+    let grown = (product >> 127) as u64;
+    let product = product + (product & both_halves(grown.wrapping_sub(1)));
+    rounded::<P>(sign, exponent(a) + exponent(b) - BIAS + grown as i32, product)
 }
 
 /// `a ÷ b`, neither of them 0.
@@ -182,19 +186,14 @@ pub(crate) fn div<P: Precision>(a: F80, b: F80) -> Option<Quick<F80>> {
         return None;
     }
     // A quotient of 64 bits, its top bit set.
-    let fits = a.significand >= b.significand;
-    let dividend = u128::from(a.significand) << if fits { 63 } else { 64 };
+    let fits = u32::from(a.significand >= b.significand);
+    let dividend = u128::from(a.significand >> fits) << 64 | u128::from(a.significand & u64::from(fits)) << 63;
     let (quotient, rest) = divide(dividend, b.significand);
-    // The rest against half the divisor: a tie cannot be, but for its order with the half.
-    let low = match rest {
-        0 => 0,
-        _ => match rest.cmp(&(b.significand - rest)) {
-            std::cmp::Ordering::Less => 1,
-            std::cmp::Ordering::Equal => HALF,
-            std::cmp::Ordering::Greater => HALF | 1,
-        },
-    };
-    rounded::<P>(sign, exponent(a) - exponent(b) + BIAS - i32::from(!fits), quotient, low)
+    // The rest against half the divisor: never equal, for the quotient would have 65 bits, and its product
+    // with the divisor no fewer.
+    let low = u64::from(rest > b.significand - rest) << 63 | u64::from(rest != 0);
+    let significand = u128::from(quotient) << 64 | u128::from(low);
+    rounded::<P>(sign, exponent(a) - exponent(b) + BIAS - 1 + fits as i32, significand)
 }
 
 /// √a. Raises flags in the host's MXCSR.
@@ -208,22 +207,27 @@ pub(crate) fn sqrt<P: Precision>(a: F80) -> Option<Quick<F80>> {
     }
     // An even exponent: the radicand is in [1/4, 1) of 2^128, its root in [1/2, 1) of 2^64.
     let unbiased = exponent(a) - BIAS;
-    let radicand = u128::from(a.significand) << if unbiased & 1 != 0 { 64 } else { 63 };
-    // The root of the upper half is good to some 52 bits; one step of Newton's makes it good to all but the last ones.
-    let estimate = ((a.significand >> u32::from(unbiased & 1 == 0)) as f64).sqrt() * 4_294_967_296.0;
-    let first = (estimate as u64).max(HALF);
-    let second = (u128::from(first) + radicand / u128::from(first)) / 2;
-    let mut root = second.min(u128::from(u64::MAX)) as u64;
-    while square(root) > radicand {
+    let even = u32::from(unbiased & 1 == 0);
+    let radicand = u128::from(a.significand) << 64 >> even;
+    // The root of the upper half is good to some 52 bits; a little less, it is below the root.
+    let upper = (a.significand >> 1 >> even) as i64 as f64;
+    let estimate = (((2.0 * upper).sqrt() * 2_147_483_648.0) as i64 as u64 - 0x1000) << 1;
+    // One step of Newton's makes it good to all but the last bit; the difference has less than 80 bits.
+    let difference = (radicand - square(estimate)) >> 17;
+    let step = difference as i64 as f64 / (estimate >> 1) as i64 as f64 * 32768.0;
+    let mut root = estimate + step as i64 as u64;
+    let mut rest = radicand.wrapping_sub(square(root)) as i128;
+    while rest < 0 {
         root -= 1;
+        rest += 2 * i128::from(root) + 1;
     }
-    while root < u64::MAX && square(root + 1) <= radicand {
+    while rest > 2 * i128::from(root) {
+        rest -= 2 * i128::from(root) + 1;
         root += 1;
     }
-    let rest = radicand - square(root);
     // (root + 1/2)² = root² + root + 1/4: the rest never meets the half.
-    let low = u64::from(rest > u128::from(root)) << 63 | u64::from(rest != 0);
-    rounded::<P>(0, (unbiased >> 1) + BIAS, root, low)
+    let low = u64::from(rest > i128::from(root)) << 63 | u64::from(rest != 0);
+    rounded::<P>(0, (unbiased >> 1) + BIAS, u128::from(root) << 64 | u128::from(low))
 }
 
 /// Quotient and rest; the quotient fits 64 bits.
@@ -281,34 +285,39 @@ pub(crate) fn of_single(bits: u32) -> Option<F80> {
     Some(F80 { significand: HALF | u64::from(bits) << 40, sign_exponent })
 }
 
+/// The integer bit and the fraction of a shorter format, without the exponent: `bits` bits fewer.
+#[inline(always)]
+fn shortened(significand: u64, bits: u32) -> (u64, u64, u64) {
+    let (kept, cut) = (significand >> bits, significand & ((1 << bits) - 1));
+    let up = (cut + (1 << (bits - 1)) - 1 + (kept & 1)) >> bits;
+    (kept, cut, up)
+}
+
 /// To a double; a result that is a normal number or zero.
 #[inline(always)]
 pub(crate) fn to_double(a: F80) -> Option<Quick<u64>> {
     let sign = u64::from(a.sign_exponent & 0x8000) << 48;
-    if !is_normal(a) {
+    let exponent = exponent(a) - BIAS + DOUBLE_BIAS;
+    // The greatest exponent is left out, from which rounding may lead to infinity.
+    if !(1..0x7fe).contains(&exponent) || a.significand < HALF {
         return is_zero(a).then_some(Quick::exact(sign));
     }
-    let Quick { value, inexact, up } = rounded::<Double>(0, exponent(a), a.significand, 0)?;
-    let exponent = exponent(value) - BIAS + DOUBLE_BIAS;
-    let bits = sign | (exponent as u64) << 52 | value.significand << 1 >> 12;
-    (1..0x7ff).contains(&exponent).then_some(Quick { value: bits, inexact, up })
+    let (kept, cut, up) = shortened(a.significand, 11);
+    // The integer bit adds 1 to the exponent, a carry out of the fraction likewise.
+    Some(Quick { value: (sign | (exponent as u64 - 1) << 52) + kept + up, cut, up: up as u8 })
 }
 
 /// To a single; a result that is a normal number or zero.
 #[inline(always)]
 pub(crate) fn to_single(a: F80) -> Option<Quick<u32>> {
-    struct Single;
-    impl Precision for Single {
-        const EXCESS: u32 = 40;
+    let sign = u64::from(a.sign_exponent & 0x8000) << 16;
+    let exponent = exponent(a) - BIAS + SINGLE_BIAS;
+    // As for a double.
+    if !(1..0xfe).contains(&exponent) || a.significand < HALF {
+        return is_zero(a).then_some(Quick::exact(sign as u32));
     }
-    let sign = u32::from(a.sign_exponent & 0x8000) << 16;
-    if !is_normal(a) {
-        return is_zero(a).then_some(Quick::exact(sign));
-    }
-    let Quick { value, inexact, up } = rounded::<Single>(0, exponent(a), a.significand, 0)?;
-    let exponent = exponent(value) - BIAS + SINGLE_BIAS;
-    let bits = sign | (exponent as u32) << 23 | (value.significand << 1 >> 41) as u32;
-    (1..0xff).contains(&exponent).then_some(Quick { value: bits, inexact, up })
+    let (kept, cut, up) = shortened(a.significand, 40);
+    Some(Quick { value: ((sign | (exponent as u64 - 1) << 23) + kept + up) as u32, cut, up: up as u8 })
 }
 
 /// An integer.
@@ -348,7 +357,7 @@ pub(crate) fn to_integer(a: F80, bits: u32, rounding: Rounding) -> Option<Quick<
     let magnitude = (whole + u64::from(up)) as i64;
     let value = if sign { magnitude.wrapping_neg() } else { magnitude };
     let fits = value << (64 - bits) >> (64 - bits) == value && (magnitude >= 0);
-    fits.then_some(Quick { value, inexact: cut != 0, up })
+    fits.then_some(Quick { value, cut, up: up.into() })
 }
 
 /// The order of two numbers.
@@ -412,10 +421,14 @@ mod tests {
         }
     }
 
+    fn inexact(cut: u64) -> flags::Flags {
+        if cut != 0 { flags::PE } else { 0 }
+    }
+
     /// What the instruction leaves must be the same; more than PE is not for here.
     fn check(name: &str, quick: Option<Quick<F80>>, exact: Outcome, a: F80, b: F80) -> bool {
         let Some(quick) = quick else { return false };
-        let found = Outcome { value: quick.value, flags: if quick.inexact { flags::PE } else { 0 }, up: quick.up };
+        let found = Outcome { value: quick.value, flags: inexact(quick.cut), up: quick.up != 0 };
         assert_eq!(found, exact, "{name} of {a:x?} and {b:x?}");
         true
     }
@@ -444,8 +457,11 @@ mod tests {
             for bits in [16, 32, 64] {
                 let rounding = Rounding::of_bits(round);
                 if let Some(q) = to_integer(a, bits, rounding) {
-                    let flags = if q.inexact { flags::PE } else { 0 };
-                    assert_eq!(Some((q.value, flags, q.up)), a.to_integer(bits, rounding), "{a:x?} {rounding:?}");
+                    assert_eq!(
+                        Some((q.value, inexact(q.cut), q.up != 0)),
+                        a.to_integer(bits, rounding),
+                        "{a:x?} {rounding:?}"
+                    );
                 }
             }
         }
@@ -461,12 +477,12 @@ mod tests {
             for format in [Narrow::SINGLE, Narrow::DOUBLE] {
                 let expected = a.to_narrow(format, Rounding::Nearest, 0);
                 let found = if format == Narrow::SINGLE {
-                    to_single(a).map(|q| Quick { value: q.value.into(), inexact: q.inexact, up: q.up })
+                    to_single(a).map(|q| Quick { value: q.value.into(), cut: q.cut, up: q.up })
                 } else {
                     to_double(a)
                 };
                 if let Some(q) = found {
-                    assert_eq!((q.value, if q.inexact { flags::PE } else { 0 }, q.up), expected, "{a:x?} {format:?}");
+                    assert_eq!((q.value, inexact(q.cut), q.up != 0), expected, "{a:x?} {format:?}");
                     quick += 1;
                 }
             }

@@ -16,6 +16,7 @@ pub struct F80 {
 
 /// The x87 registers (SDM Vol. 1, "x87 FPU Execution Environment"). MMX registers alias the significands.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[repr(C)]
 pub struct Fpu {
     /// The physical registers R0–R7; ST(i) is `r[(top + i) % 8]`.
     pub r: [F80; 8],

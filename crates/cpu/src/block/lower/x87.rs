@@ -10,24 +10,25 @@ use crate::{
         data,
         x87::{self, ADD, DIV, DIVR, DOUBLE, EXTENDED, INT16, INT32, INT64, MUL, SINGLE, SUB, SUBR},
     },
-    operand,
+    fpu, operand,
 };
 
 /// The operation of one instruction, if it has a handler of its own. `imm` is where it is, for the
-/// FPU's instruction pointer; with a memory operand `dst` is the number of its segment, else `dst`
-/// and `src` are numbers of ST registers.
+/// FPU's instruction pointer; with a memory operand see [`x87::put_opcode_and_segment`], else `disp` is the
+/// opcode, `dst` and `src` are numbers of ST registers.
 pub(super) fn operation(insn: &Instruction, mode: Mode) -> Option<Op> {
     if !mode.has(FPU) {
         return None;
     }
-    let mut op = Op { imm: insn.ip32(), ..Op::new(data::NOP) };
+    let opcode = fpu::opcode(insn);
+    let mut op = Op { imm: insn.ip32(), disp: opcode.into(), ..Op::new(data::NOP) };
     op.handler = if insn.op_count() > 0 && insn.op0_kind() == OpKind::Memory {
         let handler = with_memory(insn)?;
         if !writable(insn) {
             return None;
         }
         memory(&mut op, insn, mode)?;
-        op.dst = operand::seg_reg(insn.memory_segment()) as u8;
+        x87::put_opcode_and_segment(&mut op, opcode, operand::seg_reg(insn.memory_segment()) as u8);
         handler
     } else {
         between_registers(&mut op, insn)?
@@ -116,6 +117,10 @@ fn between_registers(op: &mut Op, insn: &Instruction) -> Option<Handler> {
             op.src = st(1);
             let pops = matches!(insn.mnemonic(), M::Fcomip | M::Fucomip);
             if pops { x87::COMPARE_TO_EFLAGS_POP } else { x87::COMPARE_TO_EFLAGS }
+        }
+        M::Fcmovb | M::Fcmovnb | M::Fcmove | M::Fcmovne | M::Fcmovbe | M::Fcmovnbe | M::Fcmovu | M::Fcmovnu => {
+            op.src = st(1);
+            x87::conditional_move_on(super::condition(insn)?)?
         }
         M::Fld1 => x87::LOAD_ONE,
         M::Fldz => x87::LOAD_ZERO,

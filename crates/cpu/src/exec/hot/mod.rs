@@ -79,7 +79,7 @@ unsafe fn go(cpu: *mut Cpu, op: *const Op) {
     }
 }
 
-/// Puts the flags that SSE and x87 arithmetic left elsewhere where they belong.
+/// Puts the flags and pointers that SSE and x87 instructions left elsewhere where they belong.
 ///
 /// # Safety
 /// `cpu` is valid and nobody else uses it.
@@ -91,8 +91,8 @@ unsafe fn take_float_flags(cpu: *mut Cpu) {
         if (*cpu).run.sse_flags_on_host {
             sse::take_flags(cpu);
         }
-        if (*cpu).run.x87_status != crate::cpu::NO_X87_STATUS {
-            x87::take_status(&mut *cpu);
+        if !(*cpu).run.x87.op.is_null() {
+            x87::take_notes(cpu);
         }
     }
 }

@@ -7,20 +7,18 @@ use std::cmp::Ordering;
 use x86::{Eflags, SegReg};
 
 use super::{
-    access::{EAX, effective, set},
+    access::{EAX, condition, effective, set},
     go, handlers,
     slow::slow,
-    take_float_flags,
     wide::host_bytes,
 };
 use crate::{
     Cpu, F80, Fpu,
     alu::Flags,
     block::{Handler, Op},
-    cpu::{NO_X87_STATUS, RunContext},
+    cpu::{RunContext, X87Notes},
     fpu::{
-        Rounding,
-        arith::{self, Outcome},
+        Rounding, arith,
         quick::{self, Double, Extended, Packed, Precision, Quick},
     },
 };
@@ -60,8 +58,10 @@ const C3: u16 = 1 << 14;
 const EXCEPTIONS: u16 = 0x3f;
 /// Rounding control.
 const RC: u16 = 3 << 10;
-/// Precision control.
+/// Precision control: 64 bits.
 const PC: u16 = 3 << 8;
+/// 53 bits.
+const DOUBLE_PC: u16 = 2 << 8;
 
 /// Bytes of a format.
 const fn bytes(format: u8) -> u32 {
@@ -124,18 +124,87 @@ macro_rules! require {
     };
 }
 
+/// The control word, and the status word above it: one load and one store.
+#[derive(Clone, Copy)]
+struct Words(u32);
+
+impl Words {
+    const PLACE: usize = std::mem::offset_of!(Fpu, control);
+    const ES: u32 = (Fpu::ES as u32) << 16;
+    /// TOP.
+    const TOP: u32 = (Fpu::TOP as u32) << 16;
+    /// What decides whether results can be worked out here.
+    const GOVERNING: u32 = Self::ES | (PC | RC | PE) as u32;
+    /// As after FNINIT.
+    const EXTENDED: u32 = (PC | PE) as u32;
+    /// The same with 53 bits.
+    const DOUBLE: u32 = (DOUBLE_PC | PE) as u32;
+
+    #[inline(always)]
+    fn of(fpu: &Fpu) -> Self {
+        // SAFETY: both words, side by side and aligned as one, are part of what is borrowed. Volatile, so that it
+        // is as wide as the store in `put`: a load of what two stores have left waits for both.
+        let raw = unsafe { std::ptr::from_ref(fpu).byte_add(Self::PLACE).cast::<u32>().read_volatile() };
+        Words(if cfg!(target_endian = "big") { raw.rotate_left(16) } else { raw })
+    }
+
+    #[inline(always)]
+    fn put(self, fpu: &mut Fpu) {
+        let raw = if cfg!(target_endian = "big") { self.0.rotate_left(16) } else { self.0 };
+        // SAFETY: as in `of`.
+        unsafe { std::ptr::from_mut(fpu).byte_add(Self::PLACE).cast::<u32>().write_volatile(raw) };
+    }
+
+    /// An exception is pending.
+    #[inline(always)]
+    const fn pending(self) -> bool {
+        self.0 & Self::ES != 0
+    }
+
+    /// To nearest, with the inexact result masked.
+    #[inline(always)]
+    const fn plain(self) -> bool {
+        self.0 & (RC | PE) as u32 == PE as u32
+    }
+
+    #[inline(always)]
+    const fn with_top(self, top: u8) -> Self {
+        Words(self.0 & !Self::TOP | ((top & 7) as u32) << 27)
+    }
+}
+
+const _: () = assert!(
+    Words::PLACE.is_multiple_of(4)
+        && std::mem::offset_of!(Fpu, status) == Words::PLACE + 2
+        && align_of::<Fpu>().is_multiple_of(4)
+);
+
 /// Where the registers are.
 #[derive(Clone, Copy)]
 struct Stack {
+    words: Words,
     top: u8,
     tag: u8,
 }
 
 impl Stack {
+    #[inline(always)]
+    fn of_words(fpu: &Fpu, words: Words) -> Self {
+        Stack { words, top: (words.0 >> 27) as u8 & 7, tag: as_stored(&fpu.tag) }
+    }
+
     /// `None` while an exception is pending.
     #[inline(always)]
     fn of(fpu: &Fpu) -> Option<Self> {
-        (fpu.status & Fpu::ES == 0).then_some(Stack { top: (fpu.status >> 11) as u8 & 7, tag: fpu.tag })
+        let words = Words::of(fpu);
+        (!words.pending()).then_some(Self::of_words(fpu, words))
+    }
+
+    /// `None` also if results are not rounded as after FNINIT.
+    #[inline(always)]
+    fn extended(fpu: &Fpu) -> Option<Self> {
+        let words = Words::of(fpu);
+        (words.0 & Words::GOVERNING == Words::EXTENDED).then_some(Self::of_words(fpu, words))
     }
 
     /// The physical number of ST(i).
@@ -148,11 +217,36 @@ impl Stack {
     fn is_full(self, i: u8) -> bool {
         self.tag >> self.physical(i) & 1 != 0
     }
+
+    /// Pops a register that is not empty.
+    #[inline(always)]
+    fn pop(self, fpu: &mut Fpu) {
+        fpu.tag = self.tag & !(1 << self.top);
+        self.words.with_top(self.top.wrapping_add(1)).put(fpu);
+    }
+
+    /// Pushes onto a register that is empty.
+    #[inline(always)]
+    fn push(self, fpu: &mut Fpu, value: F80) {
+        let physical = self.physical(7);
+        put(fpu, physical, value);
+        fpu.tag = self.tag | 1 << physical;
+        self.words.with_top(physical).put(fpu);
+    }
+}
+
+/// Loads what was likely just stored, and no more than that: a wider load, which the compiler would choose where
+/// it is aligned, would have to wait until the store has reached the cache.
+#[inline(always)]
+fn as_stored<T: Copy>(place: &T) -> T {
+    // SAFETY: a reference can be read.
+    unsafe { std::ptr::from_ref(place).read_volatile() }
 }
 
 #[inline(always)]
 fn get(fpu: &Fpu, physical: u8) -> F80 {
-    fpu.r[usize::from(physical & 7)]
+    let register = &fpu.r[usize::from(physical & 7)];
+    F80 { significand: register.significand, sign_exponent: as_stored(&register.sign_exponent) }
 }
 
 #[inline(always)]
@@ -160,61 +254,75 @@ fn put(fpu: &mut Fpu, physical: u8, value: F80) {
     fpu.r[usize::from(physical & 7)] = value;
 }
 
-/// Puts C1 and PE where they belong.
+/// Puts what handlers have noted where it belongs: the pointers, the opcode, C1 and PE.
+///
+/// # Safety
+/// As for handlers: no block has died since the notes were made.
 #[inline(never)]
-pub(super) fn take_status(cpu: &mut Cpu) {
-    let (c1, inexact) = (cpu.run.x87_status, cpu.run.x87_inexact);
-    if c1 != NO_X87_STATUS {
-        let status = &mut cpu.state.fpu.status;
-        *status = *status & !C1 | c1 | inexact;
+pub(super) unsafe fn take_notes(cpu: *mut Cpu) {
+    // SAFETY: by the caller; nobody else uses the CPU.
+    let (state, notes) = unsafe { (&mut (*cpu).state, std::mem::replace(&mut (*cpu).run.x87, X87Notes::NONE)) };
+    if notes.op.is_null() {
+        return;
     }
-    (cpu.run.x87_status, cpu.run.x87_inexact) = (NO_X87_STATUS, 0);
+    let fpu = &mut state.fpu;
+    if notes.c1 != X87Notes::C1_KEPT {
+        fpu.status = fpu.status & !C1 | u16::from(notes.c1) << 9;
+    }
+    if notes.cut != 0 {
+        fpu.status |= PE;
+    }
+    // SAFETY: they are operations of live blocks, by the caller.
+    unsafe {
+        let op = &*notes.op;
+        fpu.ip = op.imm;
+        fpu.cs = state.seg[SegReg::Cs as usize].selector;
+        fpu.opcode = if notes.op == notes.operand { opcode_and_segment(op).0 } else { op.disp as u16 };
+        if !notes.operand.is_null() {
+            fpu.dp = notes.data;
+            fpu.ds = state.seg[opcode_and_segment(&*notes.operand).1].selector;
+        }
+    }
+}
+
+/// Puts the opcode and the number of the segment of a memory operand into an operation. An
+/// instruction without such an operand has its opcode in `disp`.
+pub(crate) fn put_opcode_and_segment(op: &mut Op, opcode: u16, segment: u8) {
+    (op.src, op.dst) = (opcode as u8, (opcode >> 8) as u8 & 7 | segment << 4);
+}
+
+/// What [`put_opcode_and_segment`] has put there.
+fn opcode_and_segment(op: &Op) -> (u16, usize) {
+    (u16::from(op.dst & 7) << 8 | u16::from(op.src), usize::from(op.dst >> 4).min(5))
 }
 
 /// Sets C1, and PE if a result was inexact.
 #[inline(always)]
 fn note_result<T>(run: &mut RunContext, result: &Quick<T>) {
-    run.x87_status = if result.up { C1 } else { 0 };
-    run.x87_inexact |= if result.inexact { PE } else { 0 };
+    run.x87.c1 = result.up;
+    run.x87.cut |= result.cut;
 }
 
 /// Clears C1.
 #[inline(always)]
 fn clear_c1(run: &mut RunContext) {
-    run.x87_status = 0;
+    run.x87.c1 = 0;
 }
 
-/// Pops a register that is not empty.
-#[inline(always)]
-fn pop(fpu: &mut Fpu, stack: Stack) {
-    fpu.tag &= !(1 << stack.top);
-    fpu.status = fpu.status & !Fpu::TOP | u16::from(stack.top.wrapping_add(1) & 7) << 11;
-}
-
-/// Pushes onto a register that is empty.
-#[inline(always)]
-fn push(fpu: &mut Fpu, stack: Stack, value: F80) {
-    let physical = stack.physical(7);
-    put(fpu, physical, value);
-    fpu.tag |= 1 << physical;
-    fpu.status = fpu.status & !Fpu::TOP | u16::from(physical) << 11;
-}
-
-/// Notes where the instruction is: `imm` of its operation.
+/// Notes the instruction: where it is, `imm` of its operation, and its opcode.
+///
+/// Selectors are found when the notes are taken: only slow functions change them, and those take the
+/// notes first.
 ///
 /// # Safety
 /// As for handlers.
 #[inline(always)]
 unsafe fn note(cpu: *mut Cpu, op: *const Op) {
     // SAFETY: by the caller.
-    unsafe {
-        let state = &mut (*cpu).state;
-        state.fpu.ip = (*op).imm;
-        state.fpu.cs = state.seg[SegReg::Cs as usize].selector;
-    }
+    unsafe { (*cpu).run.x87.op = op };
 }
 
-/// Notes where the instruction is, and its memory operand, in the segment `dst`.
+/// Notes the instruction and its memory operand.
 ///
 /// # Safety
 /// As for handlers.
@@ -223,9 +331,9 @@ unsafe fn note_operand(cpu: *mut Cpu, op: *const Op, addr: u32) {
     // SAFETY: by the caller.
     unsafe {
         note(cpu, op);
-        let state = &mut (*cpu).state;
-        state.fpu.dp = addr;
-        state.fpu.ds = state.seg[usize::from((*op).dst).min(5)].selector;
+        let notes = &mut (*cpu).run.x87;
+        notes.operand = op;
+        notes.data = addr;
     }
 }
 
@@ -247,28 +355,18 @@ fn root(a: F80) -> Packed {
     Packed::of(quick::sqrt::<Extended>(a))
 }
 
-/// The result with the rounding that is in force after FNINIT; `None` with any other, or if an
-/// inexact result is an exception.
-#[inline(always)]
-fn compute<const OPERATION: u8>(dst: F80, src: F80, control: u16) -> Option<Quick<F80>> {
-    if control & (PC | RC | PE) == PC | PE { computed::<OPERATION, Extended>(dst, src) } else { None }
-}
-
-/// `ST(dst) = ST(dst) op src` for what [`compute`] leaves. Says whether the result may be popped.
+/// `ST(dst) = ST(dst) op src` whatever they are. Says whether the result may be popped.
 #[inline(never)]
 fn compute_rest<const OPERATION: u8>(fpu: &mut Fpu, dst: u8, src: F80) -> bool {
     let target = fpu.r[usize::from(dst & 7)];
-    let shorter =
-        if fpu.control & (PC | RC | PE) == 0x200 | PE { computed::<OPERATION, Double>(target, src) } else { None };
     let env = fpu.env();
-    let outcome = match (shorter, OPERATION) {
-        (Some(result), _) => Outcome { value: result.value, flags: if result.inexact { PE } else { 0 }, up: result.up },
-        (None, ADD) => arith::add(target, src, env),
-        (None, MUL) => arith::mul(target, src, env),
-        (None, SUB) => arith::sub(target, src, env),
-        (None, SUBR) => arith::sub(src, target, env),
-        (None, DIV) => arith::div(target, src, env),
-        (None, _) => arith::div(src, target, env),
+    let outcome = match OPERATION {
+        ADD => arith::add(target, src, env),
+        MUL => arith::mul(target, src, env),
+        SUB => arith::sub(target, src, env),
+        SUBR => arith::sub(src, target, env),
+        DIV => arith::div(target, src, env),
+        _ => arith::div(src, target, env),
     };
     let value = fpu.settle(outcome);
     if let Some(value) = value {
@@ -277,17 +375,17 @@ fn compute_rest<const OPERATION: u8>(fpu: &mut Fpu, dst: u8, src: F80) -> bool {
     value.is_some()
 }
 
-fn condition_codes(order: Ordering) -> u16 {
-    match order {
+/// C3, C2 and C0 by the order of two numbers; and what the stack is then.
+#[inline(always)]
+fn set_codes(fpu: &mut Fpu, stack: Stack, order: Ordering) -> Stack {
+    let codes = match order {
         Ordering::Greater => 0,
         Ordering::Less => C0,
         Ordering::Equal => C3,
-    }
-}
-
-#[inline(always)]
-fn set_codes(fpu: &mut Fpu, order: Ordering) {
-    fpu.status = fpu.status & !(C0 | C2 | C3) | condition_codes(order);
+    };
+    let words = Words(stack.words.0 & !(u32::from(C0 | C2 | C3) << 16) | u32::from(codes) << 16);
+    words.put(fpu);
+    Stack { words, ..stack }
 }
 
 handlers! {
@@ -298,7 +396,7 @@ handlers! {
         let stack = or_slow!(cpu, op, Stack::of(&(*cpu).state.fpu));
         require!(cpu, op, !stack.is_full(7));
         note_operand(cpu, op, addr);
-        push(&mut (*cpu).state.fpu, stack, value);
+        stack.push(&mut (*cpu).state.fpu, value);
         clear_c1(&mut (*cpu).run);
         go(cpu, op.add(1))
     }
@@ -309,7 +407,7 @@ handlers! {
         let stack = or_slow!(cpu, op, Stack::of(fpu));
         require!(cpu, op, !stack.is_full(7) && stack.is_full((*op).src));
         let value = get(fpu, stack.physical((*op).src));
-        push(fpu, stack, value);
+        stack.push(fpu, value);
         clear_c1(&mut (*cpu).run);
         note(cpu, op);
         go(cpu, op.add(1))
@@ -320,7 +418,7 @@ handlers! {
         let fpu = &mut (*cpu).state.fpu;
         let stack = or_slow!(cpu, op, Stack::of(fpu));
         require!(cpu, op, !stack.is_full(7));
-        push(fpu, stack, if ONE { F80::ONE } else { F80::ZERO });
+        stack.push(fpu, if ONE { F80::ONE } else { F80::ZERO });
         clear_c1(&mut (*cpu).run);
         note(cpu, op);
         go(cpu, op.add(1))
@@ -334,29 +432,29 @@ handlers! {
         let addr = effective::<true>(cpu, op);
         let place = or_slow!(cpu, op, host_bytes((*cpu).run.write, addr, bytes(FORMAT), false));
         let value = get(fpu, stack.top);
-        let plain = fpu.control & (RC | PE) == PE;
+        let plain = stack.words.plain();
         let noted = match FORMAT {
             SINGLE => {
                 let result = or_slow!(cpu, op, if plain { quick::to_single(value) } else { None });
                 place.cast::<u32>().write_unaligned(result.value);
-                Quick { value: (), inexact: result.inexact, up: result.up }
+                Quick { value: (), cut: result.cut, up: result.up }
             }
             DOUBLE => {
                 let result = or_slow!(cpu, op, if plain { quick::to_double(value) } else { None });
                 place.cast::<u64>().write_unaligned(result.value);
-                Quick { value: (), inexact: result.inexact, up: result.up }
+                Quick { value: (), cut: result.cut, up: result.up }
             }
             _ => {
                 place.cast::<u64>().write_unaligned(value.significand);
                 place.add(8).cast::<u16>().write_unaligned(value.sign_exponent);
-                Quick { value: (), inexact: false, up: false }
+                Quick { value: (), cut: 0, up: 0 }
             }
         };
         note_operand(cpu, op, addr);
         let fpu = &mut (*cpu).state.fpu;
         note_result(&mut (*cpu).run, &noted);
         if POP {
-            pop(fpu, stack);
+            stack.pop(fpu);
         }
         go(cpu, op.add(1))
     }
@@ -379,7 +477,7 @@ handlers! {
         let fpu = &mut (*cpu).state.fpu;
         note_result(&mut (*cpu).run, &result);
         if POP {
-            pop(fpu, stack);
+            stack.pop(fpu);
         }
         go(cpu, op.add(1))
     }
@@ -391,10 +489,12 @@ handlers! {
         require!(cpu, op, stack.is_full(0));
         let target = stack.physical((*op).dst);
         put(fpu, target, get(fpu, stack.top));
-        fpu.tag |= 1 << target;
+        let filled = Stack { tag: stack.tag | 1 << target, ..stack };
         clear_c1(&mut (*cpu).run);
         if POP {
-            pop(fpu, stack);
+            filled.pop(fpu);
+        } else {
+            fpu.tag = filled.tag;
         }
         note(cpu, op);
         go(cpu, op.add(1))
@@ -404,26 +504,45 @@ handlers! {
     fn arithmetic<const OPERATION: u8, const FORMAT: u8>(cpu, op) {
         let addr = effective::<true>(cpu, op);
         let src = operand!(cpu, op, FORMAT, addr);
-        let fpu = &(*cpu).state.fpu;
-        let stack = or_slow!(cpu, op, Stack::of(fpu));
+        let fpu = &mut (*cpu).state.fpu;
+        let Some(stack) = Stack::extended(fpu) else { return arithmetic_short::<OPERATION, FORMAT>(cpu, op) };
         require!(cpu, op, stack.is_full(0));
-        let Some(result) = compute::<OPERATION>(get(fpu, stack.top), src, fpu.control) else {
+        note_operand(cpu, op, addr);
+        let Some(result) = computed::<OPERATION, Extended>(get(fpu, stack.top), src) else {
             return arithmetic_rest::<OPERATION, FORMAT>(cpu, op);
         };
-        note_operand(cpu, op, addr);
-        let fpu = &mut (*cpu).state.fpu;
         put(fpu, stack.top, result.value);
         note_result(&mut (*cpu).run, &result);
         go(cpu, op.add(1))
     }
 
     #[inline(never)]
-    /// The same on any operands.
+    /// The same with 53 bits.
+    fn arithmetic_short<const OPERATION: u8, const FORMAT: u8>(cpu, op) {
+        let addr = effective::<true>(cpu, op);
+        let src = operand!(cpu, op, FORMAT, addr);
+        let fpu = &mut (*cpu).state.fpu;
+        let stack = or_slow!(cpu, op, Stack::of(fpu));
+        require!(cpu, op, stack.is_full(0));
+        if stack.words.0 & Words::GOVERNING != Words::DOUBLE {
+            return arithmetic_rest::<OPERATION, FORMAT>(cpu, op);
+        }
+        note_operand(cpu, op, addr);
+        let Some(result) = computed::<OPERATION, Double>(get(fpu, stack.top), src) else {
+            return arithmetic_rest::<OPERATION, FORMAT>(cpu, op);
+        };
+        put(fpu, stack.top, result.value);
+        note_result(&mut (*cpu).run, &result);
+        go(cpu, op.add(1))
+    }
+
+    #[inline(never)]
+    /// The same on any operands, any precision and rounding.
     fn arithmetic_rest<const OPERATION: u8, const FORMAT: u8>(cpu, op) {
         let addr = effective::<true>(cpu, op);
         let src = operand!(cpu, op, FORMAT, addr);
-        take_status(&mut *cpu);
         note_operand(cpu, op, addr);
+        take_notes(cpu);
         let fpu = &mut (*cpu).state.fpu;
         compute_rest::<OPERATION>(fpu, fpu.top(), src);
         go(cpu, op.add(1))
@@ -432,27 +551,50 @@ handlers! {
     /// ST(dst) and ST(src).
     fn arithmetic_r<const OPERATION: u8, const POP: bool>(cpu, op) {
         let fpu = &mut (*cpu).state.fpu;
-        let stack = or_slow!(cpu, op, Stack::of(fpu));
+        let Some(stack) = Stack::extended(fpu) else { return arithmetic_r_short::<OPERATION, POP>(cpu, op) };
         require!(cpu, op, stack.is_full((*op).dst) && stack.is_full((*op).src));
         let dst = stack.physical((*op).dst);
         let src = get(fpu, stack.physical((*op).src));
-        let Some(result) = compute::<OPERATION>(get(fpu, dst), src, fpu.control) else {
+        let Some(result) = computed::<OPERATION, Extended>(get(fpu, dst), src) else {
             return arithmetic_r_rest::<OPERATION, POP>(cpu, op);
         };
         put(fpu, dst, result.value);
-        note_result(&mut (*cpu).run, &result);
         if POP {
-            pop(fpu, stack);
+            stack.pop(fpu);
         }
+        note_result(&mut (*cpu).run, &result);
         note(cpu, op);
         go(cpu, op.add(1))
     }
 
     #[inline(never)]
-    /// The same on any operands.
-    fn arithmetic_r_rest<const OPERATION: u8, const POP: bool>(cpu, op) {
-        take_status(&mut *cpu);
+    /// The same with 53 bits.
+    fn arithmetic_r_short<const OPERATION: u8, const POP: bool>(cpu, op) {
+        let fpu = &mut (*cpu).state.fpu;
+        let stack = or_slow!(cpu, op, Stack::of(fpu));
+        require!(cpu, op, stack.is_full((*op).dst) && stack.is_full((*op).src));
+        if stack.words.0 & Words::GOVERNING != Words::DOUBLE {
+            return arithmetic_r_rest::<OPERATION, POP>(cpu, op);
+        }
+        let dst = stack.physical((*op).dst);
+        let src = get(fpu, stack.physical((*op).src));
+        let Some(result) = computed::<OPERATION, Double>(get(fpu, dst), src) else {
+            return arithmetic_r_rest::<OPERATION, POP>(cpu, op);
+        };
+        put(fpu, dst, result.value);
+        if POP {
+            stack.pop(fpu);
+        }
+        note_result(&mut (*cpu).run, &result);
         note(cpu, op);
+        go(cpu, op.add(1))
+    }
+
+    #[inline(never)]
+    /// The same on any operands, any precision and rounding.
+    fn arithmetic_r_rest<const OPERATION: u8, const POP: bool>(cpu, op) {
+        note(cpu, op);
+        take_notes(cpu);
         let fpu = &mut (*cpu).state.fpu;
         let (top, dst, src) = (fpu.top(), (*op).dst, (*op).src);
         let src = get(fpu, top.wrapping_add(src));
@@ -462,14 +604,17 @@ handlers! {
         go(cpu, op.add(1))
     }
 
+    /// FSQRT.
     fn square_root<>(cpu, op) {
         // The estimate that it begins with uses the host's floating point.
-        take_float_flags(cpu);
+        #[cfg(target_arch = "x86_64")]
+        if (*cpu).run.sse_flags_on_host {
+            super::sse::take_flags(cpu);
+        }
         let fpu = &mut (*cpu).state.fpu;
-        let stack = or_slow!(cpu, op, Stack::of(fpu));
+        let stack = or_slow!(cpu, op, Stack::extended(fpu));
         require!(cpu, op, stack.is_full(0));
-        let plain = fpu.control & (PC | RC | PE) == PC | PE;
-        let result = or_slow!(cpu, op, if plain { root(get(fpu, stack.top)).result() } else { None });
+        let result = or_slow!(cpu, op, root(get(fpu, stack.top)).result());
         put(fpu, stack.top, result.value);
         note_result(&mut (*cpu).run, &result);
         note(cpu, op);
@@ -518,6 +663,19 @@ handlers! {
         go(cpu, op.add(1))
     }
 
+    /// FCMOVcc: ST(0) becomes ST(src) on a condition. C1 stays.
+    fn conditional_move<const CODE: u8>(cpu, op) {
+        let fpu = &mut (*cpu).state.fpu;
+        let stack = or_slow!(cpu, op, Stack::of(fpu));
+        require!(cpu, op, stack.is_full(0) && stack.is_full((*op).src));
+        let other = stack.physical((*op).src);
+        let chosen = if condition::<CODE>(cpu) { other } else { stack.top };
+        let value = get(fpu, chosen);
+        put(fpu, stack.top, value);
+        note(cpu, op);
+        go(cpu, op.add(1))
+    }
+
     /// FCOM, FUCOM and their popping forms with ST(src): ordinary numbers are always ordered.
     fn compare_r<const POPS: u8>(cpu, op) {
         let fpu = &mut (*cpu).state.fpu;
@@ -525,13 +683,13 @@ handlers! {
         require!(cpu, op, stack.is_full(0) && stack.is_full((*op).src));
         let other = get(fpu, stack.physical((*op).src));
         let order = or_slow!(cpu, op, quick::compare(get(fpu, stack.top), other));
-        set_codes(fpu, order);
+        let stack = set_codes(fpu, stack, order);
         clear_c1(&mut (*cpu).run);
         if POPS > 0 {
-            pop(fpu, stack);
+            stack.pop(fpu);
         }
         if POPS > 1 {
-            pop(fpu, Stack { top: stack.physical(1), ..stack });
+            Stack::of_words(fpu, Words::of(fpu)).pop(fpu);
         }
         note(cpu, op);
         go(cpu, op.add(1))
@@ -547,10 +705,10 @@ handlers! {
         let order = or_slow!(cpu, op, quick::compare(get(fpu, stack.top), other));
         note_operand(cpu, op, addr);
         let fpu = &mut (*cpu).state.fpu;
-        set_codes(fpu, order);
+        let stack = set_codes(fpu, stack, order);
         clear_c1(&mut (*cpu).run);
         if POP {
-            pop(fpu, stack);
+            stack.pop(fpu);
         }
         go(cpu, op.add(1))
     }
@@ -561,7 +719,7 @@ handlers! {
         let stack = or_slow!(cpu, op, Stack::of(fpu));
         require!(cpu, op, stack.is_full(0));
         let order = or_slow!(cpu, op, quick::compare(get(fpu, stack.top), F80::ZERO));
-        set_codes(fpu, order);
+        set_codes(fpu, stack, order);
         clear_c1(&mut (*cpu).run);
         note(cpu, op);
         go(cpu, op.add(1))
@@ -575,7 +733,7 @@ handlers! {
         let other = get(fpu, stack.physical((*op).src));
         let order = or_slow!(cpu, op, quick::compare(get(fpu, stack.top), other));
         if POP {
-            pop(fpu, stack);
+            stack.pop(fpu);
         }
         note(cpu, op);
         let flags = match order {
@@ -589,7 +747,7 @@ handlers! {
 
     /// FNSTSW AX.
     fn status_to_ax<>(cpu, op) {
-        take_status(&mut *cpu);
+        take_notes(cpu);
         set::<u16>(cpu, EAX, (*cpu).state.fpu.status);
         go(cpu, op.add(1))
     }
@@ -598,7 +756,7 @@ handlers! {
     fn store_word<const CONTROL: bool>(cpu, op) {
         let addr = effective::<true>(cpu, op);
         let place = or_slow!(cpu, op, host_bytes((*cpu).run.write, addr, 2, false));
-        take_status(&mut *cpu);
+        take_notes(cpu);
         let fpu = &(*cpu).state.fpu;
         place.cast::<u16>().write_unaligned(if CONTROL { fpu.control } else { fpu.status });
         go(cpu, op.add(1))
@@ -609,7 +767,7 @@ handlers! {
         let addr = effective::<true>(cpu, op);
         let place = or_slow!(cpu, op, host_bytes((*cpu).run.read, addr, 2, false));
         let control = place.cast::<u16>().read_unaligned();
-        take_status(&mut *cpu);
+        take_notes(cpu);
         let fpu = &mut (*cpu).state.fpu;
         require!(cpu, op, fpu.status & (Fpu::ES | EXCEPTIONS & !control) == 0);
         fpu.set_control(control);
@@ -731,6 +889,20 @@ pub(crate) const CHANGE_SIGN: Handler = sign::<true>;
 pub(crate) const ABSOLUTE: Handler = sign::<false>;
 /// FXCH.
 pub(crate) const EXCHANGE: Handler = exchange;
+/// FCMOVcc, by the condition as opcodes encode it: B, E, BE, U, or their opposites.
+pub(crate) fn conditional_move_on(code: u8) -> Option<Handler> {
+    Some(match code {
+        2 => conditional_move::<2>,
+        3 => conditional_move::<3>,
+        4 => conditional_move::<4>,
+        5 => conditional_move::<5>,
+        6 => conditional_move::<6>,
+        7 => conditional_move::<7>,
+        10 => conditional_move::<10>,
+        11 => conditional_move::<11>,
+        _ => return None,
+    })
+}
 /// FTST.
 pub(crate) const TEST: Handler = test;
 /// FSQRT.

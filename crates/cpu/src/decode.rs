@@ -5,7 +5,7 @@
 
 use std::sync::OnceLock;
 
-use iced_x86::{Code, CpuidFeature, Decoder, DecoderOptions, Instruction};
+use iced_x86::{Code, CpuidFeature, Decoder, DecoderError, DecoderOptions, Instruction};
 
 use crate::{CpuModel, system};
 
@@ -26,6 +26,39 @@ pub(crate) fn recognise(insn: Instruction, model: CpuModel) -> Instruction {
         Meaning::Nothing => Code::Nopd,
         Meaning::Undefined => Code::Ud2,
     };
+    replaced(insn, code)
+}
+
+/// `insn`, which begins `bytes`, unless it is of exactly 15 bytes and none for another reason than its length: then
+/// UD2. The decoder reads no further and tells no difference.
+pub(crate) fn not_too_long(insn: Instruction, bits: u32, bytes: &[u8]) -> Instruction {
+    let open = insn.is_invalid() && insn.len() == MAX_BYTES && bytes.len() >= MAX_BYTES;
+    if open && fits(bits, &bytes[..MAX_BYTES]) { replaced(insn, Code::Ud2) } else { insn }
+}
+
+/// The greatest length of an instruction (SDM Vol. 2, "Instruction Format").
+const MAX_BYTES: usize = 15;
+
+/// Whether these bytes hold a whole instruction: with a prefix less, which so long a one can always spare, the
+/// decoder asks for more if not.
+fn fits(bits: u32, bytes: &[u8]) -> bool {
+    let is_prefix = |byte: &u8| matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3);
+    let prefixes = bytes.iter().take_while(|byte| is_prefix(byte)).count();
+    let is_spare = |i: usize| match bytes[i] {
+        0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 | 0xf0 => true,
+        byte @ (0x66 | 0x67) => bytes[..i].contains(&byte),
+        // The last one counts.
+        0xf2 | 0xf3 => bytes[i + 1..prefixes].iter().any(|next| matches!(next, 0xf2 | 0xf3)),
+        _ => false,
+    };
+    let Some(spare) = (0..prefixes).find(|&i| is_spare(i)) else { return false };
+    let shorter = [&bytes[..spare], &bytes[spare + 1..]].concat();
+    let mut decoder = decoder(bits, &shorter, 0);
+    _ = decoder.decode();
+    decoder.last_error() != DecoderError::NoMoreBytes
+}
+
+fn replaced(insn: Instruction, code: Code) -> Instruction {
     let mut other = Instruction::default();
     other.set_code(code);
     other.set_code_size(insn.code_size());
@@ -133,6 +166,27 @@ mod tests {
         let insn = recognise(decoder(32, code, 0x1000).decode(), model);
         assert_eq!((insn.len(), insn.ip32()), (code.len(), 0x1000), "{code:x?}");
         insn
+    }
+
+    #[test]
+    fn what_is_no_instruction_is_too_long_only_beyond_15_bytes() {
+        const ADD: [u8; 6] = [0x81, 0xc5, 0, 0, 0, 0x20];
+        for (prefixes, code, length) in [
+            (&[0xf0, 0x66][..], &[0x90][..], 15),
+            (&[0xf0, 0x3e], &ADD, 15),
+            (&[0xf2, 0xf3], &[0xf0, 0x90], 15),
+            (&[0xf0, 0x66], &[0x90], 16),
+            (&[0xf2, 0xf3], &[0xf0, 0x90], 16),
+            (&[0xf0, 0x3e], &ADD, 16),
+        ] {
+            let fill = prefixes[1];
+            let mut bytes = prefixes.to_vec();
+            bytes.resize(length - code.len(), fill);
+            bytes.extend(code);
+            bytes.resize(20, 0x90);
+            let insn = not_too_long(decoder(32, &bytes, 0).decode(), 32, &bytes);
+            assert_eq!((insn.code() == Code::Ud2, insn.len()), (length == 15, 15), "{bytes:x?}");
+        }
     }
 
     #[test]

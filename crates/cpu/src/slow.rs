@@ -55,7 +55,8 @@ pub(crate) fn is_executed(insn: &Instruction) -> bool {
     lookup(insn).is_some()
 }
 
-/// No instruction at all: #UD, or #GP for one that prefixes make longer than 15 bytes.
+/// No instruction at all: #UD, or #GP for one that prefixes make longer than 15 bytes, of which the decoder has
+/// read as many.
 fn invalid(_: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
     Err(if insn.len() >= 15 { Exception::gp(0) } else { Exception::ud() })
 }

@@ -47,7 +47,7 @@ pub(crate) fn translate(
         if !insns.is_empty() && stops_before(LinearAddr(key.linear().wrapping_add(len))) {
             break;
         }
-        let mut insn = decoder.decode();
+        let mut insn = decode::not_too_long(decoder.decode(), mode.bits(), &window[len as usize..]);
         fpu::keep_opcode(&mut insn, &window[len as usize..]);
         if decoder.last_error() == DecoderError::NoMoreBytes {
             if !insns.is_empty() {
@@ -83,7 +83,8 @@ fn decode_crossing(
     let (first, rest) = bytes.split_at_mut(first_len);
     cpu.mem().read(PhysAddr(key.phys.into()), first);
     cpu.mem().read(second, rest);
-    let mut insn = decode::decoder(mode.bits(), &bytes, key.eip).decode();
+    let insn = decode::decoder(mode.bits(), &bytes, key.eip).decode();
+    let mut insn = decode::not_too_long(insn, mode.bits(), &bytes);
     fpu::keep_opcode(&mut insn, &bytes);
     Ok((insn, Some(second.frame())))
 }

@@ -276,13 +276,21 @@ pub(crate) fn scale(a: F80, b: F80, env: Env) -> Outcome {
             // Beyond ±2^16 every result over- or underflows alike.
             let magnitude = if by.exp > 16 { 0x2_0000 } else { integer_part(by, Rounding::Truncate).0 as i32 };
             let exp = value.exp + if by.sign { -magnitude } else { magnitude };
-            // So far out that no wrapped exponent can tell it: the masked response, unmasked or not.
-            let told = exp.unsigned_abs() < 16382 + WRAP.unsigned_abs();
-            let env = if told { env } else { Env { unmasked: 0, ..env } };
-            finish(Exact { exp, ..value }, env.full()).with(denormal)
+            let outcome = massive(value.sign, exp, env);
+            outcome.unwrap_or_else(|| finish(Exact { exp, ..value }, env.full())).with(denormal)
         }
         _ => unreachable!("NaNs are done"),
     }
+}
+
+/// An unmasked overflow or underflow so far out that no wrapped exponent can tell it: infinity or zero, however
+/// it is rounded (SDM Vol. 1, "Numeric Overflow Exception (#O)", "Numeric Underflow Exception (#U)").
+fn massive(sign: bool, exp: i32, env: Env) -> Option<Outcome> {
+    let format = Format::extended(64);
+    let over = exp > format.max_exp + WRAP;
+    let (flag, value) = if over { (flags::OE, F80::infinity(sign)) } else { (flags::UE, F80::zero(sign)) };
+    let far = over || exp < format.min_exp - WRAP;
+    (far && env.unmasked & flag != 0).then_some(Outcome { value, flags: flag | flags::PE, up: over })
 }
 
 /// What FPREM and FPREM1 leave.

@@ -234,7 +234,8 @@ fn pmovmskb(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
 /// MASKMOVQ and MASKMOVDQU: bytes of the first register whose mask byte has its sign set go to
 /// seg:[EDI].
 ///
-/// UNDEFINED: bytes that are masked out raise the faults of an access, as on silicon.
+/// UNDEFINED: bytes that are masked out raise the faults of an access, as on silicon, to which both
+/// are of units of 8 bytes when it checks alignment.
 fn masked_store(cpu: &mut Cpu, insn: &Instruction, len: u32) -> Result<Flow, Exception> {
     let mmx = is_mm(insn, 1);
     if mmx {
@@ -252,7 +253,7 @@ fn masked_store(cpu: &mut Cpu, insn: &Instruction, len: u32) -> Result<Flow, Exc
     let wide = insn.op0_kind() == OpKind::MemorySegEDI;
     let seg = operand::seg_reg(insn.memory_segment());
     let offset = if wide { edi } else { edi & 0xffff };
-    let addr = operand::segment_linear(cpu, seg, offset, len, len, true)?;
+    let addr = operand::segment_linear(cpu, seg, offset, len, 8, true)?;
     access::probe_write(cpu, addr, len, View::Current)?;
     for i in (0..len).filter(|i| chosen >> i & 1 != 0) {
         let byte = lanes::bytes(data)[i as usize];

@@ -172,7 +172,8 @@ pub fn calls_the_host(bytes: &[u8]) -> bool {
     let start = bytes.iter().position(|byte| !prefix(byte)).unwrap_or(bytes.len());
     match bytes[start..] {
         [0x0f, 0x05 | 0x07 | 0x34 | 0x35, ..] | [0xcd, 0x80, ..] => true,
-        [0x0f, 0x01, modrm, ..] => modrm >= 0xc0 && !matches!(modrm, 0xe0..=0xe7 | 0xf0..=0xf7),
+        // But CLAC, STAC, SMSW, LMSW.
+        [0x0f, 0x01, modrm, ..] => modrm >= 0xc0 && !matches!(modrm, 0xca | 0xcb | 0xe0..=0xe7 | 0xf0..=0xf7),
         _ => false,
     }
 }

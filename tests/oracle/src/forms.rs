@@ -48,6 +48,9 @@ pub fn decode(bits: u32, bytes: &[u8], ip: u32) -> Instruction {
     Decoder::with_ip(bits, bytes, ip.into(), DecoderOptions::NONE).decode()
 }
 
+/// How often an encoding is asked what it is: what r/m tells apart may be one in eight.
+const TRIES: usize = 24;
+
 impl Forms {
     /// Goes through all encodings, in an order that mixes them.
     pub fn new(catalogue: &Catalogue) -> Forms {
@@ -57,7 +60,7 @@ impl Forms {
         for form in Form::all() {
             let mut undefined = 0;
             let mut runs = false;
-            for _ in 0..4 {
+            for _ in 0..TRIES {
                 let (bytes, instruction) = form.plain(&mut random);
                 match catalogue.verdict(instruction.code()) {
                     Verdict::LeaveOut(reason) => _ = left_out.insert(instruction.code(), reason),
@@ -68,7 +71,7 @@ impl Forms {
                 }
             }
             if runs {
-                forms.push(Form { undefined: undefined == 4, ..form });
+                forms.push(Form { undefined: undefined == TRIES, ..form });
             }
         }
         for i in (1..forms.len()).rev() {

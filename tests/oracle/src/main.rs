@@ -1,6 +1,6 @@
 //! The command that compares our processor with the host's and prints the table by family.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 
@@ -23,6 +23,9 @@ struct Options {
     /// Print up to this many lines of a .ins file for each form and size of code, by family, instead of comparing.
     #[arg(long, default_value_t = 0)]
     lines: usize,
+    /// Run the lines of this .ins file instead, each many times on the host, and print what differs from the line.
+    #[arg(long)]
+    replay: Option<PathBuf>,
     /// Print what was found as JSON.
     #[arg(long)]
     json: bool,
@@ -52,6 +55,8 @@ mod command {
         collections::{BTreeMap, BTreeSet},
         env,
         error::Error,
+        fs,
+        path::Path,
         process::{Command, ExitCode, Stdio},
     };
 
@@ -59,6 +64,7 @@ mod command {
     use pagewalk_oracle::{
         catalogue::{Verdict, family},
         forms,
+        line::Line,
         run::Run,
         state::End,
         table::Table,
@@ -71,6 +77,9 @@ mod command {
         if options.lines > 0 {
             print_lines(options, &mut run);
             return Ok(ExitCode::SUCCESS);
+        }
+        if let Some(path) = &options.replay {
+            return replay(path, &mut run);
         }
         let table = if options.jobs > 1 { spread(options)? } else { one(options, &mut run) };
         if options.json {
@@ -86,6 +95,26 @@ mod command {
             println!("{code}: {count} cases differ\n    {what}\n    {line}");
         }
         Ok(if table.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// Tells of the lines in which a processor, the host's or ours, leaves what the line does not say.
+    fn replay(path: &Path, run: &mut Run) -> Result<ExitCode, Box<dyn Error>> {
+        const TIMES: u32 = 100;
+        let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let (mut lines, mut different) = (0, 0);
+        for (i, text) in text.lines().enumerate().filter(|(_, text)| !text.is_empty() && !text.starts_with('#')) {
+            let place = format!("{}:{}", path.display(), i + 1);
+            let line = Line::parse(text).map_err(|error| format!("{place}: {error}"))?;
+            lines += 1;
+            let told = run.replay(&line, TIMES);
+            if !told.is_empty() {
+                different += 1;
+                println!("{place}: {text}");
+                told.iter().for_each(|what| println!("    {what}"));
+            }
+        }
+        println!("{different} of {lines} lines differ");
+        Ok(if different == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     /// The shortest lines of each form, an exception among them.

@@ -119,7 +119,7 @@ impl Native {
         rights[DATA_PAGES as usize - 1] = libc::PROT_READ;
         let data = map_twice(DATA, DATA_LEN, &rights).ok_or(addresses)?;
         let stub_rights = [libc::PROT_READ | libc::PROT_EXEC, libc::PROT_READ | libc::PROT_WRITE];
-        let stub = map_twice(stub::ADDR, 2 * 4096, &stub_rights).ok_or(addresses)?;
+        let stub = map_twice(stub::ADDR, stub::LEN as usize, &stub_rights).ok_or(addresses)?;
         // What follows the instruction stops whoever gets there.
         // SAFETY: the pages were just mapped.
         unsafe {
@@ -223,13 +223,19 @@ impl Drop for Native {
             for (low, alias, len) in [
                 (CODE, self.code, 4096),
                 (DATA, self.data, DATA_LEN),
-                (stub::ADDR, self.area.cast::<u8>().wrapping_sub(4096), 2 * 4096),
+                (stub::ADDR, self.area.cast::<u8>().wrapping_sub(4096), stub::LEN as usize),
             ] {
                 libc::munmap(low as usize as *mut c_void, len);
                 libc::munmap(alias.cast(), len);
             }
         }
     }
+}
+
+/// Whether an access by chance went where the host has this module's own pages, and our processor nothing: the host
+/// can't be asked.
+pub fn is_runner(end: End) -> bool {
+    matches!(end, End::Fault { vector: 14, addr, .. } if addr.wrapping_sub(stub::ADDR) < stub::LEN)
 }
 
 /// The state behind the instruction.

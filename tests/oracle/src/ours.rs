@@ -98,6 +98,11 @@ impl Ours {
         Ours { cpu: Cpu::new(initial()), mem, engine: Engine::new(config), pace, code_at: 0, data }
     }
 
+    /// How much it does at once.
+    pub fn pace(&self) -> Pace {
+        self.pace
+    }
+
     /// Executes one instruction from `state` and `data`, or all iterations of a repeated one unless TF is set.
     pub fn run(&mut self, instruction: &[u8], state: &State, data: &[u8], iterations: u64) -> Outcome {
         self.write_code(instruction, state.pc());

@@ -1,5 +1,7 @@
 //! Runs cases on both processors and adds up what they say.
 
+use std::collections::BTreeMap;
+
 use iced_x86::{InstructionInfoFactory, Register};
 use x86::SegReg;
 
@@ -8,9 +10,10 @@ use crate::{
     catalogue::Catalogue,
     compare,
     compare::Comparison,
+    forms,
     generate::{Case, Generator},
     line::{self, Line},
-    native::Native,
+    native::{self, Native},
     ours::{Ours, Pace},
     random::Random,
     state::{DATA, DATA_LEN, End, Outcome, State, TF},
@@ -52,12 +55,15 @@ impl Run {
             if !format!("{:?}", case.code()).to_lowercase().starts_with(only) {
                 continue;
             }
-            tried += 1;
             self.refill();
             line::patch(&mut self.data, &case.patches);
             let ours = &mut self.engines[tried as usize % 3];
-            let expected = self.native.run(&case.bytes, &case.state, &self.data, case.is_fast());
             let found = ours.run(&case.bytes, &case.state, &self.data, case.iterations());
+            if native::is_runner(found.end) {
+                continue;
+            }
+            tried += 1;
+            let expected = self.native.run(&case.bytes, &case.state, &self.data, case.is_fast());
             let row = table.rows.entry(catalogue::family(case.code()).to_owned()).or_default();
             *row.forms.entry(format!("{:?}/{}", case.code(), case.state.bits())).or_default() += 1;
             row.faults += u64::from(matches!(expected.end, End::Fault { .. }));
@@ -96,6 +102,34 @@ impl Run {
             }
         }
         lines
+    }
+
+    /// Runs a line `times` times on the host and once by each of our engines; who left what that the line does not
+    /// say, in words.
+    pub fn replay(&mut self, line: &Line, times: u32) -> Vec<String> {
+        let instruction = forms::decode(line.bits, &line.bytes, line.before.eip);
+        let case = Case { bytes: line.bytes.clone(), instruction, state: line.before.clone(), patches: Vec::new() };
+        let data = line.data();
+        let mut told: BTreeMap<String, u32> = BTreeMap::new();
+        for _ in 0..times {
+            let mut found = self.native.run(&case.bytes, &case.state, &data, case.is_fast());
+            // The way by signals sets it.
+            found.state.eflags &= !TF | line.before.eflags;
+            if line.difference(&found).is_some() {
+                let mut as_found = Line { text: text(&instruction), ..line.clone() };
+                as_found.finish(&found);
+                *told.entry(as_found.print()).or_default() += 1;
+            }
+        }
+        let host = told.into_iter().map(|(line, count)| format!("the host, {count} of {times}: {line}"));
+        let mut words: Vec<String> = host.collect();
+        for ours in &mut self.engines {
+            let found = ours.run(&case.bytes, &case.state, &data, case.iterations());
+            if let Some(what) = line.difference(&found) {
+                words.push(format!("we, by {:?}: {what}", ours.pace()));
+            }
+        }
+        words
     }
 
     /// The case as a line of data, with the memory that it reads and what the host's processor makes of it.

@@ -7,6 +7,8 @@ use crate::state::State;
 
 /// Linear address of the page of code; the page of registers follows. No operand gets there but by chance.
 pub const ADDR: u32 = 0x9e37_6000;
+/// Bytes of both.
+pub const LEN: u32 = 2 * 4096;
 /// Linux's selector of 64-bit user code.
 pub const CODE_64: i64 = 0x33;
 /// Bytes of the area of FXSAVE.

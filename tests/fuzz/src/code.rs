@@ -62,14 +62,22 @@ struct Echo {
     calls: u32,
 }
 
+impl Echo {
+    /// Counts a call, and tells when the interrupt line changes with it.
+    fn count(&mut self) -> IoEffect {
+        let before = self.intr();
+        self.calls += 1;
+        if self.intr() != before || self.calls.is_multiple_of(16) { IoEffect::Recompute } else { IoEffect::None }
+    }
+}
+
 impl Bus for Echo {
     fn port_in(&mut self, _: u64, port: u16, _: IoSize) -> IoRead {
         let effect = if port.is_multiple_of(8) { IoEffect::Recompute } else { IoEffect::None };
         IoRead { value: port.into(), effect }
     }
     fn port_out(&mut self, _: u64, _: u16, _: IoSize, _: u32) -> IoEffect {
-        self.calls += 1;
-        if self.calls.is_multiple_of(16) { IoEffect::Recompute } else { IoEffect::None }
+        self.count()
     }
     fn mmio_read(&mut self, _: u64, addr: PhysAddr, _: IoSize) -> IoRead {
         IoRead { value: addr.0 as u32, effect: IoEffect::None }
@@ -109,6 +117,21 @@ impl Worlds {
     /// # Panics
     /// When the engine breaks what it promises: retires more than its budget, or stops short of it for no reason.
     pub fn run(&mut self, mode: Mode, seed: u64, code: &[u8], instructions: u64) -> u64 {
+        self.end(mode, seed, code, instructions).state.retired
+    }
+
+    /// Runs as [`Worlds::run`] does; what is left, in words that can be compared.
+    ///
+    /// # Panics
+    /// As [`Worlds::run`].
+    pub fn outcome(&mut self, mode: Mode, seed: u64, code: &[u8], instructions: u64) -> String {
+        let cpu = self.end(mode, seed, code, instructions);
+        let tlb = (cpu.state.tlb.tlb_hash(), cpu.state.tlb.counts());
+        let state = CpuState { tlb: Tlb::default(), ..cpu.state };
+        format!("{state:#x?}\n{tlb:x?}\nmemory {:x}", self.mem.hash())
+    }
+
+    fn end(&mut self, mode: Mode, seed: u64, code: &[u8], instructions: u64) -> Cpu {
         let random = &mut Random::new(seed);
         let mut cpu = Cpu::new(self.begin(mode, random, code));
         let mut bus = Echo { calls: 0 };
@@ -131,10 +154,12 @@ impl Worlds {
             }
             assert!(attentions <= 2 * instructions, "{mode:?}, seed {seed}: it comes to no end");
         }
-        cpu.state.retired
+        cpu
     }
 
     fn begin(&mut self, mode: Mode, random: &mut Random, code: &[u8]) -> CpuState {
+        // Nothing of the world before, so that whatever happens happens again.
+        self.mem.write(PhysAddr(0), &[0; RAM as usize]);
         let place = |start: usize| &code[start % code.len().max(1)..];
         let mut page = Vec::with_capacity(CODE_BYTES as usize);
         while !code.is_empty() && page.len() < CODE_BYTES as usize {

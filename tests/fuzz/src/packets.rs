@@ -50,9 +50,10 @@ pub fn body(machine: &mut Machine, bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("gdb");
     let server = Server::bind(&ListenAddr::Unix(path.clone()), Setup::default()).expect("a socket");
+    // It waits in the queue before the server looks: one look is one session.
+    let mut stream = UnixStream::connect(path).expect("somebody listens");
     let bytes = bytes.to_vec();
     let client = thread::spawn(move || {
-        let mut stream = UnixStream::connect(path).expect("somebody listens");
         _ = stream.set_read_timeout(Some(Duration::from_millis(5)));
         _ = stream.write_all(&bytes);
         _ = stream.shutdown(std::net::Shutdown::Write);
@@ -61,7 +62,7 @@ pub fn body(machine: &mut Machine, bytes: &[u8]) {
         while matches!(stream.read(&mut answer), Ok(1..)) {}
     });
     let mut keeper = Patience { host: Detached, rests: 0, limit: machine.retired() + 1000 };
-    _ = server.hold(machine, &mut keeper);
+    _ = server.poll(machine, &mut keeper);
     drop(server);
     client.join().expect("the client");
 }

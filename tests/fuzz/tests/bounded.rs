@@ -8,6 +8,11 @@ fn instructions() -> u64 {
     env::var("PAGEWALK_FUZZ_INSTRUCTIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(5_000_000)
 }
 
+/// How many damaged files are tried.
+fn seeds() -> u64 {
+    env::var("PAGEWALK_FUZZ_FILES").ok().and_then(|n| n.parse().ok()).unwrap_or(60)
+}
+
 /// Bytes of this process that are in memory, where the host tells.
 fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
@@ -35,6 +40,21 @@ fn random_code_in_every_mode_ends_with_its_budget_and_within_memory() {
 }
 
 #[test]
+fn blocks_and_slow_functions_agree_on_random_code_in_random_worlds() {
+    let mut worlds = [code::Worlds::new(false), code::Worlds::new(true)];
+    for seed in 0..200 {
+        let random = &mut Random::new(seed);
+        let bytes = code::likely(random, 0x1_0000);
+        let mode = code::MODES[seed as usize % 5];
+        let [blocks, slow] = worlds.each_mut().map(|worlds| worlds.outcome(mode, seed, &bytes, 1000));
+        if blocks != slow {
+            let differs = blocks.lines().zip(slow.lines()).find(|(a, b)| a != b);
+            panic!("seed {seed}: blocks and slow functions differ: {differs:?}");
+        }
+    }
+}
+
+#[test]
 fn walks_of_random_tables_end() {
     let mut tables = tables::Tables::new();
     for seed in 0..300 {
@@ -52,19 +72,9 @@ fn walks_of_random_tables_end() {
 
 #[test]
 fn damaged_kernels_boot_or_are_refused() {
-    let mut elf = vec![0; 0x2000];
-    elf[..24].copy_from_slice(b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x03\0\x01\0\0\0");
-    elf[24..52]
-        .copy_from_slice(&[0, 0, 16, 0, 52, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 52, 0, 32, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
-    for (i, word) in [1_u32, 0x1000, 0x10_0000, 0x10_0000, 0x1000, 0x2000, 7, 0x1000].into_iter().enumerate() {
-        elf[52 + 4 * i..56 + 4 * i].copy_from_slice(&word.to_le_bytes());
-    }
-    let magic = 0x1bad_b002_u32;
-    for (i, word) in [magic, 0, magic.wrapping_neg()].into_iter().enumerate() {
-        elf[0x200 + 4 * i..0x204 + 4 * i].copy_from_slice(&word.to_le_bytes());
-    }
+    let elf = images::good_kernel();
     images::kernel(&elf);
-    for seed in 0..60 {
+    for seed in 0..seeds() {
         let random = &mut Random::new(seed);
         let mut damaged = elf.clone();
         for _ in 0..1 + random.below(8) {
@@ -80,7 +90,7 @@ fn damaged_kernels_boot_or_are_refused() {
 fn damaged_snapshots_are_refused_or_run() {
     let good = images::good_snapshot();
     images::snapshot(&good);
-    for seed in 0..60 {
+    for seed in 0..seeds() {
         let random = &mut Random::new(seed);
         let mut damaged = good.clone();
         for _ in 0..1 + random.below(4) {
@@ -89,6 +99,16 @@ fn damaged_snapshots_are_refused_or_run() {
         }
         let keep = if random.one_in(3) { random.below(damaged.len() as u32) as usize } else { damaged.len() };
         images::snapshot(&damaged[..keep]);
+    }
+}
+
+#[test]
+fn changed_snapshots_with_right_checksums_are_refused_or_run() {
+    images::changed_snapshot(&[]);
+    for seed in 0..seeds() {
+        let random = &mut Random::new(seed);
+        let count = 5 * (1 + random.below(3) as usize);
+        images::changed_snapshot(&random.bytes(count));
     }
 }
 

@@ -17,7 +17,7 @@ use crate::support::{Need, pagewalk, trial};
 const TIME_LIMIT: &str = "120";
 
 /// The checks that every machine passes.
-const SELFTESTS: &str = "vmalloc";
+const SELFTESTS: &str = "reclaim,vmalloc";
 
 pub fn trials() -> Vec<Trial> {
     let qemu = [Need::Program("qemu-system-i386"), Need::Program("timeout")];

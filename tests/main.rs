@@ -20,6 +20,8 @@ mod proc_formats;
 mod programs;
 mod qemu;
 #[cfg(unix)]
+mod reclaim;
+#[cfg(unix)]
 mod run;
 mod support;
 
@@ -44,6 +46,8 @@ fn main() {
     #[cfg(unix)]
     trials.extend(programs::trials());
     trials.extend(qemu::trials());
+    #[cfg(unix)]
+    trials.extend(reclaim::trials());
     #[cfg(unix)]
     trials.extend(run::trials());
     libtest_mimic::run(&arguments, trials).exit();

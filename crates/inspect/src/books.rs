@@ -3,11 +3,12 @@
 use abi::Ptr32;
 use abi::books::{
     CpuRecord, DentryRecord, FileRecord, InodeRecord, IrqRecord, KernelBooks, KmemCacheRecord, MmRecord, NR_IRQS,
-    PageRecord, ResourceRecord, TaskRecord, VERSION, VmStatRecord, VmStructRecord, VmaRecord, ZoneRecord,
+    NR_SWAPFILES, PageRecord, ResourceRecord, SwapRecord, TaskRecord, VERSION, VmStatRecord, VmStructRecord, VmaRecord,
+    ZoneRecord,
 };
 use x86::LinearAddr;
 
-use crate::record::Record;
+use crate::record::{Record, SwapMapWord};
 use crate::{DirectMap, Error, Reader, Result, Target};
 
 /// Threads that a list may hold before we call it a cycle.
@@ -266,6 +267,33 @@ impl<'a> Books<'a> {
     /// The counters of memory management.
     pub fn vmstat(&self) -> Result<VmStatRecord> {
         self.read("counters", self.root.vmstat)
+    }
+
+    /// The swap areas in use, by number; the free places between them are left out.
+    pub fn swaps(&self) -> Result<Vec<SwapRecord>> {
+        let all = (0..NR_SWAPFILES as u32).map(|kind| self.swap_area(kind));
+        let all: Result<Vec<_>> = all.collect();
+        Ok(all?.into_iter().filter(|area| area.pages > 0).collect())
+    }
+
+    /// The swap area with a number; all zero if there is none.
+    fn swap_area(&self, kind: u32) -> Result<SwapRecord> {
+        if kind >= NR_SWAPFILES as u32 {
+            return Ok(SwapRecord::NONE);
+        }
+        let at = self.root.swaps.0.wrapping_add(kind * SwapRecord::SIZE as u32);
+        self.read("swap area", Ptr32::new(at))
+    }
+
+    /// How many page-table entries and files name a slot of a swap area.
+    pub fn swap_count(&self, kind: u32, slot: u32) -> Result<u32> {
+        let area = self.swap_area(kind)?;
+        if slot >= area.slots {
+            return Ok(0);
+        }
+        let word: SwapMapWord = self.read("swap map", Ptr32::new(area.map.0.wrapping_add(slot / 2 * 4)))?;
+        let half = if slot % 2 == 0 { word.0 } else { word.0 >> 16 };
+        Ok(half & 0x3fff)
     }
 
     /// The interrupt lines that somebody handles: number, who, how often.

@@ -2,7 +2,7 @@
 
 use abi::books::{
     CpuRecord, DentryRecord, FileRecord, InodeRecord, IrqRecord, KernelBooks, KernelNote, KmemCacheRecord, MmRecord,
-    PageRecord, ResourceRecord, TaskRecord, VmStatRecord, VmStructRecord, VmaRecord, ZoneRecord,
+    PageRecord, ResourceRecord, SwapRecord, TaskRecord, VmStatRecord, VmStructRecord, VmaRecord, ZoneRecord,
 };
 use abi::{Ptr32, U64};
 
@@ -74,7 +74,7 @@ records! {
     KernelBooks {
         version, tasks, current, nr_cpus, iomem, ioports, zones, nr_zones, caches, mem_map, max_pfn, swapper_pg_dir,
         seq, resource_lock, zone_lock, slab_lock, vmstat, irqs, cpus, vmap_areas,
-        vmap_unpurged, vmap_lock, reserved,
+        vmap_unpurged, vmap_lock, swaps, reserved,
     }
     TaskRecord {
         next, pid, tgid, ppid, pgrp, session, state, cpu, mm, comm, tty_nr, exit_code, min_flt, maj_flt, utime_ns,
@@ -83,7 +83,7 @@ records! {
     MmRecord {
         pgd, mmap, map_count, mm_users, start_code, end_code, start_data, end_data, start_brk, brk, start_stack,
         arg_start, arg_end, env_start, env_end, total_vm, rss_anon, rss_file, rss_shmem, hiwater_rss, hiwater_vm,
-        pgtables_bytes, exe, mmap_lock,
+        pgtables_bytes, exe, mmap_lock, swapents,
     }
     VmaRecord { next, start, end, flags, pgoff, file, mm }
     FileRecord { dentry, inode }
@@ -95,6 +95,7 @@ records! {
         free_pages, nr_free, lowmem_reserve,
     }
     VmStatRecord { counters }
+    SwapRecord { file, is_block, pages, in_use, prio, map, slots }
     IrqRecord { count, name, name_len }
     CpuRecord {
         vendor, model_name, family, model, stepping, khz, cpuid_level, has_cpuid, features, physical_bits,
@@ -107,6 +108,15 @@ records! {
         active_slabs, num_slabs, sharedavail,
     }
     PageRecord { flags, refcount, mapcount, mapping, index, lru, private }
+}
+
+/// Two neighbouring slots of a swap map.
+pub struct SwapMapWord(pub u32);
+
+impl Record for SwapMapWord {
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        u32::take(&mut &*bytes).map(SwapMapWord)
+    }
 }
 
 #[cfg(test)]
@@ -152,6 +162,7 @@ mod tests {
         check::<ResourceRecord>();
         check::<ZoneRecord>();
         check::<VmStatRecord>();
+        check::<SwapRecord>();
         check::<IrqRecord>();
         check::<CpuRecord>();
         check::<VmStructRecord>();

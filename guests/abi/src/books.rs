@@ -16,7 +16,7 @@ pub const NOTE_NAME: &str = "PAGEWALK";
 /// Type of the ELF note.
 pub const NOTE_TYPE: u32 = 1;
 /// Version of all records; the host refuses another.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// Free lists of a zone: orders 0 to 10.
 pub const NR_ORDERS: usize = 11;
 
@@ -73,6 +73,8 @@ pub struct KernelBooks {
     pub vmap_unpurged: Ptr32<VmStructRecord>,
     /// The lock that guards both lists.
     pub vmap_lock: Ptr32<u8>,
+    /// Array of [`NR_SWAPFILES`].
+    pub swaps: Ptr32<SwapRecord>,
     pub reserved: [u32; 2],
 }
 
@@ -144,6 +146,8 @@ pub struct MmRecord {
     /// The lock that guards this record, the areas and the page tables: a byte that is not 0
     /// while somebody holds it.
     pub mmap_lock: Ptr32<u8>,
+    /// Pages in swap areas.
+    pub swapents: u32,
 }
 
 /// `vm_area_struct`.
@@ -254,11 +258,45 @@ pub struct ZoneRecord {
 }
 
 /// The counters of memory management.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct VmStatRecord {
     /// By [`Item`](crate::proc::counts::Item).
     pub counters: [u32; NR_ITEMS],
+}
+
+impl Default for VmStatRecord {
+    fn default() -> Self {
+        VmStatRecord { counters: [0; NR_ITEMS] }
+    }
+}
+
+/// Swap areas that can be in use at once.
+pub const NR_SWAPFILES: usize = 8;
+
+/// `swap_info_struct`: a swap area; all zero while the place is free.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct SwapRecord {
+    /// The device or file.
+    pub file: Ptr32<FileRecord>,
+    /// 1 for a device, 0 for a file.
+    pub is_block: u32,
+    /// Usable pages.
+    pub pages: u32,
+    /// Those in use.
+    pub in_use: u32,
+    /// An `i32`.
+    pub prio: u32,
+    /// An array of `slots` 16-bit words, one a slot: how many name it in bits 13:0.
+    pub map: Ptr32<u16>,
+    pub slots: u32,
+}
+
+impl SwapRecord {
+    /// A free place.
+    pub const NONE: SwapRecord =
+        SwapRecord { file: Ptr32::NULL, is_block: 0, pages: 0, in_use: 0, prio: 0, map: Ptr32::NULL, slots: 0 };
 }
 
 /// Interrupt lines of the two controllers.
@@ -372,6 +410,42 @@ pub struct KmemCacheRecord {
     pub sharedavail: u32,
 }
 
+/// Bits of [`PageRecord::flags`], with Linux's names.
+pub mod pg {
+    pub const LOCKED: u32 = 1 << 0;
+    pub const REFERENCED: u32 = 1 << 1;
+    pub const UPTODATE: u32 = 1 << 2;
+    pub const DIRTY: u32 = 1 << 3;
+    pub const LRU: u32 = 1 << 4;
+    pub const ACTIVE: u32 = 1 << 5;
+    /// Was on an active list when it was last reclaimed.
+    pub const WORKINGSET: u32 = 1 << 6;
+    pub const SLAB: u32 = 1 << 7;
+    /// Reading or writing it failed.
+    pub const ERROR: u32 = 1 << 8;
+    /// Is being written to its device.
+    pub const WRITEBACK: u32 = 1 << 9;
+    pub const RESERVED: u32 = 1 << 10;
+    /// To be freed as soon as it is written.
+    pub const RECLAIM: u32 = 1 << 11;
+    /// Cannot be reclaimed: on the list of those.
+    pub const UNEVICTABLE: u32 = 1 << 12;
+    pub const HEAD: u32 = 1 << 13;
+    /// Of the swap cache; `private` is the swap entry.
+    pub const SWAPCACHE: u32 = 1 << 14;
+    /// Some area that maps it is locked in memory.
+    pub const MLOCKED: u32 = 1 << 15;
+    pub const SWAPBACKED: u32 = 1 << 16;
+    /// The frame begins a free block; `private` is its order.
+    pub const BUDDY: u32 = 1 << 20;
+    /// The frame is a page table.
+    pub const TABLE: u32 = 1 << 21;
+    /// Anonymous memory that one mapping owns alone.
+    pub const ANON_EXCLUSIVE: u32 = 1 << 22;
+    /// The zone's number stands in bits 31:30.
+    pub const ZONE_SHIFT: u32 = 30;
+}
+
 /// `struct page`: the descriptor of a frame.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
@@ -392,9 +466,9 @@ pub struct PageRecord {
 
 const _: () = {
     assert!(size_of::<KernelNote>() == 12);
-    assert!(size_of::<KernelBooks>() == 96);
+    assert!(size_of::<KernelBooks>() == 100);
     assert!(size_of::<TaskRecord>() == 108);
-    assert!(size_of::<MmRecord>() == 96);
+    assert!(size_of::<MmRecord>() == 100);
     assert!(size_of::<VmaRecord>() == 28);
     assert!(size_of::<FileRecord>() == 8);
     assert!(size_of::<DentryRecord>() == 16);
@@ -402,6 +476,7 @@ const _: () = {
     assert!(size_of::<ResourceRecord>() == 32);
     assert!(size_of::<ZoneRecord>() == 100);
     assert!(size_of::<VmStatRecord>() == 4 * NR_ITEMS);
+    assert!(size_of::<SwapRecord>() == 28);
     assert!(size_of::<IrqRecord>() == 12);
     assert!(size_of::<CpuRecord>() == 100);
     assert!(size_of::<VmStructRecord>() == 44);

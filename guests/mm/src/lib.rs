@@ -6,8 +6,10 @@
 extern crate alloc;
 
 pub mod buddy;
+pub mod list;
 pub mod memblock;
 pub mod resource;
 pub mod slab;
+pub mod swap_map;
 pub mod vma;
 pub mod vmap;

@@ -3,7 +3,7 @@
 use abi::books::{MmRecord, VmaRecord, vm};
 use abi::proc::{maps as proc_maps, smaps as proc_smaps};
 use abi::{Out, out, out::render};
-use cpu::mmu::{Paging, WalkResult, walk};
+use cpu::mmu::{Level, Paging, Step, WalkResult, walk};
 use serde_json::json;
 use x86::LinearAddr;
 
@@ -106,14 +106,27 @@ const PG_RESERVED: u32 = 1 << 10;
 /// The bit of `PageRecord::mapping` that marks anonymous memory.
 const PAGE_MAPPING_ANON: u32 = 1;
 
+/// The swap area and slot that an entry of a page table names: P and the bit of `PROT_NONE`
+/// clear, not empty.
+fn swap_entry(step: &Step) -> Option<(u32, u32)> {
+    let raw = step.value as u32;
+    let is_swap = step.level == Level::Table && raw != 0 && raw & 0x101 == 0;
+    is_swap.then_some((raw >> 1 & 0x1f, raw >> 9))
+}
+
 /// What the page tables say of an area: frames that are reserved (the zero page) do not count.
 fn usage(target: &Target<'_>, books: &Books<'_>, paging: Paging, area: &Area) -> proc_smaps::Usage {
     let mut usage = proc_smaps::Usage::default();
     let mut pss_bytes = [0u64; 2];
+    let mut swap_pss_bytes = 0;
     let mut at = area.vma.start & !0xfff;
     while at < area.vma.end {
         let found = walk(target.mem, paging, LinearAddr(at));
         let WalkResult::Mapped(mapping) = found.result else {
+            if let Some((kind, slot)) = found.steps.last().and_then(swap_entry) {
+                usage.swap += 4;
+                swap_pss_bytes += u64::from(4096 / books.swap_count(kind, slot).unwrap_or(0).max(1));
+            }
             // What a missing table would cover is nothing: over it at once.
             let gap = found.reach(&paging, LinearAddr(at));
             match u32::try_from(u64::from(at) + gap) {
@@ -144,6 +157,7 @@ fn usage(target: &Target<'_>, books: &Books<'_>, paging: Paging, area: &Area) ->
         }
     }
     usage.pss = ((pss_bytes[0] + pss_bytes[1]) / 1024) as u32;
+    usage.swap_pss = (swap_pss_bytes / 1024) as u32;
     usage.pss_dirty = (pss_bytes[1] / 1024) as u32;
     usage
 }

@@ -89,8 +89,23 @@ pub fn cpuinfo(target: &Target<'_>) -> Result<Answer> {
     Ok(Answer::new(render(|out| proc_cpuinfo::block(out, 0, &cpu)), json))
 }
 
-/// `/proc/swaps`: the head alone, since the kernel has none.
+/// `/proc/swaps`.
 pub fn swaps(target: &Target<'_>) -> Result<Answer> {
-    Books::of(target)?;
-    Ok(Answer::new(render(system::swaps_head), json!([])))
+    let books = Books::of(target)?;
+    let mut areas = Vec::new();
+    for area in books.swaps()? {
+        areas.push((books.file(area.file)?.path, area));
+    }
+    let text = render(|out| {
+        system::swaps_head(out);
+        areas.iter().for_each(|(path, area)| system::swaps_line(out, area, path));
+    });
+    let json = areas.iter().map(|(path, area)| {
+        let kind = if area.is_block != 0 { "partition" } else { "file" };
+        json!({
+            "filename": lossy(path), "type": kind, "size_kb": u64::from(area.pages) * 4,
+            "used_kb": u64::from(area.in_use) * 4, "priority": area.prio as i32,
+        })
+    });
+    Ok(Answer::new(text, json.collect::<Vec<_>>()))
 }

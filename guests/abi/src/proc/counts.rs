@@ -12,7 +12,10 @@ macro_rules! items {
         pub enum Item { $($(#[$doc])* $name,)* }
 
         /// How many there are.
-        pub const NR_ITEMS: usize = [$(Item::$name),*].len();
+        pub const NR_ITEMS: usize = NAMES.len();
+
+        /// Their names.
+        const NAMES: &[&str] = &[$(stringify!($name)),*];
     };
 }
 
@@ -47,6 +50,111 @@ items! {
     pgreuse,
     /// Processes killed for want of memory.
     oom_kill,
+    /// Anonymous and shared memory that may go to swap next.
+    nr_inactive_anon,
+    /// Anonymous and shared memory that was used lately.
+    nr_active_anon,
+    /// File pages that may be dropped next.
+    nr_inactive_file,
+    /// File pages that were used lately.
+    nr_active_file,
+    /// Pages that cannot be reclaimed.
+    nr_unevictable,
+    /// Pages of locked areas.
+    nr_mlock,
+    /// Pages that reclaim has taken off the lists for a look.
+    nr_isolated_anon,
+    /// The same of files.
+    nr_isolated_file,
+    /// Pages on their way to a device.
+    nr_writeback,
+    /// Pages that became dirty so far.
+    nr_dirtied,
+    /// Pages written back so far.
+    nr_written,
+    /// Pages that reclaim wrote.
+    nr_vmscan_write,
+    /// Pages that had to be written when reclaim met them, and go as soon as they are.
+    nr_vmscan_immediate_reclaim,
+    /// Pages of the swap cache.
+    nr_swapcached,
+    /// Pages in all swap areas.
+    nr_swap_total,
+    /// Free pages in all swap areas.
+    nr_swap_free,
+    /// Dirty pages from which on writers write back themselves.
+    nr_dirty_threshold,
+    /// Dirty pages from which on the write-back thread works.
+    nr_dirty_background_threshold,
+    /// kB read from devices.
+    pgpgin,
+    /// kB written to devices.
+    pgpgout,
+    /// Pages read from swap.
+    pswpin,
+    /// Pages written to swap.
+    pswpout,
+    /// Requests that had to reclaim before they found a frame, by the highest zone that they
+    /// could use.
+    allocstall_dma,
+    /// See `allocstall_dma`.
+    allocstall_normal,
+    /// See `allocstall_dma`.
+    allocstall_high,
+    /// See `allocstall_dma`.
+    allocstall_movable,
+    /// Pages passed over because their zone would not help.
+    pgskip_dma,
+    /// See `pgskip_dma`.
+    pgskip_normal,
+    /// See `pgskip_dma`.
+    pgskip_high,
+    /// Pages that moved to an active list.
+    pgactivate,
+    /// Pages that moved to an inactive list.
+    pgdeactivate,
+    /// Pages of active lists that were looked at.
+    pgrefill,
+    /// Pages freed by `kswapd`.
+    pgsteal_kswapd,
+    /// Pages freed by those who needed one.
+    pgsteal_direct,
+    /// Pages of inactive lists that `kswapd` looked at.
+    pgscan_kswapd,
+    /// Pages of inactive lists that those who needed one looked at.
+    pgscan_direct,
+    /// Of those, anonymous ones.
+    pgscan_anon,
+    /// Of those, file pages.
+    pgscan_file,
+    /// Of the freed ones, anonymous ones.
+    pgsteal_anon,
+    /// Of the freed ones, file pages.
+    pgsteal_file,
+    /// Objects of caches that reclaim looked at.
+    slabs_scanned,
+    /// `kswapd` went to sleep and was woken at once for the low mark.
+    kswapd_low_wmark_hit_quickly,
+    /// The same for the high mark.
+    kswapd_high_wmark_hit_quickly,
+    /// Runs of `kswapd`.
+    pageoutrun,
+    /// Pages moved to the end of a list because they were written.
+    pgrotated,
+    /// `drop_caches` dropped file pages.
+    drop_pagecache,
+    /// `drop_caches` dropped objects.
+    drop_slab,
+    /// Pages that moved to the list of those that cannot be reclaimed.
+    unevictable_pgs_culled,
+    /// Pages that moved back from there.
+    unevictable_pgs_rescued,
+    /// Pages that became locked.
+    unevictable_pgs_mlocked,
+    /// Pages that were unlocked.
+    unevictable_pgs_munlocked,
+    /// Pages of block devices' own caches.
+    nr_buffers,
 }
 
 /// The numbers that the files are made of, as they were at one instant.
@@ -91,26 +199,20 @@ impl Counts<'_> {
     /// A counter of the node or of all zones together by its name in `/proc/vmstat`; `None`
     /// for what this kernel does not count, because it never happens or never exists here.
     pub fn by_name(&self, name: &str) -> Option<u32> {
-        Some(match name {
-            "nr_free_pages" => self.free(),
-            "nr_zone_active_anon" | "nr_active_anon" | "nr_anon_pages" => self.item(Item::nr_anon_pages),
-            "nr_zone_inactive_anon" | "nr_inactive_anon" | "nr_shmem" => self.item(Item::nr_shmem),
-            "nr_zone_active_file" | "nr_active_file" => self.file_pages(),
-            "nr_mapped" => self.item(Item::nr_mapped),
-            "nr_file_pages" => self.item(Item::nr_file_pages),
-            "nr_slab_unreclaimable" => self.slab_pages,
-            "nr_zone_write_pending" | "nr_dirty" => self.item(Item::nr_dirty),
-            "nr_kernel_stack" => self.kernel_stack_kb(),
-            "nr_page_table_pages" => self.item(Item::nr_page_table_pages),
-            "pgalloc_dma" => self.item(Item::pgalloc_dma),
-            "pgalloc_normal" => self.item(Item::pgalloc_normal),
-            "pgalloc_high" => self.item(Item::pgalloc_high),
-            "pgfree" => self.item(Item::pgfree),
-            "pgfault" => self.item(Item::pgfault),
-            "pgmajfault" => self.item(Item::pgmajfault),
-            "pgreuse" => self.item(Item::pgreuse),
-            "oom_kill" => self.item(Item::oom_kill),
-            _ => return None,
-        })
+        let item = match name {
+            "nr_free_pages" => return Some(self.free()),
+            "nr_slab_unreclaimable" => return Some(self.slab_pages),
+            "nr_kernel_stack" => return Some(self.kernel_stack_kb()),
+            "nr_zone_inactive_anon" => Item::nr_inactive_anon,
+            "nr_zone_active_anon" => Item::nr_active_anon,
+            "nr_zone_inactive_file" => Item::nr_inactive_file,
+            "nr_zone_active_file" => Item::nr_active_file,
+            "nr_zone_unevictable" => Item::nr_unevictable,
+            "nr_zone_write_pending" => {
+                return Some(self.item(Item::nr_dirty).saturating_add(self.item(Item::nr_writeback)));
+            }
+            _ => return NAMES.iter().position(|known| *known == name).map(|n| self.vmstat.counters[n]),
+        };
+        Some(self.item(item))
     }
 }

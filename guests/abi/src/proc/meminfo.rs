@@ -54,11 +54,21 @@ impl MemInfo {
         MemInfo {
             total,
             free,
-            available: free.saturating_sub(counts.sum(|zone| zone.watermark_low)),
-            cached: counts.item(Item::nr_file_pages),
-            active_anon: anon,
-            inactive_anon: shmem,
-            active_file: counts.file_pages(),
+            available: available(counts),
+            buffers: counts.item(Item::nr_buffers),
+            cached: (counts.item(Item::nr_file_pages))
+                .saturating_sub(counts.item(Item::nr_swapcached))
+                .saturating_sub(counts.item(Item::nr_buffers)),
+            swap_cached: counts.item(Item::nr_swapcached),
+            active_anon: counts.item(Item::nr_active_anon),
+            inactive_anon: counts.item(Item::nr_inactive_anon),
+            active_file: counts.item(Item::nr_active_file),
+            inactive_file: counts.item(Item::nr_inactive_file),
+            unevictable: counts.item(Item::nr_unevictable),
+            mlocked: counts.item(Item::nr_mlock),
+            swap_total: counts.item(Item::nr_swap_total),
+            swap_free: counts.item(Item::nr_swap_free),
+            writeback: counts.item(Item::nr_writeback),
             high_total: high.managed_pages,
             high_free: high.free_pages,
             dirty: counts.item(Item::nr_dirty),
@@ -68,13 +78,22 @@ impl MemInfo {
             slab_unreclaimable: counts.slab_pages,
             kernel_stack_kb: counts.kernel_stack_kb(),
             page_tables: counts.item(Item::nr_page_table_pages),
-            commit_limit: total / 2,
+            commit_limit: (total / 2).saturating_add(counts.item(Item::nr_swap_total)),
             committed: anon.saturating_add(shmem),
             vmalloc_total_kb: VMALLOC_KB,
             vmalloc_used_kb: counts.item(Item::nr_vmalloc_pages).saturating_mul(4),
             ..MemInfo::default()
         }
     }
+}
+
+/// `MemAvailable`: what is free above the low marks, and the file pages that could be dropped
+/// without thrashing (`si_mem_available`).
+fn available(counts: &Counts<'_>) -> u32 {
+    let low = counts.sum(|zone| zone.watermark_low);
+    let pagecache = counts.item(Item::nr_active_file).saturating_add(counts.item(Item::nr_inactive_file));
+    let kept = (pagecache / 2).min(low);
+    counts.free().saturating_add(pagecache - kept).saturating_sub(low)
 }
 
 /// `VmallocTotal`: F8800000 to FF7FE000.

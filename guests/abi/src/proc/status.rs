@@ -94,7 +94,7 @@ fn memory(out: &mut dyn Out, mm: &MmRecord, s: &Status) {
         ("VmExe", kb(s.vm_exe)),
         ("VmLib", kb(s.vm_lib)),
         ("VmPTE", u64::from(mm.pgtables_bytes / 1024)),
-        ("VmSwap", 0),
+        ("VmSwap", kb(mm.swapents)),
         ("HugetlbPages", 0),
     ] {
         out!(out, "{name}:\t{value:8} kB\n");

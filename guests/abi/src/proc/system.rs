@@ -2,7 +2,7 @@
 //! `filesystems`, `mounts`, `swaps`, `devices`.
 
 use super::clock_ticks;
-use crate::{Out, out};
+use crate::{Out, books::SwapRecord, out};
 
 /// `uname`'s fields.
 pub mod uts {
@@ -131,10 +131,31 @@ pub fn swaps_head(out: &mut dyn Out) {
     out.bytes(b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n");
 }
 
+/// The line of `/proc/swaps` for an area, whose name `path` writes.
+pub fn swaps_line(out: &mut dyn Out, area: &SwapRecord, path: &[u8]) {
+    let kb = |pages: u32| u64::from(pages) * 4;
+    let (size, used) = (kb(area.pages), kb(area.in_use));
+    out.bytes(path);
+    for _ in 0..40usize.saturating_sub(path.len()).max(1) {
+        out.bytes(b" ");
+    }
+    let kind = if area.is_block != 0 { "partition" } else { "file\t" };
+    let tab = |number: u64| if number < 10_000_000 { "\t" } else { "" };
+    out!(out, "{kind}\t{size}\t{}{used}\t{}{}\n", tab(size), tab(used), area.prio as i32);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::out::render;
+
+    #[test]
+    fn a_swap_area_stands_in_its_line_as_on_a_real_kernel() {
+        let area = SwapRecord { is_block: 1, pages: 16383, in_use: 12, prio: -2i32 as u32, ..SwapRecord::NONE };
+        let text = render(|out| swaps_line(out, &area, b"/dev/sda"));
+        let want = "/dev/sda                                partition\t65532\t\t48\t\t-2\n";
+        assert_eq!(core::str::from_utf8(&text), Ok(want));
+    }
 
     #[test]
     fn files_have_the_form_of_a_real_kernel() {

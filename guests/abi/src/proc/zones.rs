@@ -132,7 +132,7 @@ mod tests {
     fn zoneinfo_rows_equal_those_of_a_real_kernel() {
         let mut vmstat = VmStatRecord::default();
         vmstat.counters[Item::nr_mapped as usize] = 1158;
-        vmstat.counters[Item::nr_shmem as usize] = 13258;
+        vmstat.counters[Item::nr_inactive_anon as usize] = 13258;
         let empty = ZoneRecord { name: *b"HighMem\0", ..ZoneRecord::default() };
         let counts = Counts { vmstat, zones: &[dma(), empty], slab_pages: 0, nr_tasks: 0 };
         let text = String::from_utf8(render(|out| zoneinfo(out, &counts))).unwrap();

@@ -290,6 +290,15 @@ pub trait FileOps: Send + Sync {
         Err(EINVAL)
     }
 
+    /// Brings what was written to the device. EIO and ENOSPC tell of a failure since the last
+    /// call.
+    fn fsync(&self, file: &File) -> Result<()> {
+        match self.mapping(file) {
+            Some(mapping) => mapping.sync(),
+            None => Ok(()),
+        }
+    }
+
     /// The last reference to the open file went away.
     fn release(&self, _file: &File) {}
 

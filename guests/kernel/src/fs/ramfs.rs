@@ -200,7 +200,11 @@ impl FileOps for RegularFile {
         while dest.remaining() > 0 {
             let in_page = CHUNK - *pos as usize % CHUNK;
             let want = in_page.min(chunk.len()).min(dest.remaining());
-            let count = mapping.read(*pos, &mut chunk[..want]);
+            let count = match mapping.read(*pos, &mut chunk[..want]) {
+                Ok(count) => count,
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
+            };
             if count == 0 {
                 break;
             }
@@ -274,7 +278,7 @@ pub fn truncate(inode: &Arc<Inode>, size: u64) -> Result<()> {
     if size > MAX_LFS_FILESIZE {
         return Err(EFBIG);
     }
-    mapping.set_size(size);
+    mapping.set_size(size)?;
     inode.touch_mtime();
     Ok(())
 }

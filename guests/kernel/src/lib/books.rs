@@ -11,7 +11,7 @@ use abi::{
 use crate::{
     arch::{PAGE_OFFSET, cpuinfo, irqflags, paging},
     drivers::{irq, resource},
-    mm::{page, page_alloc, slab, vmalloc, vmstat},
+    mm::{page, page_alloc, slab, swapfile, vmalloc, vmstat},
     time::tsc_khz,
 };
 
@@ -63,6 +63,7 @@ static KERNEL_BOOKS: Books = Books(UnsafeCell::new(KernelBooks {
     vmap_areas: Ptr32::NULL,
     vmap_unpurged: Ptr32::NULL,
     vmap_lock: Ptr32::NULL,
+    swaps: Ptr32::NULL,
     reserved: [0; 2],
 }));
 
@@ -107,6 +108,7 @@ pub fn publish() {
         books.swapper_pg_dir = paging::swapper_pg_dir_phys();
         (books.vmstat, books.irqs, books.cpus) = (vmstat::books(), irqs, cpus);
         books.vmap_lock = vmalloc::books();
+        books.swaps = swapfile::books();
         books.version = VERSION;
     });
 }

@@ -1,18 +1,29 @@
 //! Page faults: from the exception to a mapped page, a signal, or an oops.
 #![allow(unsafe_code)]
 
-use abi::books::{DentryRecord, FileRecord, VmaRecord, vm};
+use alloc::sync::Arc;
+
+use abi::{
+    books::{DentryRecord, FileRecord, VmaRecord, vm},
+    errno::{ENOMEM, ENOSPC},
+};
 use mm::vma::STACK_GUARD_GAP;
 use x86::{PAGE_SIZE, PageFaultCode, Pte};
 
 use super::{
     Gfp, Page, alloc_page,
-    anon::{map_anonymous, wp_fault},
+    anon::{map_anonymous, swap_fault, wp_fault},
+    filemap::AddressSpace,
+    filemap_fault::{make_writable, map_file_page},
+    filemap_io::Want,
     gfp::GFP_HIGHUSER_MOVABLE,
     mm_struct::{MmGuard, MmStruct},
     oom,
-    page::get_page,
+    page::{get_page, pg, put_page},
+    page_lock::wait_on_page_locked,
     pgtable::PteExt,
+    swap_state::swapin,
+    swapops::SwapEntry,
     uaccess::{UserPtr, copy_from_user_partial},
     vma::VmArea,
     vmstat::{self, Item},
@@ -31,7 +42,7 @@ pub enum FaultError {
     Maperr,
     /// The area does not allow the access.
     Accerr,
-    /// Beyond the end of the file.
+    /// Beyond the end of the file, or its contents cannot be had.
     Sigbus,
     /// No memory.
     Oom,
@@ -44,6 +55,75 @@ pub struct Access {
     pub write: bool,
     /// The translation was present.
     pub present: bool,
+}
+
+/// How far a fault was resolved.
+pub enum Fault {
+    /// The page is mapped, or the access is to be tried again.
+    Mapped,
+    /// Something must be waited for first, with `mmap_lock` open (`VM_FAULT_RETRY`).
+    Wait(Bring),
+}
+
+/// What a fault waits for.
+pub enum Bring {
+    /// A page of a file.
+    File(Arc<AddressSpace>, u32),
+    /// The consent of a file's system to a write to the page.
+    Mkwrite(Arc<AddressSpace>, u32, &'static Page),
+    /// A page of a swap area.
+    Swap(SwapEntry),
+    /// A page that somebody has locked; with a use of it.
+    Unlocked(&'static Page),
+}
+
+/// A page that was waited for. It stays in memory at least until the fault has been tried
+/// again.
+struct Pinned(Option<&'static Page>);
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        if let Some(page) = self.0 {
+            put_page(page);
+        }
+    }
+}
+
+impl Bring {
+    /// Waits. Says whether a device was asked, which makes the fault a major one.
+    fn wait(self) -> Result<(Pinned, bool), FaultError> {
+        match self {
+            Bring::File(mapping, index) => match mapping.bring(index, Want::Around) {
+                Ok(brought) => Ok((Pinned(Some(brought.page)), brought.from_device)),
+                Err(ENOMEM | ENOSPC) => Err(FaultError::Oom),
+                Err(_) => Err(FaultError::Sigbus),
+            },
+            Bring::Mkwrite(mapping, index, page) => {
+                let pinned = Pinned(Some(page));
+                make_writable(&mapping, index, page).map_err(|_| FaultError::Sigbus)?;
+                Ok((pinned, false))
+            }
+            Bring::Swap(entry) => match swapin(entry) {
+                Ok(page) => Ok((Pinned(Some(page)), true)),
+                Err(ENOMEM) => Err(FaultError::Oom),
+                // The slot became free: the next look finds out why.
+                Err(_) => Ok((Pinned(None), false)),
+            },
+            Bring::Unlocked(page) => {
+                wait_on_page_locked(page);
+                Ok((Pinned(Some(page)), false))
+            }
+        }
+    }
+}
+
+/// Whether an area's rights stand in the way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Force {
+    /// They do.
+    No,
+    /// The caller has looked at them himself.
+    Yes,
 }
 
 const SIGBUS: u32 = 7;
@@ -64,8 +144,11 @@ pub fn do_page_fault(regs: &mut PtRegs, error_code: u32, addr: u32) {
     let error = match mm {
         None => FaultError::Maperr,
         Some(mm) => match handle_mm_fault(mm, addr, access) {
-            Ok(()) => {
-                task::account_fault(false);
+            Ok(is_major) => {
+                if is_major {
+                    vmstat::count(Item::pgmajfault);
+                }
+                task::account_fault(is_major);
                 return;
             }
             Err(error) => error,
@@ -105,18 +188,34 @@ fn kernel_fault(regs: &PtRegs, code: PageFaultCode, addr: u32) -> ! {
     oops::die(format_args!("SMP"), regs, code.bits())
 }
 
-/// Makes the page at `addr` accessible as asked, or says why not.
-pub fn handle_mm_fault(mm: &MmStruct, addr: u32, access: Access) -> Result<(), FaultError> {
-    let mut mm = mm.lock();
-    let area = find_area(&mut mm, addr)?;
-    if access.write {
-        if !area.is(vm::WRITE) {
-            return Err(FaultError::Accerr);
+/// Makes the page at `addr` accessible as asked, or says why not. `true` if a device had to
+/// be waited for.
+pub fn handle_mm_fault(mm: &MmStruct, addr: u32, access: Access) -> Result<bool, FaultError> {
+    fault_in(&mut mm.lock(), addr, access, Force::No)
+}
+
+/// The same for a caller with the lock, which is open while something is waited for: areas
+/// and pages may be others afterwards.
+pub fn fault_in(mm: &mut MmGuard, addr: u32, access: Access, force: Force) -> Result<bool, FaultError> {
+    let (mut is_major, mut _pinned) = (false, Pinned(None));
+    loop {
+        let area = find_area(mm, addr)?;
+        if force == Force::No {
+            check_access(&area, access)?;
         }
-    } else if area.record.flags & (vm::READ | vm::WRITE | vm::EXEC) == 0 {
-        return Err(FaultError::Accerr);
+        match fault_page(mm, &area, addr & !(PAGE_SIZE - 1), access.write)? {
+            Fault::Mapped => return Ok(is_major),
+            Fault::Wait(bring) => {
+                let (page, from_device) = mm.unlocked(|| bring.wait())?;
+                (_pinned, is_major) = (page, is_major | from_device);
+            }
+        }
     }
-    fault_page(&mut mm, &area, addr & !(PAGE_SIZE - 1), access.write)
+}
+
+fn check_access(area: &VmArea, access: Access) -> Result<(), FaultError> {
+    let needed = if access.write { vm::WRITE } else { vm::READ | vm::WRITE | vm::EXEC };
+    if area.record.flags & needed == 0 { Err(FaultError::Accerr) } else { Ok(()) }
 }
 
 /// The area of an address; a stack grows to it.
@@ -150,16 +249,18 @@ fn expand_downwards(mm: &mut MmGuard, start: u32, addr: u32) -> Result<(), Fault
     mm.areas.resize(start, addr, end);
     mm.change_total_vm(((start - addr) / PAGE_SIZE) as i32);
     if locked {
-        let area = mm.areas.lookup(addr).cloned().ok_or(FaultError::Maperr)?;
         for page in (addr..start).step_by(PAGE_SIZE as usize) {
-            fault_page(mm, &area, page, true)?;
+            fault_in(mm, page, Access { write: true, present: false }, Force::No)?;
         }
     }
     Ok(())
 }
 
 /// `handle_pte_fault`: the area allows the access; the page is brought and mapped.
-pub fn fault_page(mm: &mut MmGuard, area: &VmArea, addr: u32, write: bool) -> Result<(), FaultError> {
+fn fault_page(mm: &mut MmGuard, area: &VmArea, addr: u32, write: bool) -> Result<Fault, FaultError> {
+    if area.is(vm::PFNMAP) {
+        return if mm.pgd.get(addr).maps_page() { Ok(Fault::Mapped) } else { Err(FaultError::Sigbus) };
+    }
     if !mm.pgd.alloc_table(addr) {
         return Err(FaultError::Oom);
     }
@@ -170,11 +271,14 @@ pub fn fault_page(mm: &mut MmGuard, area: &VmArea, addr: u32, write: bool) -> Re
         }
         // The translation was stale, or another thread was faster.
         mm.pgd.set(addr, Pte(pte.0 | Pte::A)).now();
-        return Ok(());
+        return Ok(Fault::Mapped);
+    }
+    if !pte.is_empty() {
+        return swap_fault(mm, area, addr, pte, write);
     }
     match &area.file {
         None => map_anonymous(mm, area, addr, write),
-        Some(_) => super::filemap_fault::map_file_page(mm, area, addr, write),
+        Some(_) => map_file_page(mm, area, addr, write),
     }
 }
 
@@ -197,11 +301,17 @@ pub fn get_user_page(mm: &MmStruct, addr: u32, write: bool, force: bool) -> Resu
     if !allowed || (write && !area.is(vm::WRITE) && area.is(vm::SHARED)) {
         return Err(FaultError::Accerr);
     }
-    let pte = guard.pgd.get(at);
-    if !pte.maps_page() || (write && !pte.writable()) {
-        fault_page(&mut guard, &area, at, write)?;
+    loop {
+        let pte = guard.pgd.get(at);
+        // A forced write goes to a private copy, which stays read-only for the program.
+        let is_own = |page: &Page| force && !area.is(vm::WRITE) && page.is(pg::ANON_EXCLUSIVE);
+        match pte.page() {
+            Some(page) if !write || pte.writable() || is_own(page) => return Ok(get_page(page)),
+            None if pte.maps_page() => return Err(FaultError::Accerr),
+            _ => {}
+        }
+        fault_in(&mut guard, addr, Access { write, present: false }, Force::Yes)?;
     }
-    guard.pgd.get(at).page().map(get_page).ok_or(FaultError::Accerr)
 }
 
 /// Linux's line about a program that is about to die.

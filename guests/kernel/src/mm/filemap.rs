@@ -1,61 +1,141 @@
 //! The page cache: one set of pages for `read`, `write` and `mmap` of a file.
+//!
+//! Here is the cache itself; `filemap_io` fills it from devices and copies from and to it,
+//! `page_writeback` writes it back, `filemap_fault` maps it.
+#![allow(unsafe_code)]
 
-use alloc::{collections::BTreeMap, vec::Vec};
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
+use core::{ops::ControlFlow, ptr::NonNull, sync::atomic::Ordering::Relaxed};
 
-use abi::errno::{EFAULT, EFBIG, ENOSPC, Result};
+use abi::errno::{EIO, ENOSPC, Errno, Result};
 
 use super::{
     Gfp, PAGE_SHIFT, PAGE_SIZE, Page, alloc_page,
+    filemap_io::ReadAhead,
     gfp::GFP_HIGHUSER_MOVABLE,
     highmem::kmap_local,
-    memory::zap_range,
+    memory::zap_area_range,
     oom,
     page::{get_page, pg, put_page},
-    uaccess::{UserPtr, copy_from_user_partial, copy_to_user_partial},
+    page_lock::{lock_page, trylock_page, unlock_page, wait_on_page_writeback},
+    page_writeback,
+    swap::lru_cache_add,
+    swap_state, swapfile,
+    swapops::SwapEntry,
+    vma::VmArea,
     vmstat::{self, Item},
 };
 use crate::sync::SpinLock;
 
-/// The largest file: an index of 32 bits, less the last page.
-const MAX_BYTES: u64 = (1 << 44) - 4096;
-
-/// How a file's pages count.
+/// How a file's pages count, and where they are when they are not in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Backing {
-    /// ramfs: file pages.
+    /// ramfs: file pages that are nowhere else.
     Ram,
-    /// tmpfs, shared memory: `Shmem` pages.
+    /// tmpfs, shared memory: `Shmem` pages; they may go to swap.
     Shmem,
+    /// A file of a file system on a device.
+    File,
+    /// A device's own pages, which `Buffers` counts.
+    BlockDevice,
 }
 
-struct Inner {
-    pages: BTreeMap<u32, &'static Page>,
-    size: u64,
+/// What a file system on a device does for the pages of its files.
+pub trait AddressSpaceOps: Send + Sync {
+    /// Fills a locked page that is not up to date with page `index` of the file; what lies
+    /// behind the file's end becomes zeros. The page is still locked when this returns, and
+    /// the caller marks it up to date. May sleep. EIO.
+    fn read_folio(&self, index: u32, page: &'static Page) -> Result<()>;
+
+    /// Writes a locked page (its DIRTY already cleared, WRITEBACK set) to the device. May
+    /// sleep. EIO, ENOSPC.
+    fn writepage(&self, index: u32, page: &'static Page) -> Result<()>;
+
+    /// Before a page is written or made writable: reserves what `writepage` will need, so
+    /// that ENOSPC comes now, not later. May sleep.
+    fn write_begin(&self, index: u32) -> Result<()> {
+        let _ = index;
+        Ok(())
+    }
 }
 
-/// `address_space`: the pages and the size of an inode. The pages of these file systems
-/// live nowhere else, so a page that is missing below the size is a hole and reads as zeros.
+/// What the cache has at an index.
+#[derive(Clone, Copy)]
+pub(super) enum Slot {
+    Page(&'static Page),
+    /// The page is in swap, or on its way.
+    Swap(SwapEntry),
+}
+
+pub(super) struct Inner {
+    pub slots: BTreeMap<u32, Slot>,
+    pub nr_pages: u32,
+    pub size: u64,
+    /// Indices of pages to be written to the device.
+    pub dirty: BTreeSet<u32>,
+    /// When the first of them became dirty.
+    pub dirtied_when_ns: u64,
+    /// A write that failed, until `fsync` has told it.
+    pub error: Option<Errno>,
+    pub readahead: ReadAhead,
+}
+
+/// An area that maps a file; it stays where it is until it takes itself out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct AreaPtr(NonNull<VmArea>);
+
+// SAFETY: followed only while the area is registered.
+unsafe impl Send for AreaPtr {}
+
+/// `address_space`: the pages and the size of an inode. It always lives in an `Arc`.
 pub struct AddressSpace {
     backing: Backing,
-    /// Some page table has mapped a page of it.
-    was_mapped: AtomicBool,
-    inner: SpinLock<Inner>,
+    ops: Option<Arc<dyn AddressSpaceOps>>,
+    /// The areas that map it.
+    i_mmap: SpinLock<Vec<AreaPtr>>,
+    pub(super) inner: SpinLock<Inner>,
 }
 
 impl AddressSpace {
-    /// An empty file.
-    pub const fn new(backing: Backing) -> Self {
+    /// An empty file in memory.
+    pub fn new(backing: Backing) -> Self {
+        Self::make(backing, None)
+    }
+
+    /// The cache of a file that has its home on a device.
+    pub fn with_ops(backing: Backing, ops: Arc<dyn AddressSpaceOps>) -> Self {
+        Self::make(backing, Some(ops))
+    }
+
+    fn make(backing: Backing, ops: Option<Arc<dyn AddressSpaceOps>>) -> Self {
         AddressSpace {
             backing,
-            was_mapped: AtomicBool::new(false),
-            inner: SpinLock::new(Inner { pages: BTreeMap::new(), size: 0 }),
+            ops,
+            i_mmap: SpinLock::new(Vec::new()),
+            inner: SpinLock::new(Inner {
+                slots: BTreeMap::new(),
+                nr_pages: 0,
+                size: 0,
+                dirty: BTreeSet::new(),
+                dirtied_when_ns: 0,
+                error: None,
+                readahead: ReadAhead::default(),
+            }),
         }
     }
 
-    /// Whether the pages count as shared memory.
+    /// Where the pages are when they are not in memory.
     pub fn backing(&self) -> Backing {
         self.backing
+    }
+
+    /// The file system's part; `None` for files in memory.
+    pub fn ops(&self) -> Option<&Arc<dyn AddressSpaceOps>> {
+        self.ops.as_ref()
     }
 
     /// `i_size`.
@@ -63,224 +143,330 @@ impl AddressSpace {
         self.inner.lock().size
     }
 
-    /// Pages in memory.
+    /// Pages of the file that have contents: in memory or in swap.
     pub fn nr_pages(&self) -> u32 {
-        self.inner.lock().pages.len() as u32
+        self.inner.lock().slots.len() as u32
     }
 
-    /// The page at an index, if it is in memory, with one user more.
+    /// The page at an index, if it is in memory, with one user more. It may be locked, and
+    /// not up to date.
     pub fn find_get_page(&self, index: u32) -> Option<&'static Page> {
-        self.inner.lock().pages.get(&index).map(|page| get_page(page))
+        match self.inner.lock().slots.get(&index) {
+            Some(Slot::Page(page)) => Some(get_page(page)),
+            _ => None,
+        }
     }
 
-    /// The page at an index, made if it is missing, with one user more. ENOSPC without
-    /// memory.
-    pub fn grab_page(&self, index: u32) -> Result<&'static Page> {
-        if let Some(page) = self.find_get_page(index) {
-            return Ok(page);
+    /// The same, if it has its contents.
+    pub fn find_uptodate(&self, index: u32) -> Option<&'static Page> {
+        let page = self.find_get_page(index)?;
+        if page.is(pg::UPTODATE) {
+            return Some(page);
         }
-        let page = oom::retry(|| alloc_page(GFP_HIGHUSER_MOVABLE | Gfp::ZERO)).ok_or(ENOSPC)?;
-        page.set(pg::UPTODATE | if self.backing == Backing::Shmem { pg::SWAPBACKED } else { 0 });
-        page.mapping.store((self as *const AddressSpace) as u32, Relaxed);
-        page.index.store(index, Relaxed);
+        put_page(page);
+        None
+    }
+
+    /// Whether the page at an index must be brought from somewhere, for which the caller
+    /// must be able to wait.
+    pub fn must_be_brought(&self, index: u32) -> bool {
+        match self.inner.lock().slots.get(&index) {
+            Some(Slot::Page(page)) => !page.is(pg::UPTODATE),
+            Some(Slot::Swap(_)) => true,
+            None => self.ops.is_some(),
+        }
+    }
+
+    /// The page at an index of a file in memory, made if it is missing, with one user more.
+    /// ENOSPC without memory.
+    pub fn grab_page(self: &Arc<Self>, index: u32) -> Result<&'static Page> {
+        debug_assert!(self.ops.is_none());
+        loop {
+            match self.slot(index) {
+                Some(Slot::Page(page)) => return Ok(page),
+                Some(Slot::Swap(entry)) => self.shmem_swapin(index, entry)?,
+                None => {
+                    let page = oom::retry(|| alloc_page(GFP_HIGHUSER_MOVABLE | Gfp::ZERO)).ok_or(ENOSPC)?;
+                    page.set(pg::UPTODATE);
+                    if self.add_page(index, page) {
+                        return Ok(page);
+                    }
+                    put_page(page);
+                }
+            }
+        }
+    }
+
+    /// What is at an index; a page with one user more.
+    fn slot(&self, index: u32) -> Option<Slot> {
+        let slot = self.inner.lock().slots.get(&index).copied();
+        if let Some(Slot::Page(page)) = slot {
+            get_page(page);
+        }
+        slot
+    }
+
+    /// `filemap_add_folio`: puts a page into the cache, which becomes one of its users.
+    /// `false` if something is there.
+    pub(super) fn add_page(self: &Arc<Self>, index: u32, page: &'static Page) -> bool {
         let mut inner = self.inner.lock();
-        // Nobody could have come in between on one CPU, but the lock was open.
-        if let Some(other) = inner.pages.get(&index) {
-            let other = get_page(other);
-            drop(inner);
-            put_page(page);
-            return Ok(other);
+        if inner.slots.contains_key(&index) {
+            return false;
         }
-        inner.pages.insert(index, get_page(page));
-        self.account(1);
-        Ok(page)
+        match self.backing {
+            Backing::Shmem => page.set(pg::SWAPBACKED),
+            // There is nowhere else to put it.
+            Backing::Ram => page.set(pg::UNEVICTABLE),
+            Backing::File | Backing::BlockDevice => {}
+        }
+        page.mapping.store(Arc::as_ptr(self) as u32, Relaxed);
+        page.index.store(index, Relaxed);
+        inner.slots.insert(index, Slot::Page(get_page(page)));
+        self.account(&mut inner, 1);
+        drop(inner);
+        lru_cache_add(page);
+        true
     }
 
-    fn account(&self, delta: i32) {
+    fn account(&self, inner: &mut Inner, delta: i32) {
+        inner.nr_pages = inner.nr_pages.wrapping_add_signed(delta);
         vmstat::add(Item::nr_file_pages, delta);
-        if self.backing == Backing::Shmem {
-            vmstat::add(Item::nr_shmem, delta);
+        match self.backing {
+            Backing::Shmem => vmstat::add(Item::nr_shmem, delta),
+            Backing::BlockDevice => vmstat::add(Item::nr_buffers, delta),
+            Backing::Ram | Backing::File => {}
         }
     }
 
-    /// A page of the file is about to be mapped.
-    pub fn note_mapped(&self) {
-        self.was_mapped.store(true, Relaxed);
+    /// Takes a locked page out of the cache, whose use of it ends; the caller has one.
+    fn remove_page(&self, index: u32, page: &'static Page, instead: Option<Slot>) {
+        page_writeback::cancel_dirty_page(self, page);
+        let mut inner = self.inner.lock();
+        match instead {
+            Some(slot) => drop(inner.slots.insert(index, slot)),
+            None => drop(inner.slots.remove(&index)),
+        }
+        self.account(&mut inner, -1);
+        drop(inner);
+        page.mapping.store(0, Relaxed);
+        put_page(page);
+    }
+
+    /// `remove_mapping`: takes a clean, unmapped, locked page out of the cache, if nobody but
+    /// the cache and the caller uses it.
+    pub fn remove_unused(&self, page: &'static Page) -> bool {
+        if page.count() != 2 || page.mapcount() != 0 || page.is(pg::DIRTY) || page.is(pg::WRITEBACK) {
+            return false;
+        }
+        self.remove_page(page.index.load(Relaxed), page, None);
+        true
+    }
+
+    /// The second half of `shmem_writepage`: the page leaves the file for the swap cache,
+    /// which the caller has put it into. `false` if somebody else uses it.
+    pub(super) fn move_to_swap(&self, page: &'static Page, entry: SwapEntry) -> bool {
+        // The cache, the swap cache, and the caller.
+        if page.count() != 3 || page.mapcount() != 0 {
+            return false;
+        }
+        let index = page.index.load(Relaxed);
+        swapfile::swap_duplicate(entry);
+        self.remove_page(index, page, Some(Slot::Swap(entry)));
+        page.set(pg::DIRTY);
+        true
+    }
+
+    /// `shmem_swapin_folio`: brings a page of shared memory back. Another may have been
+    /// faster.
+    fn shmem_swapin(self: &Arc<Self>, index: u32, entry: SwapEntry) -> Result<()> {
+        let page = swap_state::swapin(entry)?;
+        lock_page(page);
+        wait_on_page_writeback(page);
+        let mut inner = self.inner.lock();
+        let still = matches!(inner.slots.get(&index), Some(Slot::Swap(there)) if *there == entry);
+        if still && swap_state::is_cached_as(page, entry) {
+            if !page.is(pg::UPTODATE) {
+                drop(inner);
+                unlock_page(page);
+                put_page(page);
+                return Err(EIO);
+            }
+            // The page's index in the swap cache is not kept there.
+            inner.slots.insert(index, Slot::Page(get_page(page)));
+            self.account(&mut inner, 1);
+            drop(inner);
+            swap_state::delete_from_swap_cache(page);
+            page.mapping.store(Arc::as_ptr(self) as u32, Relaxed);
+            page.index.store(index, Relaxed);
+            page.set(pg::DIRTY);
+            swapfile::swap_free(entry);
+        } else {
+            drop(inner);
+        }
+        unlock_page(page);
+        put_page(page);
+        Ok(())
+    }
+
+    /// `shmem_unuse`: brings every page back that lies in a swap area.
+    pub(super) fn unuse(self: &Arc<Self>, kind: u32) -> Result<()> {
+        loop {
+            let found = self.inner.lock().slots.iter().find_map(|(index, slot)| match slot {
+                Slot::Swap(entry) if entry.kind() == kind => Some((*index, *entry)),
+                _ => None,
+            });
+            match found {
+                Some((index, entry)) => self.shmem_swapin(index, entry)?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// An area maps the file. It must take itself out before it is freed or moved in memory.
+    ///
+    /// # Safety
+    /// The area stays at this address until `remove_area`.
+    pub unsafe fn insert_area(&self, area: NonNull<VmArea>) {
+        self.i_mmap.lock().push(AreaPtr(area));
+    }
+
+    /// It does so no more.
+    pub fn remove_area(&self, area: NonNull<VmArea>) {
+        let mut areas = self.i_mmap.lock();
+        if let Some(at) = areas.iter().position(|known| known.0 == area) {
+            areas.swap_remove(at);
+        }
+    }
+
+    /// Whether some area maps it.
+    pub fn is_mapped(&self) -> bool {
+        !self.i_mmap.lock().is_empty()
+    }
+
+    /// Calls `visit` with every area that maps the file, until it says so. `visit` must
+    /// neither sleep nor change areas.
+    pub fn for_each_area(&self, mut visit: impl FnMut(&VmArea) -> ControlFlow<()>) {
+        for area in self.i_mmap.lock().iter() {
+            // SAFETY: registered areas are alive.
+            if visit(unsafe { area.0.as_ref() }).is_break() {
+                return;
+            }
+        }
     }
 
     /// `unmap_mapping_range`: no process maps what lies at or behind page `index` any more,
     /// private copies included.
     fn unmap_from(&self, index: u32) {
-        let this: *const AddressSpace = self;
-        crate::task::for_each_process(&mut |process| {
-            let mut mm = process.mm.lock();
-            let ranges: Vec<(u32, u32)> = mm
-                .areas
-                .iter()
-                .filter(|area| {
-                    let mapping = area.file.as_ref().and_then(|file| file.address_space());
-                    mapping.is_some_and(|mapping| core::ptr::eq(&raw const *mapping, this))
-                })
-                .filter_map(|area| {
-                    let skip = index.saturating_sub(area.record.pgoff);
-                    (skip < area.pages()).then(|| (area.record.start + (skip << PAGE_SHIFT), area.record.end))
-                })
-                .collect();
-            for (start, end) in ranges {
-                zap_range(&mut mm, start, end);
+        let areas: Vec<AreaPtr> = self.i_mmap.lock().clone();
+        for area in areas {
+            // SAFETY: registered areas are alive, and `zap_area_range` does not sleep.
+            let area = unsafe { area.0.as_ref() };
+            let skip = index.saturating_sub(area.record.pgoff);
+            if skip < area.pages() {
+                zap_area_range(area, area.record.start + (skip << PAGE_SHIFT), area.record.end);
             }
-        });
+        }
     }
 
     /// Sets the size. Pages beyond it leave the cache and the page tables, and the rest of
-    /// the last one is zeroed, so that a later growth reads zeros.
-    pub fn set_size(&self, size: u64) {
+    /// the last one is zeroed, so that a later growth reads zeros. EIO if that last page
+    /// cannot be read.
+    pub fn set_size(self: &Arc<Self>, size: u64) -> Result<()> {
         let shrinks = size < self.size();
-        if shrinks && self.was_mapped.load(Relaxed) {
-            // First the size, so that no fault brings back what is unmapped here.
-            self.inner.lock().size = size;
-            self.unmap_from(size.div_ceil(PAGE_SIZE.into()) as u32);
-        }
-        let (gone, tail) = {
-            let mut inner = self.inner.lock();
+        // First the size, so that no fault brings back what is unmapped here.
+        self.inner.lock().size = size;
+        if shrinks {
             let keep = size.div_ceil(PAGE_SIZE.into()) as u32;
-            inner.size = size;
-            let gone = if shrinks { inner.pages.split_off(&keep) } else { BTreeMap::new() };
-            let offset = size as u32 & (PAGE_SIZE - 1);
-            let tail = if shrinks && offset != 0 { inner.pages.get(&(keep - 1)).map(|p| get_page(p)) } else { None };
-            (gone, tail.map(|page| (page, offset)))
-        };
-        if let Some((page, offset)) = tail {
-            kmap_local(page).as_mut_slice()[offset as usize..].fill(0);
-            put_page(page);
+            self.zero_tail(size)?;
+            self.unmap_from(keep);
+            self.truncate_pages(keep);
+            // A fault that was on its way may have mapped a page before it was cut off.
+            self.unmap_from(keep);
         }
-        self.account(-(gone.len() as i32));
-        gone.into_values().for_each(put_page);
+        Ok(())
     }
 
-    /// Copies from the file at `pos`; returns how many bytes there were.
-    pub fn read(&self, pos: u64, out: &mut [u8]) -> usize {
-        self.for_each_part(pos, out.len().min(self.left(pos)), |page, offset, done, len| {
-            match page {
-                Some(page) => out[done..done + len].copy_from_slice(&kmap_local(page).as_slice()[offset..offset + len]),
-                None => out[done..done + len].fill(0),
-            }
-            len
-        })
-    }
-
-    /// `read` into a program's memory. EFAULT if not even the first byte could be copied.
-    pub fn read_to_user(&self, pos: u64, to: UserPtr<u8>, len: usize) -> Result<usize> {
-        static ZEROES: [u8; PAGE_SIZE as usize] = [0; PAGE_SIZE as usize];
-        let len = len.min(self.left(pos));
-        let done = self.for_each_part(pos, len, |page, offset, done, len| {
-            let to = to.add(done as u32);
-            match page {
-                Some(page) => copy_to_user_partial(to, &kmap_local(page).as_slice()[offset..offset + len]),
-                None => copy_to_user_partial(to, &ZEROES[..len]),
-            }
-        });
-        if done == 0 && len != 0 { Err(EFAULT) } else { Ok(done) }
-    }
-
-    fn left(&self, pos: u64) -> usize {
-        self.size().saturating_sub(pos).min(i32::MAX as u64) as usize
-    }
-
-    /// Calls `copy` with (page, offset in it, bytes done, bytes wanted) for each page of a
-    /// range, until it does less than wanted.
-    fn for_each_part(
-        &self,
-        pos: u64,
-        len: usize,
-        mut copy: impl FnMut(Option<&'static Page>, usize, usize, usize) -> usize,
-    ) -> usize {
-        let mut done = 0;
-        while done < len {
-            let at = pos + done as u64;
-            let offset = at as usize & (PAGE_SIZE as usize - 1);
-            let step = (len - done).min(PAGE_SIZE as usize - offset);
-            let page = self.find_get_page((at >> PAGE_SHIFT) as u32);
-            let copied = copy(page, offset, done, step);
-            if let Some(page) = page {
-                page.set(pg::REFERENCED);
-                put_page(page);
-            }
-            done += copied;
-            if copied < step {
-                break;
-            }
+    /// The part of the last page behind a new, smaller size.
+    fn zero_tail(self: &Arc<Self>, size: u64) -> Result<()> {
+        let offset = size as u32 & (PAGE_SIZE - 1);
+        if offset == 0 {
+            return Ok(());
         }
-        done
+        let Some(page) = self.page_for_reading((size >> PAGE_SHIFT) as u32)? else { return Ok(()) };
+        lock_page(page);
+        kmap_local(page).as_mut_slice()[offset as usize..].fill(0);
+        page_writeback::set_page_dirty(page);
+        unlock_page(page);
+        put_page(page);
+        Ok(())
     }
 
-    /// Copies into the file at `pos`, growing it. ENOSPC if not even the first page found
-    /// memory.
-    pub fn write(&self, pos: u64, data: &[u8]) -> Result<usize> {
-        self.write_parts(pos, data.len(), |page, offset, done, len| {
-            kmap_local(page).as_mut_slice()[offset..offset + len].copy_from_slice(&data[done..done + len]);
-            len
-        })
-    }
-
-    /// `write` from a program's memory.
-    pub fn write_from_user(&self, pos: u64, from: UserPtr<u8>, len: usize) -> Result<usize> {
-        self.write_parts(pos, len, |page, offset, done, len| {
-            copy_from_user_partial(&mut kmap_local(page).as_mut_slice()[offset..offset + len], from.add(done as u32))
-        })
-    }
-
-    fn write_parts(
-        &self,
-        pos: u64,
-        len: usize,
-        mut copy: impl FnMut(&'static Page, usize, usize, usize) -> usize,
-    ) -> Result<usize> {
-        if pos >= MAX_BYTES && len != 0 {
-            return Err(EFBIG);
-        }
-        let len = len.min((MAX_BYTES - pos.min(MAX_BYTES)).min(i32::MAX as u64) as usize);
-        let mut done = 0;
-        while done < len {
-            let at = pos + done as u64;
-            let offset = at as usize & (PAGE_SIZE as usize - 1);
-            let step = (len - done).min(PAGE_SIZE as usize - offset);
-            let page = match self.grab_page((at >> PAGE_SHIFT) as u32) {
-                Ok(page) => page,
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => break,
-            };
-            let copied = copy(page, offset, done, step);
-            page.set(pg::DIRTY | pg::REFERENCED);
-            put_page(page);
-            done += copied;
-            {
-                let mut inner = self.inner.lock();
-                inner.size = inner.size.max(at + copied as u64);
-            }
-            if copied < step {
-                if done == 0 {
-                    return Err(EFAULT);
+    /// `truncate_inode_pages`: everything from page `keep` on leaves the cache.
+    fn truncate_pages(&self, keep: u32) {
+        loop {
+            let found = self.inner.lock().slots.range(keep..).next().map(|(index, slot)| (*index, *slot));
+            match found {
+                None => return,
+                Some((index, Slot::Swap(entry))) => {
+                    self.inner.lock().slots.remove(&index);
+                    swapfile::free_swap_and_cache(entry);
                 }
-                break;
+                Some((index, Slot::Page(page))) => {
+                    get_page(page);
+                    lock_page(page);
+                    wait_on_page_writeback(page);
+                    if core::ptr::eq(page.mapping.load(Relaxed) as *const AddressSpace, self) {
+                        super::rmap::unmap_page_everywhere(page);
+                        self.remove_page(index, page, None);
+                    }
+                    unlock_page(page);
+                    put_page(page);
+                }
             }
         }
-        Ok(done)
     }
+}
 
-    /// The whole contents, for the kernel's own readers of small files.
-    pub fn read_all(&self) -> Vec<u8> {
-        let mut data = alloc::vec![0; self.left(0)];
-        let len = self.read(0, &mut data);
-        data.truncate(len);
-        data
+impl AddressSpace {
+    /// `invalidate_mapping_pages`: drops the clean pages with indices `first..end` that
+    /// nobody uses.
+    pub fn drop_clean_pages(&self, first: u32, end: u32) {
+        let mut at = first;
+        while at < end && self.ops.is_some() {
+            let found = {
+                let inner = self.inner.lock();
+                inner.slots.range(at..end).find_map(|(index, slot)| match slot {
+                    Slot::Page(page) => Some((*index, get_page(page))),
+                    Slot::Swap(_) => None,
+                })
+            };
+            let Some((index, page)) = found else { return };
+            if trylock_page(page) {
+                self.remove_unused(page);
+                unlock_page(page);
+            }
+            put_page(page);
+            at = index.saturating_add(1);
+        }
     }
 }
 
 impl Drop for AddressSpace {
     fn drop(&mut self) {
-        let pages = core::mem::take(&mut self.inner.get_mut().pages);
-        self.account(-(pages.len() as i32));
-        pages.into_values().for_each(put_page);
+        // Nobody maps the file and nobody waits for a page of it: that would keep it alive.
+        let slots = core::mem::take(&mut self.inner.get_mut().slots);
+        for (_, slot) in slots {
+            match slot {
+                Slot::Page(page) => {
+                    page_writeback::cancel_dirty_page(self, page);
+                    let mut inner = self.inner.lock();
+                    self.account(&mut inner, -1);
+                    drop(inner);
+                    page.mapping.store(0, Relaxed);
+                    put_page(page);
+                }
+                Slot::Swap(entry) => swapfile::free_swap_and_cache(entry),
+            }
+        }
     }
 }

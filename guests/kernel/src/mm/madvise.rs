@@ -6,12 +6,17 @@ use abi::{
 };
 
 use super::{
-    PAGE_SIZE,
-    fault::{FaultError, fault_page},
+    PAGE_SIZE, Page,
+    fault::{Access, FaultError, Force, fault_in},
     memory::zap_range,
     mm_struct::{MmGuard, MmStruct},
     mmap::{page_align, page_aligned},
+    page::{pg, put_page},
+    pgtable::PteExt,
+    swap_state::swapin,
+    swapops::SwapEntry,
     vma::VmArea,
+    vmscan::{deactivate_page, reclaim_page},
 };
 
 mod advice {
@@ -97,13 +102,51 @@ fn advise_area(mm: &mut MmGuard, area: &VmArea, start: u32, end: u32, behavior: 
             Ok(())
         }
         advice::COLD | advice::PAGEOUT if flags & (vm::LOCKED | vm::PFNMAP | vm::HUGETLB) != 0 => Err(EINVAL),
+        advice::COLD | advice::PAGEOUT => {
+            let act = if behavior == advice::COLD { deactivate_page } else { reclaim_page };
+            for_each_page(mm, start, end, act);
+            Ok(())
+        }
+        advice::WILLNEED => {
+            bring(mm, area, start, end);
+            Ok(())
+        }
         advice::DONTFORK => change_flags(mm, start, end, |flags| flags | vm::DONTCOPY),
         advice::DOFORK if flags & vm::IO != 0 => Err(EINVAL),
         advice::DOFORK => change_flags(mm, start, end, |flags| flags & !vm::DONTCOPY),
-        // Hints about order, nearness and dumps change nothing that anybody could see:
-        // every page of a file is in memory, and there are no dumps.
+        // Readahead finds out about order itself, and there are no dumps.
         _ => Ok(()),
     }
+}
+
+/// Calls `act` with every page of a range that no other address space maps.
+fn for_each_page(mm: &MmGuard, start: u32, end: u32, act: fn(&'static Page)) {
+    let mut at = start;
+    while let Some(addr) = mm.pgd.next_with_table(at, end) {
+        at = addr + PAGE_SIZE;
+        let page = mm.pgd.get(addr).page().filter(|page| !page.is(pg::RESERVED) && page.mapcount() == 1);
+        if let Some(page) = page {
+            act(page);
+        }
+    }
+}
+
+/// `MADV_WILLNEED`: brings what of a range is in a file or in swap.
+fn bring(mm: &mut MmGuard, area: &VmArea, start: u32, end: u32) {
+    if let Some(mapping) = area.file.as_ref().and_then(|file| file.address_space()) {
+        let (first, count) = (area.pgoff(start), (end - start) / PAGE_SIZE);
+        return mm.unlocked(|| mapping.force_readahead(first, count));
+    }
+    let entries = (start..end).step_by(PAGE_SIZE as usize).filter_map(|at| SwapEntry::of_pte(mm.pgd.get(at)));
+    let entries: alloc::vec::Vec<_> = entries.collect();
+    mm.unlocked(|| {
+        for entry in entries {
+            match swapin(entry) {
+                Ok(page) => put_page(page),
+                Err(_) => return,
+            }
+        }
+    });
 }
 
 fn change_flags(mm: &mut MmGuard, start: u32, end: u32, change: impl Fn(u32) -> u32) -> Result<()> {
@@ -126,7 +169,7 @@ fn populate(mm: &mut MmGuard, start: u32, end: u32, write: bool) -> Result<()> {
             pte.maps_page() && (!write || pte.writable())
         };
         if !pte_ok {
-            fault_page(mm, &area, at, write).map_err(|error| match error {
+            fault_in(mm, at, Access { write, present: false }, Force::No).map_err(|error| match error {
                 FaultError::Sigbus => EFAULT,
                 FaultError::Oom => ENOMEM,
                 FaultError::Maperr | FaultError::Accerr => EIO,

@@ -1,6 +1,5 @@
 //! Page-table work on whole ranges: zap, copy at fork, move, protect.
-
-use core::sync::atomic::Ordering::Relaxed;
+#![allow(unsafe_code)]
 
 use abi::{
     books::vm,
@@ -10,60 +9,67 @@ use x86::Pte;
 
 use super::{
     PAGE_SIZE, Page,
-    mm_struct::MmGuard,
-    page::{get_page, pg, put_page},
-    pgtable::{PGDIR_SIZE, PageDirectory, PteExt, RIGHTS_NONE, mk_pte, rights},
+    mm_struct::{MmCounter, MmGuard, MmStruct},
+    page::{get_page, pg},
+    page_writeback::set_page_dirty,
+    pgtable::{PGDIR_SIZE, PageTables, PteExt, RIGHTS_NONE, mk_pte, rights},
+    rmap::{area_mm, clear_anon_rmap},
+    swap::{mark_page_accessed, mlock_page, munlock_page},
+    swap_state::free_page_and_swap_cache,
+    swapfile::{free_swap_and_cache, swap_duplicate},
+    swapops::{Sharing, SwapEntry},
     vma::{VmArea, is_cow_mapping},
     vmstat::{self, Item},
 };
 use crate::arch::TASK_SIZE;
 
-/// In `page.mapping`: an anonymous page.
-pub const PAGE_MAPPING_ANON: u32 = 1;
-
-impl Page {
-    /// Whether the page belongs to an area, not to a file.
-    pub fn is_anon(&self) -> bool {
-        self.mapping.load(Relaxed) & PAGE_MAPPING_ANON != 0
+/// Which resident count a page belongs to (`mm_counter`).
+pub fn mm_counter(page: &Page) -> MmCounter {
+    if page.is_anon() {
+        MmCounter::Anon
+    } else if page.is(pg::SWAPBACKED) {
+        MmCounter::Shmem
+    } else {
+        MmCounter::File
     }
 }
 
-/// Changes the resident counts for a page that is mapped or unmapped.
-fn count_rss(mm: &mut MmGuard, page: &Page, delta: i32) {
-    let record = mm.record_mut();
-    let counter = if page.is_anon() {
-        &mut record.rss_anon
-    } else if page.is(pg::SWAPBACKED) {
-        &mut record.rss_shmem
-    } else {
-        &mut record.rss_file
-    };
-    *counter = counter.wrapping_add(delta as u32);
-}
-
-/// A page-table entry now maps the page. Takes over the caller's use of it.
-pub fn map_page(mm: &mut MmGuard, addr: u32, page: &'static Page, pte_rights: u32) {
+/// A page-table entry of `area` now maps the page. Takes over the caller's use of it.
+pub fn map_page(mm: &mut MmGuard, area: &VmArea, addr: u32, page: &'static Page, pte_rights: u32) {
     let before = page.mapcount();
     page.add_rmap();
     if before == 0 {
         vmstat::count(if page.is_anon() { Item::nr_anon_pages } else { Item::nr_mapped });
     }
-    count_rss(mm, page, 1);
+    mm.mm().add_mm_counter(mm_counter(page), 1);
+    if area.is(vm::LOCKED) {
+        mlock_page(page);
+    }
     mm.pgd.set(addr, mk_pte(page.pfn(), pte_rights)).not_needed();
 }
 
-/// A page-table entry has ceased to map the page; its use of the page is the caller's now.
-fn unmap_page(mm: &mut MmGuard, page: &'static Page, old: Pte) {
-    if old.dirty() && !page.is_anon() {
-        page.set(pg::DIRTY);
+/// `page_remove_rmap` and what goes with it: the entry `old` of `mm` has ceased to map the
+/// page; its use of the page is the caller's now.
+pub fn unmap_page(mm: &MmStruct, page: &'static Page, old: Pte) {
+    let is_anon = page.is_anon();
+    if old.dirty() {
+        if is_anon {
+            page.set(pg::DIRTY);
+        } else {
+            set_page_dirty(page);
+        }
     }
-    if old.accessed() {
-        page.set(pg::REFERENCED);
+    if old.accessed() && !is_anon {
+        mark_page_accessed(page);
     }
-    count_rss(mm, page, -1);
+    mm.add_mm_counter(mm_counter(page), -1);
     page.remove_rmap();
     if page.mapcount() == 0 {
-        vmstat::add(if page.is_anon() { Item::nr_anon_pages } else { Item::nr_mapped }, -1);
+        if is_anon {
+            clear_anon_rmap(page);
+            page.clear(pg::ANON_EXCLUSIVE);
+        }
+        vmstat::add(if is_anon { Item::nr_anon_pages } else { Item::nr_mapped }, -1);
     }
 }
 
@@ -80,49 +86,75 @@ impl Gather {
         Gather { pages: [None; 32], len: 0, start: !0, end: 0 }
     }
 
-    fn add(&mut self, pgd: &PageDirectory, addr: u32, page: Option<&'static Page>) {
+    fn add(&mut self, tables: PageTables, addr: u32, page: Option<&'static Page>) {
         self.start = self.start.min(addr);
         self.end = self.end.max(addr + PAGE_SIZE);
         if page.is_some() {
             self.pages[self.len] = page;
             self.len += 1;
             if self.len == self.pages.len() {
-                self.finish(pgd);
+                self.finish(tables);
             }
         }
     }
 
-    fn finish(&mut self, pgd: &PageDirectory) {
+    fn finish(&mut self, tables: PageTables) {
         if self.start < self.end {
-            pgd.flush_range(self.start, self.end);
+            tables.flush_range(self.start, self.end);
         }
-        self.pages[..self.len].iter_mut().filter_map(Option::take).for_each(put_page);
+        self.pages[..self.len].iter_mut().filter_map(Option::take).for_each(free_page_and_swap_cache);
         (self.len, self.start, self.end) = (0, !0, 0);
     }
 }
 
-/// `zap_page_range`: nothing in the range is mapped any more. The areas stay.
+/// `zap_page_range`: nothing in the range is mapped any more, and nothing of it is in swap.
+/// The areas stay.
 pub fn zap_range(mm: &mut MmGuard, start: u32, end: u32) {
+    zap(mm.mm(), start, end);
+}
+
+/// The same for a part of an area that is found through its file, without `mmap_lock`.
+pub fn zap_area_range(area: &VmArea, start: u32, end: u32) {
+    zap(area_mm(area), start, end);
+}
+
+/// Never sleeps, so that the reverse mapping may stand in the middle of it.
+fn zap(mm: &MmStruct, start: u32, end: u32) {
     mm.update_hiwater_rss();
+    let tables = mm.page_tables();
     let mut gather = Gather::new();
     let mut addr = start;
-    while let Some(at) = mm.pgd.next_with_table(addr, end) {
+    while let Some(at) = tables.next_with_table(addr, end) {
         addr = at;
         let table_end = ((at & !(PGDIR_SIZE - 1)) + (PGDIR_SIZE - 1)).min(end - 1) + 1;
         while addr < table_end {
-            if !mm.pgd.get(addr).is_empty() {
-                let (old, flush) = mm.pgd.take(addr);
+            if !tables.get(addr).is_empty() {
+                let (old, flush) = tables.take(addr);
                 flush.with_range();
-                let page = old.page().filter(|page| !page.is(pg::RESERVED));
-                if let Some(page) = page {
-                    unmap_page(mm, page, old);
+                if let Some(entry) = SwapEntry::of_pte(old) {
+                    mm.add_mm_counter(MmCounter::Swap, -1);
+                    free_swap_and_cache(entry);
+                } else {
+                    let page = old.page().filter(|page| !page.is(pg::RESERVED));
+                    if let Some(page) = page {
+                        if page.is(pg::MLOCKED) && is_locked(mm, addr) {
+                            munlock_page(page);
+                        }
+                        unmap_page(mm, page, old);
+                    }
+                    gather.add(tables, addr, page);
                 }
-                gather.add(&mm.pgd, addr, page);
             }
             addr += PAGE_SIZE;
         }
     }
-    gather.finish(&mm.pgd);
+    gather.finish(tables);
+}
+
+/// Whether the area of an address is locked in memory.
+fn is_locked(mm: &MmStruct, addr: u32) -> bool {
+    // SAFETY: nothing sleeps or changes here.
+    unsafe { mm.areas_unlocked() }.lookup(addr).is_some_and(|area| area.is(vm::LOCKED))
 }
 
 /// Gives back the page tables of a range that no area needs any more.
@@ -176,26 +208,44 @@ fn copy_page_range(from: &mut MmGuard, to: &mut MmGuard, area: &VmArea) -> Resul
     while let Some(at) = from.pgd.next_with_table(addr, end) {
         addr = at;
         let table_end = ((at & !(PGDIR_SIZE - 1)) + (PGDIR_SIZE - 1)).min(end - 1) + 1;
+        let used = (addr..table_end).step_by(PAGE_SIZE as usize).any(|at| !from.pgd.get(at).is_empty());
+        // The one act here that may sleep, and let pages go to swap.
+        if used && !to.pgd.alloc_table(addr) {
+            return Err(ENOMEM);
+        }
         while addr < table_end {
-            let mut pte = from.pgd.get(addr);
+            let pte = from.pgd.get(addr);
             if !pte.is_empty() {
-                if !to.pgd.alloc_table(addr) {
-                    return Err(ENOMEM);
-                }
-                if cow && pte.writable() {
-                    pte = Pte(pte.0 & !Pte::RW);
-                    from.pgd.set(addr, pte).with_range();
-                }
-                if let Some(page) = pte.page().filter(|page| !page.is(pg::RESERVED)) {
-                    page.clear(pg::ANON_EXCLUSIVE);
-                    get_page(page).add_rmap();
-                    count_rss(to, page, 1);
-                }
-                to.pgd.set(addr, pte).not_needed();
+                copy_entry(from, to, addr, pte, cow)?;
             }
             addr += PAGE_SIZE;
         }
     }
+    Ok(())
+}
+
+/// Gives the child what an entry of the parent maps, or has in swap. From now on neither has
+/// it alone.
+fn copy_entry(from: &MmGuard, to: &MmGuard, addr: u32, mut pte: Pte, cow: bool) -> Result<()> {
+    if let Some(entry) = SwapEntry::of_pte(pte) {
+        if !swap_duplicate(entry) {
+            return Err(ENOMEM);
+        }
+        from.pgd.set(addr, entry.pte(Sharing::Shared)).not_needed();
+        to.pgd.set(addr, entry.pte(Sharing::Shared)).not_needed();
+        to.mm().add_mm_counter(MmCounter::Swap, 1);
+        return Ok(());
+    }
+    if cow && pte.writable() {
+        pte = Pte(pte.0 & !Pte::RW);
+        from.pgd.set(addr, pte).with_range();
+    }
+    if let Some(page) = pte.page().filter(|page| !page.is(pg::RESERVED)) {
+        page.clear(pg::ANON_EXCLUSIVE);
+        get_page(page).add_rmap();
+        to.mm().add_mm_counter(mm_counter(page), 1);
+    }
+    to.pgd.set(addr, pte).not_needed();
     Ok(())
 }
 
@@ -224,10 +274,12 @@ pub fn move_page_tables(mm: &mut MmGuard, old: u32, new: u32, len: u32) -> Resul
 }
 
 /// Gives the pages of a range the rights of their area's new flags. A private page never
-/// becomes writable here: the next write decides about a copy.
-pub fn change_protection(mm: &mut MmGuard, start: u32, end: u32, flags: u32) {
+/// becomes writable here: the next write decides about a copy. Nor does one whose file's
+/// system must hear of the first write.
+pub fn change_protection(mm: &mut MmGuard, start: u32, end: u32, flags: u32, write_notify: bool) {
     let accessible = flags & (vm::READ | vm::WRITE | vm::EXEC) != 0;
-    let shared_write = flags & vm::SHARED != 0 && flags & vm::WRITE != 0;
+    // Where writes make pages dirty, the first write is to be noticed.
+    let shared_write = flags & (vm::SHARED | vm::WRITE) == vm::SHARED | vm::WRITE && !write_notify;
     let new = if accessible { rights(shared_write) } else { RIGHTS_NONE };
     let mut addr = start;
     while let Some(at) = mm.pgd.next_with_table(addr, end) {

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use abi::errno::{EINVAL, ENOMEM, Result};
+use x86::Pte;
 
 use super::{
     PAGE_SHIFT, PAGE_SIZE,
@@ -10,6 +11,8 @@ use super::{
     mmap::{page_align, page_aligned},
     page::put_page,
     pgtable::PteExt,
+    swap_state::lookup_swap_cache,
+    swapops::SwapEntry,
     vma::VmArea,
 };
 use crate::arch::TASK_SIZE;
@@ -26,7 +29,7 @@ pub fn do_mincore(mm: &MmStruct, start: u32, len: u32) -> (Vec<u8>, Result<()>) 
     for at in (start..end).step_by(PAGE_SIZE as usize) {
         match mm.areas.lookup(at) {
             None => return (bytes, Err(ENOMEM)),
-            Some(area) => bytes.push(u8::from(mm.pgd.get(at).maps_page() || in_cache(area, at))),
+            Some(area) => bytes.push(u8::from(is_resident(mm.pgd.get(at), area, at))),
         }
     }
     (bytes, Ok(()))
@@ -41,7 +44,17 @@ fn check(start: u32, len: u32) -> Result<(u32, u32)> {
     Ok((end, len))
 }
 
-fn in_cache(area: &VmArea, addr: u32) -> bool {
-    let page = area.file.as_ref().and_then(|f| f.address_space()).and_then(|m| m.find_get_page(area.pgoff(addr)));
+/// Whether the page is mapped, or a fault would find it in memory.
+fn is_resident(pte: Pte, area: &VmArea, addr: u32) -> bool {
+    if pte.maps_page() {
+        return true;
+    }
+    let page = match SwapEntry::of_pte(pte) {
+        Some(entry) => lookup_swap_cache(entry),
+        None => {
+            let mapping = area.file.as_ref().and_then(|file| file.address_space());
+            mapping.and_then(|mapping| mapping.find_uptodate(area.pgoff(addr)))
+        }
+    };
     page.map(put_page).is_some()
 }

@@ -5,7 +5,14 @@ use abi::{
     errno::{EINVAL, ENOMEM, Result},
 };
 
-use super::{PAGE_SIZE, mm_struct::MmStruct, mmap::page_align};
+use super::{
+    PAGE_SIZE,
+    mm_struct::{MmGuard, MmStruct},
+    mmap::page_align,
+    page::pg,
+    pgtable::PteExt,
+    swap::{mlock_page, munlock_page},
+};
 use crate::arch::TASK_SIZE;
 
 const MCL_CURRENT: u32 = 1;
@@ -15,15 +22,33 @@ const MCL_ONFAULT: u32 = 4;
 /// Keeps the pages of a range in memory, bringing them now unless `on_fault`.
 pub fn do_mlock(mm: &MmStruct, start: u32, len: u32, on_fault: bool) -> Result<()> {
     let (start, end) = apply(mm, start, len, |flags| flags | vm::LOCKED)?;
+    let mut mm = mm.lock();
+    relist(&mm, start, end);
     if !on_fault {
-        mm.lock().populate(start, end);
+        mm.populate(start, end);
     }
     Ok(())
 }
 
 /// Lets them go.
 pub fn do_munlock(mm: &MmStruct, start: u32, len: u32) -> Result<()> {
-    apply(mm, start, len, |flags| flags & !vm::LOCKED).map(|_| ())
+    let (start, end) = apply(mm, start, len, |flags| flags & !vm::LOCKED)?;
+    relist(&mm.lock(), start, end);
+    Ok(())
+}
+
+/// Puts the pages of a range that are there onto the lists that their areas mean.
+fn relist(mm: &MmGuard, start: u32, end: u32) {
+    let mut at = start;
+    while let Some(addr) = mm.pgd.next_with_table(at, end) {
+        at = addr + PAGE_SIZE;
+        let Some(page) = mm.pgd.get(addr).page().filter(|page| !page.is(pg::RESERVED)) else { continue };
+        match mm.areas.lookup(addr) {
+            Some(area) if area.is(vm::LOCKED) => mlock_page(page),
+            Some(_) => munlock_page(page),
+            None => {}
+        }
+    }
 }
 
 fn apply(mm: &MmStruct, start: u32, len: u32, change: impl Fn(u32) -> u32) -> Result<(u32, u32)> {
@@ -54,6 +79,7 @@ pub fn do_mlockall(mm: &MmStruct, flags: u32) -> Result<()> {
     mm.def_flags = if flags & MCL_FUTURE != 0 { mm.def_flags | vm::LOCKED } else { mm.def_flags & !vm::LOCKED };
     if flags & MCL_CURRENT != 0 {
         mm.areas.set_flags(0, TASK_SIZE, |flags| flags | vm::LOCKED);
+        relist(&mm, 0, TASK_SIZE);
         if flags & MCL_ONFAULT == 0 {
             let starts: alloc::vec::Vec<_> = mm.areas.iter().map(|area| (area.record.start, area.record.end)).collect();
             starts.into_iter().for_each(|(start, end)| mm.populate(start, end));
@@ -67,5 +93,6 @@ pub fn do_munlockall(mm: &MmStruct) {
     let mut mm = mm.lock();
     mm.def_flags &= !vm::LOCKED;
     mm.areas.set_flags(0, TASK_SIZE, |flags| flags & !vm::LOCKED);
+    relist(&mm, 0, TASK_SIZE);
     mm.areas.merge_range(0, TASK_SIZE);
 }

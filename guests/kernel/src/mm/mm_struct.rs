@@ -19,7 +19,8 @@ use super::{
     gfp::GFP_KERNEL,
     memory,
     page_alloc::totals,
-    pgtable::PageDirectory,
+    pgtable::{PageDirectory, PageTables},
+    rmap::AnonVmas,
     slab::{CacheRef, kmem_cache_of},
     vma::{FileRef, VmArea, VmaBox},
 };
@@ -50,12 +51,24 @@ pub struct MmStruct {
 // SAFETY: the record is guarded by `mmap_lock`; `mm_users` is accessed atomically.
 unsafe impl Sync for MmStruct {}
 
+/// `MM_ANONPAGES` and its kin: what an address space counts its pages by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "Linux's names")]
+pub enum MmCounter {
+    Anon,
+    File,
+    Shmem,
+    Swap,
+}
+
 /// What `mmap_lock` guards.
 pub struct MmInner {
     /// The areas.
     pub areas: VmaTree<VmaBox>,
     /// The page tables.
     pub pgd: PageDirectory,
+    /// Whose anonymous pages it may map.
+    pub anon_vmas: AnonVmas,
     /// Flags of every new area (`mlockall(MCL_FUTURE)`).
     pub def_flags: u32,
     /// Where top-down mappings begin.
@@ -100,6 +113,55 @@ impl MmStruct {
         }
     }
 
+    /// The page tables, which may be read, and entries that are there changed, as the head
+    /// of `rmap` says.
+    pub fn page_tables(&self) -> PageTables {
+        // SAFETY: set once in `MmRef::new`, and freed with this.
+        unsafe { PageTables::of((*self.record_ptr()).pgd) }
+    }
+
+    /// The areas, for the reverse mapping.
+    ///
+    /// # Safety
+    /// No change of the tree is half done, and the caller neither sleeps nor changes it while
+    /// he looks.
+    pub unsafe fn areas_unlocked(&self) -> &VmaTree<VmaBox> {
+        // SAFETY: by the caller.
+        unsafe { &(*self.mmap_lock.data_ptr()).areas }
+    }
+
+    /// Changes a count of resident or swapped pages by one page that has come or gone.
+    pub fn add_mm_counter(&self, counter: MmCounter, delta: i32) {
+        let record = self.record_ptr();
+        // SAFETY: the fields are only changed here, without sleeping, on the one CPU.
+        unsafe {
+            let field = match counter {
+                MmCounter::Anon => &raw mut (*record).rss_anon,
+                MmCounter::File => &raw mut (*record).rss_file,
+                MmCounter::Shmem => &raw mut (*record).rss_shmem,
+                MmCounter::Swap => &raw mut (*record).swapents,
+            };
+            field.write(field.read().wrapping_add(delta as u32));
+        }
+    }
+
+    /// Notes the largest resident size, before it shrinks.
+    pub fn update_hiwater_rss(&self) {
+        let record = self.record_ptr();
+        // SAFETY: as in `add_mm_counter`.
+        unsafe {
+            let rss = (*record).rss_anon + (*record).rss_file + (*record).rss_shmem;
+            (*record).hiwater_rss = (*record).hiwater_rss.max(rss);
+        }
+    }
+
+    /// A copy of the record for those who must not wait for the lock: what killing for memory
+    /// and looking from outside need is true in it at any time.
+    pub fn peek(&self) -> MmRecord {
+        // SAFETY: plain data, changed without sleeping on the one CPU.
+        unsafe { *self.record_ptr() }
+    }
+
     /// A copy of the record, as it is now.
     pub fn snapshot(&self) -> MmRecord {
         *self.lock().record()
@@ -125,11 +187,13 @@ impl MmRef {
         let pgd = PageDirectory::new().ok_or(ENOMEM)?;
         let at = NonNull::new(MM_CACHEP.get().alloc(GFP_KERNEL).cast::<MmStruct>()).ok_or(ENOMEM)?;
         let record = MmRecord { pgd: pgd.phys(), mm_users: 1, ..MmRecord::default() };
-        let inner = MmInner { areas: VmaTree::new(), pgd, def_flags: 0, mmap_base: MMAP_BASE, exe: None };
+        let (areas, anon_vmas) = (VmaTree::new(), AnonVmas::default());
+        let inner = MmInner { areas, pgd, anon_vmas, def_flags: 0, mmap_base: MMAP_BASE, exe: None };
         // SAFETY: a fresh object of the right size.
         unsafe { at.write(MmStruct { record: UnsafeCell::new(record), mmap_lock: Mutex::new(inner) }) };
         let mm = MmRef(at);
         mm.with_record(|record| record.mmap_lock = mm.mmap_lock.flag());
+        mm.lock().anon_vmas = AnonVmas::first(&mm);
         Ok(mm)
     }
 
@@ -148,11 +212,14 @@ impl MmRef {
                 rss_anon: 0,
                 rss_file: 0,
                 rss_shmem: 0,
+                swapents: 0,
                 ..*from.record()
             };
             *to.record_mut() = record;
             to.mmap_base = from.mmap_base;
             to.exe.clone_from(&from.exe);
+            to.anon_vmas.leave(&child);
+            to.anon_vmas = from.anon_vmas.fork(&child);
             memory::dup_mmap(&mut from, &mut to)?;
         }
         Ok(child)
@@ -189,7 +256,11 @@ impl Drop for MmRef {
         if self.users().fetch_sub(1, Ordering::AcqRel) != 1 {
             return;
         }
-        memory::exit_mmap(&mut self.lock());
+        {
+            let mut mm = self.lock();
+            memory::exit_mmap(&mut mm);
+            mm.anon_vmas.leave(self);
+        }
         // SAFETY: the last owner; nobody uses it afterwards.
         unsafe {
             self.0.drop_in_place();
@@ -218,7 +289,26 @@ impl DerefMut for MmGuard<'_> {
     }
 }
 
-impl MmGuard<'_> {
+impl<'a> MmGuard<'a> {
+    /// The address space.
+    pub fn mm(&self) -> &'a MmStruct {
+        self.mm
+    }
+
+    /// Opens the lock for as long as `f` takes, which may wait for a device. Areas and pages
+    /// may be others afterwards.
+    pub fn unlocked<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        self.update_record();
+        self.inner.unlocked(f)
+    }
+
+    /// Makes the record true, as it is whenever the lock is open.
+    fn update_record(&mut self) {
+        let (head, count, tables) = (self.areas.head(), self.areas.len() as u32, self.pgd.table_bytes());
+        let record = self.record_mut();
+        (record.mmap, record.map_count, record.pgtables_bytes) = (head, count, tables);
+    }
+
     /// The numbers that the host reads.
     pub fn record(&self) -> &MmRecord {
         // SAFETY: we hold the lock that guards it.
@@ -265,13 +355,6 @@ impl MmGuard<'_> {
         record.rss_anon + record.rss_file + record.rss_shmem
     }
 
-    /// Notes the largest resident size, before it shrinks.
-    pub fn update_hiwater_rss(&mut self) {
-        let rss = self.rss();
-        let record = self.record_mut();
-        record.hiwater_rss = record.hiwater_rss.max(rss);
-    }
-
     /// Whether one more area is allowed.
     pub fn may_add_area(&self) -> bool {
         self.areas.len() < MAX_MAP_COUNT
@@ -299,10 +382,7 @@ impl MmGuard<'_> {
 }
 
 impl Drop for MmGuard<'_> {
-    /// Brings the record up to date, so that it is true whenever the lock is open.
     fn drop(&mut self) {
-        let (head, count, tables) = (self.areas.head(), self.areas.len() as u32, self.pgd.table_bytes());
-        let record = self.record_mut();
-        (record.mmap, record.map_count, record.pgtables_bytes) = (head, count, tables);
+        self.update_record();
     }
 }

@@ -9,7 +9,7 @@ use abi::{
 
 use super::{
     PAGE_SHIFT, PAGE_SIZE,
-    fault::fault_page,
+    fault::{Access, Force, fault_in},
     mm_struct::{MmGuard, MmStruct},
     munmap::unmap_range,
     shmem,
@@ -230,7 +230,7 @@ impl MmGuard<'_> {
             // Private writable pages are copied now, so that no fault is left.
             let write = area.record.flags & (vm::WRITE | vm::SHARED) == vm::WRITE;
             while addr < area.record.end.min(end) {
-                if fault_page(self, &area, addr, write).is_err() {
+                if fault_in(self, addr, Access { write, present: false }, Force::Yes).is_err() {
                     return;
                 }
                 addr += PAGE_SIZE;

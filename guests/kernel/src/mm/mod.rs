@@ -1,14 +1,23 @@
 //! Memory management.
 //!
 //! From the bottom: `memblock` → `page_alloc` → `slab`; `pgtable` → `memory`, `fault`
-//! (`anon`, `filemap_fault`); one file for each verb of the mmap family.
+//! (`anon`, `filemap_fault`); one file for each verb of the mmap family. From a frame to the
+//! tables that map it: `rmap`. What goes when memory is short: `vmscan`, by the lists of
+//! `swap`; anonymous pages through `swap_state` to `swapfile`, files through
+//! `page_writeback`.
+//!
+//! Locks, outermost first: a file system's own → `mmap_lock` → a page's lock
+//! ([`page_lock`]) → spin locks: `i_mmap` and the members of an `AnonVma` → an address
+//! space's pages → the swap cache → the swap areas → the lists → the zones.
 
 pub mod anon;
 pub mod boot;
 pub mod brk;
+pub mod drop_caches;
 pub mod fault;
 pub mod filemap;
 mod filemap_fault;
+pub mod filemap_io;
 pub mod gfp;
 pub mod highmem;
 pub mod madvise;
@@ -25,13 +34,22 @@ pub mod munmap;
 pub mod oom;
 pub mod page;
 pub mod page_alloc;
+pub mod page_lock;
+pub mod page_writeback;
 pub mod pgtable;
 pub mod remote;
+pub mod rmap;
 pub mod shmem;
+mod show_mem;
 pub mod slab;
+pub mod swap;
+pub mod swap_state;
+pub mod swapfile;
+pub mod swapops;
 pub mod uaccess;
 pub mod vma;
 pub mod vmalloc;
+pub mod vmscan;
 pub mod vmstat;
 mod watermark;
 
@@ -45,7 +63,14 @@ pub use x86::{PAGE_SHIFT, PAGE_SIZE};
 /// The space of vmalloc, the caches of address spaces and areas, and the frame of zeros.
 pub fn init() {
     vmalloc::init();
+    page_lock::init();
     anon::init();
     vma::init();
     mm_struct::init();
+}
+
+/// The threads of memory management, once there is a scheduler.
+pub fn start_threads() {
+    vmscan::start();
+    page_writeback::start();
 }

@@ -7,6 +7,7 @@ use abi::{
 
 use super::{
     PAGE_SHIFT,
+    filemap_fault::wants_writenotify,
     memory::change_protection,
     mm_struct::MmStruct,
     mmap::{calc_vm_prot_bits, page_align, page_aligned, prot},
@@ -66,7 +67,8 @@ pub fn do_mprotect(mm: &MmStruct, mut start: u32, len: u32, prot_bits: u32) -> R
             mm.areas.split(at);
             mm.areas.split(to);
             mm.areas.set_flags(at, to, |_| flags);
-            change_protection(&mut mm, at, to, flags);
+            let notify = mm.areas.lookup(at).is_some_and(wants_writenotify);
+            change_protection(&mut mm, at, to, flags, notify);
         }
         at = to;
         if at >= end {

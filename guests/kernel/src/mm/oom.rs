@@ -2,7 +2,9 @@
 
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use super::{PAGE_SIZE, gfp::GFP_HIGHUSER_MOVABLE, mm_struct::MmStruct, vmstat};
+use abi::books::MmRecord;
+
+use super::{PAGE_SIZE, gfp::GFP_HIGHUSER_MOVABLE, mm_struct::MmStruct, show_mem::show_mem, vmstat};
 use crate::{
     pr_info,
     task::{self, sched},
@@ -43,8 +45,7 @@ pub fn out_of_memory() {
         if candidate.pid <= 1 || candidate.oom_score_adj <= -1000 {
             return;
         }
-        let Some(mm) = candidate.mm.try_lock() else { return };
-        let pages = mm.rss() + mm.pgd.table_bytes() / PAGE_SIZE;
+        let pages = points(&candidate.mm.peek());
         let points = i64::from(pages) + i64::from(candidate.oom_score_adj) * managed / 1000;
         if points > best.points {
             best = Victim { pid: candidate.pid, points };
@@ -57,9 +58,12 @@ pub fn out_of_memory() {
     if best.points == i64::MIN {
         crate::lib::panic::end(format_args!("System is deadlocked on memory"));
     }
-    let (_, invoker) = task::pid_and_comm();
+    let (pid, invoker) = task::pid_and_comm();
     let gfp = GFP_HIGHUSER_MOVABLE.bits();
     pr_info!("{invoker} invoked oom-killer: gfp_mask={gfp:#x}(GFP_HIGHUSER_MOVABLE), order=0, oom_score_adj=0");
+    pr_info!("CPU: 0 PID: {pid} Comm: {invoker} Not tainted {} {}", crate::UTS_RELEASE, crate::UTS_VERSION);
+    show_mem();
+    dump_tasks();
     task::for_each_process(&mut |candidate| {
         if candidate.pid == best.pid {
             report(&candidate);
@@ -69,8 +73,41 @@ pub fn out_of_memory() {
     task::kill_process(best.pid);
 }
 
+/// `oom_badness`: what its end would free, in pages.
+fn points(mm: &MmRecord) -> u32 {
+    mm.rss_anon + mm.rss_file + mm.rss_shmem + mm.swapents + mm.pgtables_bytes / PAGE_SIZE
+}
+
+/// `dump_tasks`.
+fn dump_tasks() {
+    pr_info!("Tasks state (memory values in pages):");
+    pr_info!("[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name");
+    task::for_each_process(&mut |task| {
+        let mm = task.mm.peek();
+        pr_info!(
+            "[{:7}] {:5} {:5} {:8} {:8} {:8} {:8}         {:5} {}",
+            task.pid,
+            task.uid,
+            task.pid,
+            mm.total_vm,
+            mm.rss_anon + mm.rss_file + mm.rss_shmem,
+            mm.pgtables_bytes,
+            mm.swapents,
+            task.oom_score_adj,
+            task.comm
+        );
+    });
+}
+
 fn report(victim: &Candidate) {
-    let r = victim.mm.snapshot();
+    let r = victim.mm.peek();
+    pr_info!(
+        "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/,\
+         task={},pid={},uid={}",
+        victim.comm,
+        victim.pid,
+        victim.uid
+    );
     let kb = |pages: u32| pages * (PAGE_SIZE / 1024);
     pr_info!(
         "Out of memory: Killed process {} ({}) total-vm:{}kB, anon-rss:{}kB, file-rss:{}kB, shmem-rss:{}kB, UID:{} \
@@ -112,9 +149,9 @@ pub fn note_reserve_touched() {
     RESERVE_TOUCHED.store(true, Relaxed);
 }
 
-/// Before a return to ring 3: if the kernel has been short of memory, somebody goes.
+/// Before a return to ring 3: if the kernel has been short of memory, something goes.
 pub fn check_reserve() {
     if RESERVE_TOUCHED.load(Relaxed) && RESERVE_TOUCHED.swap(false, Relaxed) {
-        out_of_memory();
+        super::vmscan::refill_reserve();
     }
 }

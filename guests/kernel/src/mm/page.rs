@@ -4,33 +4,10 @@
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
 
 use abi::books::PageRecord;
+pub use abi::books::pg;
 
 use super::{PAGE_SHIFT, PAGE_SIZE};
 use crate::arch::PAGE_OFFSET;
-
-/// Bits of [`Page::flags`], with Linux's names.
-pub mod pg {
-    #![allow(missing_docs, reason = "Linux's names")]
-    pub const LOCKED: u32 = 1 << 0;
-    pub const REFERENCED: u32 = 1 << 1;
-    pub const UPTODATE: u32 = 1 << 2;
-    pub const DIRTY: u32 = 1 << 3;
-    pub const LRU: u32 = 1 << 4;
-    pub const ACTIVE: u32 = 1 << 5;
-    pub const SLAB: u32 = 1 << 7;
-    pub const RESERVED: u32 = 1 << 10;
-    pub const HEAD: u32 = 1 << 13;
-    pub const SWAPCACHE: u32 = 1 << 14;
-    pub const SWAPBACKED: u32 = 1 << 16;
-    /// The frame begins a free block; `private` is its order.
-    pub const BUDDY: u32 = 1 << 20;
-    /// The frame is a page table.
-    pub const TABLE: u32 = 1 << 21;
-    /// Anonymous memory that one mapping owns alone.
-    pub const ANON_EXCLUSIVE: u32 = 1 << 22;
-    /// The zone's number stands in bits 31:30.
-    pub const ZONE_SHIFT: u32 = 30;
-}
 
 /// A frame's descriptor. Its layout is that of the record that the host reads.
 #[repr(C)]
@@ -125,6 +102,19 @@ impl Page {
         self.flags.load(Relaxed) & bits == bits
     }
 
+    /// A copy of the descriptor.
+    pub fn snapshot(&self) -> PageRecord {
+        PageRecord {
+            flags: self.flags.load(Relaxed),
+            refcount: self.refcount.load(Relaxed),
+            mapcount: self.mapcount.load(Relaxed),
+            mapping: self.mapping.load(Relaxed),
+            index: self.index.load(Relaxed),
+            lru: self.lru.each_ref().map(|link| link.load(Relaxed)),
+            private: self.private.load(Relaxed),
+        }
+    }
+
     /// Sets flag bits.
     pub fn set(&self, bits: u32) {
         self.flags.fetch_or(bits, Relaxed);
@@ -133,6 +123,16 @@ impl Page {
     /// Clears flag bits.
     pub fn clear(&self, bits: u32) {
         self.flags.fetch_and(!bits, Relaxed);
+    }
+
+    /// Sets one flag bit and says whether it was set before.
+    pub fn test_set(&self, bit: u32) -> bool {
+        self.flags.fetch_or(bit, Relaxed) & bit != 0
+    }
+
+    /// Clears one flag bit and says whether it was set before.
+    pub fn test_clear(&self, bit: u32) -> bool {
+        self.flags.fetch_and(!bit, Relaxed) & bit != 0
     }
 
     /// How many use the frame.
@@ -167,6 +167,7 @@ pub fn put_page(page: &'static Page) {
     let before = page.refcount.fetch_sub(1, Relaxed);
     assert!(before != 0, "put_page: frame {:#x} has no user", page.pfn());
     if before == 1 {
+        super::swap::leave_lists(page);
         let order = if page.is(pg::HEAD) { page.private.load(Relaxed) as u8 } else { 0 };
         super::page_alloc::free_unused(page, order);
     }

@@ -14,7 +14,7 @@ use super::{
     memblock::Region,
     oom,
     page::{MAPCOUNT_NONE, clear_highpage, mem_map, pfn_to_page, pg},
-    slab,
+    vmscan,
     vmstat::{self, Item},
     watermark,
 };
@@ -141,6 +141,19 @@ pub fn setup_watermarks(min_free_kbytes: Option<u32>) {
     watermark::setup_per_zone_wmarks(&mut zones.records, zones.min_free_kbytes);
 }
 
+/// `/proc/sys/vm/min_free_kbytes`.
+pub fn min_free_kbytes() -> u32 {
+    ZONES.lock_irqsave().min_free_kbytes
+}
+
+/// Sets it. `kswapd` is woken if a zone lies below its new low mark.
+pub fn set_min_free_kbytes(kbytes: u32) {
+    setup_watermarks(Some(kbytes));
+    if vmscan::below_low() {
+        vmscan::wakeup_kswapd();
+    }
+}
+
 impl Zones {
     fn alloc(&mut self, zone: usize, order: u8) -> Option<u32> {
         let record = &mut self.records[zone];
@@ -210,18 +223,12 @@ fn get_page_from_freelist(gfp: Gfp, order: u8, depth: Depth) -> Option<u32> {
 pub fn alloc_pages(gfp: Gfp, order: u8) -> Option<&'static Page> {
     let user = gfp.intersects(Gfp::MOVABLE | Gfp::HIGHMEM);
     let pfn = get_page_from_freelist(gfp, order, Depth::Low)
-        .or_else(|| get_page_from_freelist(gfp, order, Depth::Min))
-        .or_else(|| {
-            slab::shrink_all();
-            get_page_from_freelist(gfp, order, Depth::Min)
-        })
+        .or_else(|| vmscan::slowpath(gfp, gfp_zone(gfp), || get_page_from_freelist(gfp, order, Depth::Min)))
         .or_else(|| {
             if user {
                 return None;
             }
-            if gfp.contains(Gfp::DIRECT_RECLAIM) {
-                oom::note_reserve_touched();
-            }
+            oom::note_reserve_touched();
             get_page_from_freelist(gfp, order, Depth::Reserve)
         })?;
     let page = prepare(pfn, order, gfp);

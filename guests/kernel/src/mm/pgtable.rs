@@ -85,11 +85,25 @@ impl TlbFlush {
     pub fn with_range(self) {}
 }
 
-/// A page directory and its tables.
-pub struct PageDirectory {
+/// The tables of an address space, by whoever may look at them or change entries that are
+/// there: the owner, and the reverse mapping.
+#[derive(Clone, Copy)]
+pub struct PageTables {
     /// Address in the direct map.
     directory: u32,
+}
+
+/// A page directory and its tables.
+pub struct PageDirectory {
+    tables: PageTables,
     nr_tables: u32,
+}
+
+impl core::ops::Deref for PageDirectory {
+    type Target = PageTables;
+    fn deref(&self) -> &PageTables {
+        &self.tables
+    }
 }
 
 impl PageDirectory {
@@ -100,17 +114,27 @@ impl PageDirectory {
         page.set(pg::TABLE);
         // SAFETY: a fresh page.
         unsafe { copy_kernel_entries(directory) };
-        Some(PageDirectory { directory, nr_tables: 0 })
-    }
-
-    /// What CR3 holds while this directory is in use.
-    pub fn phys(&self) -> u32 {
-        self.directory - PAGE_OFFSET
+        Some(PageDirectory { tables: PageTables { directory }, nr_tables: 0 })
     }
 
     /// Bytes of the page tables, as `VmPTE` counts them.
     pub fn table_bytes(&self) -> u32 {
         self.nr_tables * PAGE_SIZE
+    }
+}
+
+impl PageTables {
+    /// The tables of the directory at a physical address.
+    ///
+    /// # Safety
+    /// It is a page directory, and stays one while this is used.
+    pub unsafe fn of(directory_phys: u32) -> Self {
+        PageTables { directory: PAGE_OFFSET + directory_phys }
+    }
+
+    /// What CR3 holds while this directory is in use.
+    pub fn phys(&self) -> u32 {
+        self.directory - PAGE_OFFSET
     }
 
     /// Whether this CPU uses the directory.
@@ -140,23 +164,8 @@ impl PageDirectory {
         self.pte(addr).is_some()
     }
 
-    /// Makes sure that the page has a table; `false` without memory for one.
-    pub fn alloc_table(&mut self, addr: u32) -> bool {
-        if self.has_table(addr) {
-            return true;
-        }
-        let Some(page) = alloc_page(GFP_KERNEL | Gfp::ZERO) else { return false };
-        page.set(pg::TABLE);
-        let entry = Pde(page.phys() | Pde::P | Pde::RW | Pde::US | Pde::A);
-        // SAFETY: the entry was not present, so no CPU holds anything of it.
-        unsafe { self.pde(addr).write_volatile(entry) };
-        self.nr_tables += 1;
-        vmstat::count(vmstat::Item::nr_page_table_pages);
-        true
-    }
-
     /// Changes the entry of a page that has a table.
-    pub fn set(&mut self, addr: u32, pte: Pte) -> TlbFlush {
+    pub fn set(&self, addr: u32, pte: Pte) -> TlbFlush {
         let at = self.pte(addr).expect("alloc_table comes before set");
         // SAFETY: an entry of our table.
         unsafe { at.write_volatile(pte) };
@@ -164,7 +173,7 @@ impl PageDirectory {
     }
 
     /// Empties the entry of a page, keeping what the CPU noted in it.
-    pub fn take(&mut self, addr: u32) -> (Pte, TlbFlush) {
+    pub fn take(&self, addr: u32) -> (Pte, TlbFlush) {
         let old = self.get(addr);
         (old, self.set(addr, Pte(0)))
     }
@@ -180,19 +189,16 @@ impl PageDirectory {
         None
     }
 
-    /// Gives back the table of the 4 MiB around `addr`, whose entries must all be empty.
-    pub fn free_table(&mut self, addr: u32) {
-        let Some(first) = self.pte(addr & !(PGDIR_SIZE - 1)) else { return };
-        // SAFETY: an entry of our directory; the flush drops what CPUs cached of it.
-        unsafe { self.pde(addr).write_volatile(Pde(0)) };
-        if self.is_active() {
-            flush_tlb_one(addr);
+    /// The first address from `start` on whose entry satisfies a condition.
+    pub fn find_entry(&self, start: u32, is_it: impl Fn(Pte) -> bool) -> Option<u32> {
+        let mut addr = start;
+        while let Some(at) = self.next_with_table(addr, TASK_SIZE) {
+            if is_it(self.get(at)) {
+                return Some(at);
+            }
+            addr = at + PAGE_SIZE;
         }
-        let page = virt_to_page(first as u32);
-        page.clear(pg::TABLE);
-        __free_pages(page, 0);
-        self.nr_tables -= 1;
-        vmstat::add(vmstat::Item::nr_page_table_pages, -1);
+        None
     }
 
     /// This CPU forgets what it holds of a range.
@@ -213,6 +219,38 @@ impl PageDirectory {
             // SAFETY: the directory maps the kernel.
             unsafe { cpu::load_cr3(self.phys()) };
         }
+    }
+}
+
+impl PageDirectory {
+    /// Makes sure that the page has a table; `false` without memory for one.
+    pub fn alloc_table(&mut self, addr: u32) -> bool {
+        if self.has_table(addr) {
+            return true;
+        }
+        let Some(page) = alloc_page(GFP_KERNEL | Gfp::ZERO) else { return false };
+        page.set(pg::TABLE);
+        let entry = Pde(page.phys() | Pde::P | Pde::RW | Pde::US | Pde::A);
+        // SAFETY: the entry was not present, so no CPU holds anything of it.
+        unsafe { self.pde(addr).write_volatile(entry) };
+        self.nr_tables += 1;
+        vmstat::count(vmstat::Item::nr_page_table_pages);
+        true
+    }
+
+    /// Gives back the table of the 4 MiB around `addr`, whose entries must all be empty.
+    pub fn free_table(&mut self, addr: u32) {
+        let Some(first) = self.pte(addr & !(PGDIR_SIZE - 1)) else { return };
+        // SAFETY: an entry of our directory; the flush drops what CPUs cached of it.
+        unsafe { self.pde(addr).write_volatile(Pde(0)) };
+        if self.is_active() {
+            flush_tlb_one(addr);
+        }
+        let page = virt_to_page(first as u32);
+        page.clear(pg::TABLE);
+        __free_pages(page, 0);
+        self.nr_tables -= 1;
+        vmstat::add(vmstat::Item::nr_page_table_pages, -1);
     }
 }
 

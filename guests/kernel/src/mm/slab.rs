@@ -485,6 +485,10 @@ pub unsafe fn kfree(object: *mut u8) {
     }
 }
 
+/// For Rust's collections, which are changed under spin locks and by reclaim itself: never
+/// sleeps, and takes the reserve, which is filled again before the return to ring 3.
+const GFP_COLLECTIONS: Gfp = Gfp::HIGH.union(Gfp::KSWAPD_RECLAIM);
+
 /// Rust's allocator.
 struct KernelAllocator;
 
@@ -501,7 +505,7 @@ pub fn failed_allocations() -> u32 {
 // SAFETY: `kmalloc` gives disjoint, aligned memory that stays until `kfree`.
 unsafe impl GlobalAlloc for KernelAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let object = kmalloc_aligned(layout.size() as u32, layout.align() as u32, GFP_KERNEL);
+        let object = kmalloc_aligned(layout.size() as u32, layout.align() as u32, GFP_COLLECTIONS);
         if object.is_null() {
             FAILED.fetch_add(1, Relaxed);
         }

@@ -16,7 +16,7 @@ use mm::vma::{AreaFile, AreaPtr};
 
 use super::{
     filemap::AddressSpace,
-    gfp::GFP_KERNEL,
+    gfp::GFP_ATOMIC,
     pgtable::{RIGHTS_NONE, rights},
     slab::{CacheRef, kmem_cache_of},
 };
@@ -87,8 +87,11 @@ pub fn init() {
     VM_AREA_CACHEP.set(kmem_cache_of::<VmArea>("vm_area_struct"));
 }
 
-/// An area in the cache `vm_area_struct`.
-pub struct VmaBox(NonNull<VmArea>);
+/// An area in the cache `vm_area_struct`; its file knows it.
+pub struct VmaBox {
+    at: NonNull<VmArea>,
+    mapping: Option<Arc<AddressSpace>>,
+}
 
 // SAFETY: the box owns its area, as `Box` would.
 unsafe impl Send for VmaBox {}
@@ -96,11 +99,17 @@ unsafe impl Send for VmaBox {}
 impl AreaPtr for VmaBox {
     type File = FileRef;
     fn new(area: VmArea) -> Self {
-        let at = VM_AREA_CACHEP.get().alloc(GFP_KERNEL).cast::<VmArea>();
+        // Without sleeping: the tree that it goes to may be half changed.
+        let at = VM_AREA_CACHEP.get().alloc(GFP_ATOMIC).cast::<VmArea>();
         let at = NonNull::new(at).expect("the reserve below the min mark holds an area");
+        let mapping = area.file.as_ref().and_then(|file| file.address_space());
         // SAFETY: a fresh object of the right size.
         unsafe { at.write(area) };
-        VmaBox(at)
+        if let Some(mapping) = &mapping {
+            // SAFETY: the area stays there until it takes itself out in `drop`.
+            unsafe { mapping.insert_area(at) };
+        }
+        VmaBox { at, mapping }
     }
 }
 
@@ -108,23 +117,26 @@ impl Deref for VmaBox {
     type Target = VmArea;
     fn deref(&self) -> &VmArea {
         // SAFETY: ours, and initialised.
-        unsafe { self.0.as_ref() }
+        unsafe { self.at.as_ref() }
     }
 }
 
 impl DerefMut for VmaBox {
     fn deref_mut(&mut self) -> &mut VmArea {
         // SAFETY: ours, and initialised.
-        unsafe { self.0.as_mut() }
+        unsafe { self.at.as_mut() }
     }
 }
 
 impl Drop for VmaBox {
     fn drop(&mut self) {
+        if let Some(mapping) = &self.mapping {
+            mapping.remove_area(self.at);
+        }
         // SAFETY: ours; nobody uses it afterwards.
         unsafe {
-            self.0.drop_in_place();
-            VM_AREA_CACHEP.get().free(self.0.as_ptr().cast());
+            self.at.drop_in_place();
+            VM_AREA_CACHEP.get().free(self.at.as_ptr().cast());
         }
     }
 }

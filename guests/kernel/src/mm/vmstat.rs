@@ -12,6 +12,11 @@ pub fn add(item: Item, delta: i32) {
     COUNTERS[item as usize].fetch_add(delta as u32, Relaxed);
 }
 
+/// Sets a number that is no count of events.
+pub fn set(item: Item, value: u32) {
+    COUNTERS[item as usize].store(value, Relaxed);
+}
+
 /// Counts an event.
 pub fn count(item: Item) {
     add(item, 1);

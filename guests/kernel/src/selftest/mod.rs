@@ -1,12 +1,13 @@
 //! Checks of the kernel by itself, on `selftest=NAME,NAME` of its command line: each prints
 //! `selftest: NAME: ok`, or stops the kernel with what it found.
 
+mod reclaim;
 mod vmalloc;
 
 use crate::{lib::cmdline, pr_info};
 
 /// The checks by name.
-const TESTS: &[(&str, fn())] = &[("vmalloc", vmalloc::run)];
+const TESTS: &[(&str, fn())] = &[("reclaim", reclaim::run), ("vmalloc", vmalloc::run)];
 
 /// Runs what the command line asks for, in the context of PID 1 before its first program.
 pub fn run() {

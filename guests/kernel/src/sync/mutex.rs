@@ -46,6 +46,11 @@ impl<T: ?Sized> Mutex<T> {
         (!self.locked.swap(true, Ordering::Acquire)).then_some(MutexGuard { lock: self })
     }
 
+    /// Where the data lies. Whoever looks there without the lock must know why he may.
+    pub fn data_ptr(&self) -> *mut T {
+        self.data.get()
+    }
+
     /// The data, when nobody else can have it.
     pub fn get_mut(&mut self) -> &mut T {
         self.data.get_mut()
@@ -55,6 +60,17 @@ impl<T: ?Sized> Mutex<T> {
 /// Access to the data; dropping it opens the lock.
 pub struct MutexGuard<'a, T: ?Sized> {
     lock: &'a Mutex<T>,
+}
+
+impl<T: ?Sized> MutexGuard<'_, T> {
+    /// Opens the lock for as long as `f` takes. What was known of the data before may be
+    /// false afterwards.
+    pub fn unlocked<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        self.lock.locked.store(false, Ordering::Release);
+        let result = f();
+        core::mem::forget(self.lock.lock());
+        result
+    }
 }
 
 impl<T: ?Sized> Deref for MutexGuard<'_, T> {

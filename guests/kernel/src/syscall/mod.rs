@@ -13,6 +13,8 @@ mod read_write;
 mod sched;
 mod shm;
 mod signal;
+mod swap;
+mod sync;
 mod system;
 mod table;
 mod time;

@@ -8,7 +8,7 @@ use abi::{
 use super::{
     fs_names, fs_open, fs_stat, futex, ids, limits, mm,
     mm::Direction,
-    poll, process, read_write, sched, shm, signal, system, time, uname,
+    poll, process, read_write, sched, shm, signal, swap, sync, system, time, uname,
     uname::Name,
     user::{
         AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW,
@@ -117,11 +117,16 @@ pub fn call(number: u32, args: [u32; 6], regs: &mut PtRegs) -> Result<u32> {
         nr::UTIMES => fs_names::utimes(a, b, true),
         nr::MOUNT => fs_names::mount(a, b, c),
         nr::UMOUNT | nr::UMOUNT2 => fs_names::umount(a),
-        // Everything is in memory: there is nothing to write back.
-        nr::SYNC => Ok(0),
-        nr::FSYNC | nr::FDATASYNC | nr::SYNCFS | nr::READAHEAD | nr::FADVISE64 | nr::FADVISE64_64 => {
-            super::user::file(a).map(|_| 0)
-        }
+        nr::SYNC => sync::sync(),
+        nr::FSYNC => sync::fsync(a),
+        nr::FDATASYNC => sync::fsync(a),
+        nr::SYNCFS => sync::syncfs(a),
+        nr::SYNC_FILE_RANGE => sync::sync_file_range(a, [b, c, d, e], f),
+        nr::READAHEAD => sync::readahead(a, [b, c], d),
+        nr::FADVISE64 => sync::fadvise(a, [b, c, d, 0], e),
+        nr::FADVISE64_64 => sync::fadvise(a, [b, c, d, e], f),
+        nr::SWAPON => swap::swapon(a, b),
+        nr::SWAPOFF => swap::swapoff(a),
         nr::SETXATTR..=nr::FREMOVEXATTR => Err(EOPNOTSUPP),
 
         nr::BRK => mm::brk(a),

@@ -30,7 +30,7 @@ use crate::{
         namei::{FsStruct, Last},
     },
     lib::{cmdline, panic},
-    pr_info, selftest,
+    mm, pr_info, selftest,
     sync::SpinLock,
 };
 
@@ -44,6 +44,7 @@ pub fn start_init() -> ! {
     }
     fs::init();
     sched::init();
+    mm::start_threads();
     match new_init_task() {
         Ok(task) => {
             pid::insert(&task);

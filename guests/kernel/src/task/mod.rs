@@ -9,6 +9,7 @@ pub mod futex;
 mod hooks;
 pub mod init;
 pub mod itimer;
+pub mod kthread;
 pub mod pid;
 pub mod rlimits;
 pub mod sched;

@@ -40,6 +40,13 @@ pub fn alloc() -> Result<u32> {
     Err(EAGAIN)
 }
 
+/// The highest free number, for kernel threads: the low ones belong to programs, whose
+/// numbers must not depend on which threads the kernel has.
+pub fn alloc_last() -> Result<u32> {
+    let tasks = TASKS.lock();
+    (RESERVED_PIDS..PID_MAX).rev().find(|pid| !tasks.by_pid.contains_key(pid)).ok_or(EAGAIN)
+}
+
 /// Makes a task known.
 pub fn insert(task: &Arc<TaskStruct>) {
     let mut tasks = TASKS.lock();

@@ -10,6 +10,8 @@ pub const TIMER: u32 = 1;
 pub const TTY: u32 = 2;
 /// Disks have something to say.
 pub const BLOCK: u32 = 8;
+/// Memory is short.
+pub const KSWAPD: u32 = 4;
 
 static PENDING: AtomicU32 = AtomicU32::new(0);
 
@@ -39,6 +41,9 @@ pub fn run() {
         }
         if bits & BLOCK != 0 {
             crate::drivers::ata::run_interrupts();
+        }
+        if bits & KSWAPD != 0 {
+            crate::mm::vmscan::run_wakeup();
         }
     }
 }

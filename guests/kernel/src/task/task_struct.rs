@@ -183,6 +183,8 @@ pub struct TaskStruct {
     pub on_rq: AtomicBool,
     /// It is past the point of no return.
     pub exiting: AtomicBool,
+    /// It reclaims memory, and may take the reserve for that (`PF_MEMALLOC`).
+    pub memalloc: AtomicBool,
     /// The CPU was given away by waiting.
     pub nvcsw: AtomicU32,
     /// The CPU was taken away.
@@ -225,6 +227,7 @@ impl TaskStruct {
             vfork_done: SpinLock::new(None),
             on_rq: AtomicBool::new(false),
             exiting: AtomicBool::new(false),
+            memalloc: AtomicBool::new(false),
             nvcsw: AtomicU32::new(0),
             nivcsw: AtomicU32::new(0),
             accounted_ns: SpinLock::new(crate::time::ktime_get_ns()),

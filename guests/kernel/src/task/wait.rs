@@ -21,6 +21,11 @@ impl<T: Default> Default for SpinLock<T> {
 }
 
 impl WaitQueue {
+    /// Nobody waits.
+    pub const fn new() -> Self {
+        WaitQueue { waiters: SpinLock::new(Vec::new()) }
+    }
+
     /// Enters the running task.
     pub fn enter(&self) {
         let task = current().arc();
@@ -105,6 +110,28 @@ pub fn wait_event_uninterruptible(queue: &WaitQueue, mut ready: impl FnMut() -> 
         queue.leave();
         if done {
             return;
+        }
+    }
+}
+
+/// The same for kernel threads, which no signal disturbs: until a point of monotonic time,
+/// or for ever. Such a sleep is no load.
+pub fn wait_event_idle(queue: &WaitQueue, deadline_ns: Option<u64>, mut ready: impl FnMut() -> bool) -> Waited {
+    loop {
+        queue.enter();
+        current().set_state(state::INTERRUPTIBLE);
+        let result = if ready() {
+            Some(Waited::Ready)
+        } else if deadline_ns.is_some_and(timer::has_passed) {
+            Some(Waited::TimedOut)
+        } else {
+            timer::sleep_until(deadline_ns);
+            None
+        };
+        current().set_state(state::RUNNING);
+        queue.leave();
+        if let Some(result) = result {
+            return result;
         }
     }
 }

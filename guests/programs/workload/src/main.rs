@@ -11,6 +11,7 @@ mod cold;
 mod float;
 mod integer;
 mod memory;
+mod pressure;
 mod system;
 mod x87;
 
@@ -52,6 +53,10 @@ const WORKLOADS: &[(&str, u32, Kind)] = &[
     ("fork", 64, Prepared(system::fork)),
     ("switch", 50, Prepared(system::switch)),
     ("syscall", 500, Prepared(system::syscall)),
+    ("anonymous", 256, Prepared(pressure::anonymous)),
+    ("cow", 256, Prepared(pressure::cow)),
+    ("mapped", 64, Prepared(pressure::mapped)),
+    ("storm", 1, Prepared(pressure::storm)),
 ];
 
 fn main() -> ExitCode {

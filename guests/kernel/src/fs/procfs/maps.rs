@@ -10,7 +10,9 @@ use abi::{
 };
 
 use super::names;
-use crate::mm::{MmGuard, MmStruct, PAGE_SIZE, page::pg, pgtable::PteExt};
+use crate::mm::{
+    MmGuard, MmStruct, PAGE_SIZE, page::pg, pgtable::PteExt, swapfile::page_swapcount, swapops::SwapEntry,
+};
 
 /// Writes `maps`.
 pub fn show_maps(mm: &MmStruct, out: &mut dyn Out) {
@@ -35,10 +37,16 @@ fn usage(guard: &MmGuard<'_>, area: &VmaRecord) -> Usage {
     const PAGE_KB: u32 = PAGE_SIZE / 1024;
     let mut usage = Usage::default();
     let mut pss_bytes = [0u64; 2];
+    let mut swap_pss_bytes = 0;
     let mut at = area.start;
     while let Some(addr) = guard.pgd.next_with_table(at, area.end) {
         at = addr + PAGE_SIZE;
         let pte = guard.pgd.get(addr);
+        if let Some(entry) = SwapEntry::of_pte(pte) {
+            usage.swap += PAGE_KB;
+            swap_pss_bytes += u64::from(PAGE_SIZE / page_swapcount(entry).max(1));
+            continue;
+        }
         let Some(page) = pte.page().filter(|page| !page.is(pg::RESERVED)) else { continue };
         let (shares, is_dirty) = (page.mapcount().max(1), pte.dirty() || page.is(pg::DIRTY));
         usage.rss += PAGE_KB;
@@ -53,6 +61,7 @@ fn usage(guard: &MmGuard<'_>, area: &VmaRecord) -> Usage {
         } += PAGE_KB;
     }
     usage.pss = ((pss_bytes[0] + pss_bytes[1]) / 1024) as u32;
+    usage.swap_pss = (swap_pss_bytes / 1024) as u32;
     usage.pss_dirty = (pss_bytes[1] / 1024) as u32;
     usage
 }

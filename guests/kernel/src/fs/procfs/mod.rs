@@ -4,6 +4,7 @@
 mod gather;
 mod maps;
 mod names;
+mod page;
 mod pid;
 mod sys;
 mod system;
@@ -123,6 +124,7 @@ impl Node {
 
     fn text(&self) -> Result<Vec<u8>> {
         match self {
+            Node::System(entry) if entry.words.is_some() => Err(EINVAL),
             Node::System(entry) => Ok(gather::gather(entry.show)),
             Node::SysFile(entry) => Ok(entry.text()),
             Node::Pid(node) => node.text(),
@@ -209,6 +211,9 @@ impl InodeOps for ProcInode {
             mode::S_IFDIR => Ok(Arc::new(ProcDir(self.0))),
             mode::S_IFREG => {
                 let _ = inode;
+                if let Node::System(system::Entry { words: Some(words), .. }) = &self.0 {
+                    return Ok(words());
+                }
                 if let Node::Pid(node) = &self.0 {
                     node.check_alive()?;
                     if let Some(ops) = node.special_file()? {

@@ -14,7 +14,7 @@ use abi::{
     stat::mode,
 };
 
-use super::{gather::gather, maps, parse_number, system};
+use super::{gather::gather, maps, page::WordFile, parse_number, system};
 use crate::{
     arch::TASK_SIZE,
     drivers::tty,
@@ -46,6 +46,7 @@ enum Kind {
     Mem,
     Mounts,
     OomScoreAdj,
+    Pagemap,
     Root,
     Smaps,
     Stat,
@@ -59,7 +60,7 @@ enum Kind {
     Fd,
 }
 
-const ENTRIES: [(&[u8], Kind); 17] = [
+const ENTRIES: [(&[u8], Kind); 18] = [
     (b"cmdline", Kind::Cmdline),
     (b"comm", Kind::Comm),
     (b"cwd", Kind::Cwd),
@@ -71,6 +72,7 @@ const ENTRIES: [(&[u8], Kind); 17] = [
     (b"mem", Kind::Mem),
     (b"mounts", Kind::Mounts),
     (b"oom_score_adj", Kind::OomScoreAdj),
+    (b"pagemap", Kind::Pagemap),
     (b"root", Kind::Root),
     (b"smaps", Kind::Smaps),
     (b"stat", Kind::Stat),
@@ -110,7 +112,7 @@ impl PidNode {
             Kind::FdDir => mode::S_IFDIR | 0o500,
             Kind::Cwd | Kind::Exe | Kind::Root => mode::S_IFLNK | 0o777,
             Kind::Fd => mode::S_IFLNK | self.fd_rights(),
-            Kind::Environ => mode::S_IFREG | 0o400,
+            Kind::Environ | Kind::Pagemap => mode::S_IFREG | 0o400,
             Kind::Mem => mode::S_IFREG | 0o600,
             Kind::Comm | Kind::OomScoreAdj => mode::S_IFREG | 0o644,
             _ => mode::S_IFREG | 0o444,
@@ -310,6 +312,7 @@ impl PidNode {
     pub fn special_file(&self) -> Result<Option<Arc<dyn FileOps>>> {
         Ok(match self.kind {
             Kind::Mem => Some(Arc::new(Mem { mm: self.mm()? })),
+            Kind::Pagemap => Some(Arc::new(WordFile::Pagemap(self.mm()?))),
             _ => None,
         })
     }

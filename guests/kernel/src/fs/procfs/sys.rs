@@ -9,7 +9,10 @@ use abi::{
 };
 
 use super::Node;
-use crate::task::pid::PID_MAX;
+use crate::{
+    mm::{drop_caches, page_alloc, page_writeback, vmscan},
+    task::pid::PID_MAX,
+};
 
 /// A directory.
 pub struct SysDir {
@@ -36,6 +39,8 @@ enum Value {
     Number(u32),
     /// A number that a program may set, in a range.
     Setting(&'static AtomicU32, u32, u32),
+    /// A number that is read and set by functions, in a range.
+    Call(fn() -> u32, fn(u32), u32, u32),
 }
 
 /// `vm.overcommit_memory`: kept, without effect on the heuristic of mode 0.
@@ -56,6 +61,14 @@ static CAP_LAST_CAP: Entry = entry(7, Value::Number(40));
 static OVERCOMMIT: Entry = entry(8, Value::Setting(&OVERCOMMIT_MEMORY, 0, 2));
 static MAX_MAP_COUNT: Entry = entry(9, Value::Number(65530));
 static MMAP_MIN_ADDR: Entry = entry(10, Value::Number(65536));
+static MIN_FREE_KBYTES: Entry =
+    entry(13, Value::Call(page_alloc::min_free_kbytes, page_alloc::set_min_free_kbytes, 0, 262_144));
+static SWAPPINESS_FILE: Entry = entry(14, Value::Setting(&vmscan::SWAPPINESS, 0, 200));
+static DROP_CACHES: Entry = entry(15, Value::Call(drop_caches::last, drop_caches::drop_caches, 1, 4));
+static DIRTY_BACKGROUND: Entry = entry(16, Value::Setting(&page_writeback::DIRTY_BACKGROUND_RATIO, 0, 100));
+static DIRTY: Entry = entry(17, Value::Setting(&page_writeback::DIRTY_RATIO, 0, 100));
+static DIRTY_EXPIRE: Entry = entry(18, Value::Setting(&page_writeback::DIRTY_EXPIRE_CENTISECS, 0, u32::MAX));
+static DIRTY_WRITEBACK: Entry = entry(19, Value::Setting(&page_writeback::DIRTY_WRITEBACK_CENTISECS, 0, u32::MAX));
 static NR_OPEN: Entry = entry(11, Value::Number(1 << 20));
 static PIPE_MAX_SIZE: Entry = entry(12, Value::Number(crate::fs::pipe::PIPE_SIZE as u32));
 
@@ -76,7 +89,18 @@ static KERNEL: SysDir = SysDir {
 static VM: SysDir = SysDir {
     number: 2,
     dirs: &[],
-    files: &[("max_map_count", &MAX_MAP_COUNT), ("mmap_min_addr", &MMAP_MIN_ADDR), ("overcommit_memory", &OVERCOMMIT)],
+    files: &[
+        ("dirty_background_ratio", &DIRTY_BACKGROUND),
+        ("dirty_expire_centisecs", &DIRTY_EXPIRE),
+        ("dirty_ratio", &DIRTY),
+        ("dirty_writeback_centisecs", &DIRTY_WRITEBACK),
+        ("drop_caches", &DROP_CACHES),
+        ("max_map_count", &MAX_MAP_COUNT),
+        ("min_free_kbytes", &MIN_FREE_KBYTES),
+        ("mmap_min_addr", &MMAP_MIN_ADDR),
+        ("overcommit_memory", &OVERCOMMIT),
+        ("swappiness", &SWAPPINESS_FILE),
+    ],
 };
 static FS: SysDir = SysDir { number: 3, dirs: &[], files: &[("nr_open", &NR_OPEN), ("pipe-max-size", &PIPE_MAX_SIZE)] };
 /// `/proc/sys` itself.
@@ -85,7 +109,12 @@ pub static ROOT: SysDir = SysDir { number: 0, dirs: &[("fs", &FS), ("kernel", &K
 impl Entry {
     /// Rights.
     pub fn mode(&self) -> u32 {
-        if matches!(self.value, Value::Setting(..) | Value::Hostname) { 0o644 } else { 0o444 }
+        match self.value {
+            // Reading it tells nobody anything.
+            Value::Call(_, _, 1, 4) => 0o200,
+            Value::Setting(..) | Value::Call(..) | Value::Hostname => 0o644,
+            _ => 0o444,
+        }
     }
 
     /// The text.
@@ -99,6 +128,7 @@ impl Entry {
             }
             Value::Number(number) => format!("{number}\n").into_bytes(),
             Value::Setting(cell, ..) => format!("{}\n", cell.load(Relaxed)).into_bytes(),
+            Value::Call(get, ..) => format!("{}\n", get()).into_bytes(),
         }
     }
 
@@ -108,16 +138,22 @@ impl Entry {
         match &self.value {
             Value::Hostname => crate::syscall::uname::set_hostname(text),
             Value::Setting(cell, least, most) => {
-                let number = core::str::from_utf8(text).ok().and_then(|t| t.parse().ok()).ok_or(EINVAL)?;
-                if !(*least..=*most).contains(&number) {
-                    return Err(EINVAL);
-                }
-                cell.store(number, Relaxed);
+                cell.store(number(text, *least, *most)?, Relaxed);
+                Ok(())
+            }
+            Value::Call(_, set, least, most) => {
+                set(number(text, *least, *most)?);
                 Ok(())
             }
             _ => Err(EACCES),
         }
     }
+}
+
+/// A number of a range. EINVAL.
+fn number(text: &[u8], least: u32, most: u32) -> Result<u32> {
+    let number = core::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    number.filter(|number| (least..=most).contains(number)).ok_or(EINVAL)
 }
 
 /// A name in a directory.

@@ -1,8 +1,10 @@
 //! Files about the whole system.
 
+use alloc::sync::Arc;
+
 use abi::{
     out,
-    out::Out,
+    out::{Out, render},
     proc::{
         counts::Counts,
         cpuinfo,
@@ -14,16 +16,19 @@ use abi::{
     },
 };
 
-use super::names::irq_name;
+use super::{
+    names::{file_records, irq_name, write_path},
+    page::WordFile,
+};
 use crate::{
     arch, block,
     drivers::{
         irq,
         resource::{self, Space},
     },
-    fs::super_block::MOUNTS,
+    fs::{FileOps, super_block::MOUNTS},
     lib::cmdline,
-    mm::{page_alloc::with_zones, slab, vmalloc, vmstat},
+    mm::{page_alloc::with_zones, slab, swapfile, vmalloc, vmstat},
     task::{pid, sched},
     time::{getnstimeofday, ktime_get_ns},
 };
@@ -36,10 +41,17 @@ pub struct Entry {
     pub mode: u32,
     /// Writes the text.
     pub show: fn(&mut dyn Out),
+    /// Opens a file that is no text.
+    pub words: Option<fn() -> Arc<dyn FileOps>>,
 }
 
 const fn entry(name: &'static [u8], show: fn(&mut dyn Out)) -> Entry {
-    Entry { name, mode: 0o444, show }
+    Entry { name, mode: 0o444, show, words: None }
+}
+
+/// A file of words about frames, for the superuser.
+const fn frames(name: &'static [u8], words: fn() -> Arc<dyn FileOps>) -> Entry {
+    Entry { name, mode: 0o400, show: |_| {}, words: Some(words) }
 }
 
 static ENTRIES: &[Entry] = &[
@@ -52,16 +64,18 @@ static ENTRIES: &[Entry] = &[
     entry(b"interrupts", show_interrupts),
     entry(b"iomem", |out| show_resources(out, Space::Memory)),
     entry(b"ioports", |out| show_resources(out, Space::Io)),
+    frames(b"kpagecount", || Arc::new(WordFile::Count)),
+    frames(b"kpageflags", || Arc::new(WordFile::Flags)),
     entry(b"loadavg", loadavg),
     entry(b"meminfo", |out| with_counts(|counts| meminfo::write(out, &MemInfo::of(counts)))),
     entry(b"modules", |_| {}),
-    Entry { name: b"slabinfo", mode: 0o400, show: show_slabinfo },
+    Entry { mode: 0o400, ..entry(b"slabinfo", show_slabinfo) },
     entry(b"stat", stat),
     entry(b"partitions", block::proc::partitions),
-    entry(b"swaps", system::swaps_head),
+    entry(b"swaps", swaps),
     entry(b"uptime", |out| system::uptime(out, ktime_get_ns(), sched::idle_ns())),
     entry(b"version", system::version),
-    Entry { name: b"vmallocinfo", mode: 0o400, show: show_vmallocinfo },
+    Entry { mode: 0o400, ..entry(b"vmallocinfo", show_vmallocinfo) },
     entry(b"vmstat", |out| with_counts(|counts| rows::write(out, |name| counts.by_name(name)))),
     entry(b"zoneinfo", |out| with_counts(|counts| zones::zoneinfo(out, counts))),
 ];
@@ -140,6 +154,16 @@ fn stat(out: &mut dyn Out) {
         procs_blocked: 0,
     };
     system::stat(out, &stat);
+}
+
+fn swaps(out: &mut dyn Out) {
+    system::swaps_head(out);
+    for area in swapfile::records().iter().filter(|area| area.pages > 0) {
+        let (dentry, _) = file_records(area.file);
+        // A path is counted before it is padded.
+        let path = render(|out| write_path(&dentry, out));
+        system::swaps_line(out, area, &path);
+    }
 }
 
 fn loadavg(out: &mut dyn Out) {

@@ -1,0 +1,105 @@
+//! What memory is used for, as the kernel's log tells it when there is none left.
+
+use abi::books::{NR_ORDERS, ZoneRecord};
+
+use super::{
+    PAGE_SIZE,
+    page::{max_pfn, mem_map, pg},
+    page_alloc::{ZONE_HIGHMEM, with_zones},
+    slab,
+    vmstat::{self, Item},
+};
+use crate::{pr_info, printk};
+
+const PAGE_KB: u32 = PAGE_SIZE / 1024;
+
+/// `show_mem`.
+pub fn show_mem() {
+    let n = vmstat::read;
+    let kb = |item| vmstat::read(item) * PAGE_KB;
+    let zones = with_zones(|zones| *zones);
+    let free: u32 = zones.iter().map(|zone| zone.free_pages).sum();
+    pr_info!("Mem-Info:");
+    pr_info!(
+        "active_anon:{} inactive_anon:{} isolated_anon:{}",
+        n(Item::nr_active_anon),
+        n(Item::nr_inactive_anon),
+        n(Item::nr_isolated_anon)
+    );
+    pr_info!(
+        " active_file:{} inactive_file:{} isolated_file:{}",
+        n(Item::nr_active_file),
+        n(Item::nr_inactive_file),
+        n(Item::nr_isolated_file)
+    );
+    pr_info!(
+        " unevictable:{} dirty:{} writeback:{}",
+        n(Item::nr_unevictable),
+        n(Item::nr_dirty),
+        n(Item::nr_writeback)
+    );
+    pr_info!(" slab_reclaimable:0 slab_unreclaimable:{}", slab::slab_pages());
+    pr_info!(" mapped:{} shmem:{} pagetables:{}", n(Item::nr_mapped), n(Item::nr_shmem), n(Item::nr_page_table_pages));
+    pr_info!(" sec_pagetables:0 bounce:0");
+    pr_info!(" kernel_misc_reclaimable:0");
+    pr_info!(" free:{free} free_pcp:0 free_cma:0");
+    pr_info!(
+        "Node 0 active_anon:{}kB inactive_anon:{}kB active_file:{}kB inactive_file:{}kB unevictable:{}kB \
+         isolated(anon):{}kB isolated(file):{}kB mapped:{}kB dirty:{}kB writeback:{}kB shmem:{}kB writeback_tmp:0kB \
+         kernel_stack:{}kB pagetables:{}kB sec_pagetables:0kB all_unreclaimable? yes",
+        kb(Item::nr_active_anon),
+        kb(Item::nr_inactive_anon),
+        kb(Item::nr_active_file),
+        kb(Item::nr_inactive_file),
+        kb(Item::nr_unevictable),
+        kb(Item::nr_isolated_anon),
+        kb(Item::nr_isolated_file),
+        kb(Item::nr_mapped),
+        kb(Item::nr_dirty),
+        kb(Item::nr_writeback),
+        kb(Item::nr_shmem),
+        crate::task::pid::counts().0 * 8,
+        kb(Item::nr_page_table_pages)
+    );
+    let present = || zones.iter().filter(|zone| zone.managed_pages > 0);
+    present().for_each(show_zone);
+    present().for_each(show_free_blocks);
+    pr_info!("Node 0 hugepages_total=0 hugepages_free=0 hugepages_surp=0 hugepages_size=4096kB");
+    pr_info!("{} total pagecache pages", n(Item::nr_file_pages));
+    pr_info!("{} pages in swap cache", n(Item::nr_swapcached));
+    pr_info!("Free swap  = {}kB", kb(Item::nr_swap_free));
+    pr_info!("Total swap = {}kB", kb(Item::nr_swap_total));
+    pr_info!("{} pages RAM", zones.iter().map(|zone| zone.present_pages).sum::<u32>());
+    pr_info!("{} pages HighMem/MovableOnly", zones[ZONE_HIGHMEM].managed_pages);
+    let reserved = mem_map().iter().take(max_pfn() as usize).filter(|page| page.is(pg::RESERVED)).count();
+    pr_info!("{reserved} pages reserved");
+    pr_info!("0 pages hwpoisoned");
+}
+
+fn name(zone: &ZoneRecord) -> &str {
+    abi::proc::zones::name(zone)
+}
+
+fn show_zone(zone: &ZoneRecord) {
+    let kb = |pages: u32| pages * PAGE_KB;
+    pr_info!(
+        "{} free:{}kB boost:0kB min:{}kB low:{}kB high:{}kB reserved_highatomic:0KB present:{}kB managed:{}kB",
+        name(zone),
+        kb(zone.free_pages),
+        kb(zone.watermark_min),
+        kb(zone.watermark_low),
+        kb(zone.watermark_high),
+        kb(zone.present_pages),
+        kb(zone.managed_pages)
+    );
+    let [a, b, c, d] = zone.lowmem_reserve;
+    pr_info!("lowmem_reserve[]: {a} {b} {c} {d}");
+}
+
+fn show_free_blocks(zone: &ZoneRecord) {
+    printk!("{}:", name(zone));
+    for order in 0..NR_ORDERS {
+        printk!(" {}*{}kB", zone.nr_free[order], PAGE_KB << order);
+    }
+    printk!(" = {}kB\n", zone.free_pages * PAGE_KB);
+}

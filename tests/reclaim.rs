@@ -1,0 +1,72 @@
+//! Memory that is short, shared or in uproar: what programs see of it, and what the guest's
+//! own `/proc` and the host's lenses say.
+
+use std::{
+    env, fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    process::{Command, Stdio},
+};
+
+use libtest_mimic::Trial;
+
+use crate::support::{Need, pagewalk, trial};
+
+/// How many seeds of the storm are tried; a long run sets this variable to more.
+const STORMS: &str = "PAGEWALK_STORMS";
+
+pub fn trials() -> Vec<Trial> {
+    let native = [Need::NativeI386];
+    vec![
+        trial("reclaim::fork_copies_as_many_pages_as_are_written", &native, fork_copies),
+        trial("reclaim::a_storm_of_mappings_and_forks_keeps_every_page", &native, storm),
+        trial("reclaim::frames_tell_who_has_them", &[], frame_files),
+    ]
+}
+
+/// What a script prints in the embedded shell of a machine with `options`.
+fn guest(options: &[&str], script: &str) -> String {
+    let mut command = pagewalk();
+    command.arg("run").args(options).args(["--timeout", "300"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the command runs");
+    child.stdin.take().expect("a pipe").write_all(script.as_bytes()).expect("written");
+    let output = child.wait_with_output().expect("an end");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{:?}: {out}{err}", output.status);
+    out.into_owned()
+}
+
+/// What `workload` prints on the host's processor and under its Linux.
+fn natively(args: &[&str]) -> String {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("workload");
+    let (_, bytes) = images::programs().iter().find(|(name, _)| *name == "workload").expect("the program is embedded");
+    fs::write(&path, bytes).expect("write the program");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("make it executable");
+    let output = Command::new(&path).args(args).stdin(Stdio::null()).output().expect("the host runs it");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The program reads its own `/proc/self/smaps` before and after it writes.
+fn fork_copies() {
+    let args = ["cow", "65536"];
+    assert_eq!(guest(&["--memory", "128M"], "workload cow 65536\n"), natively(&args));
+}
+
+fn storm() {
+    let seeds: u32 = env::var(STORMS).ok().map_or(6, |text| text.parse().expect("a number of seeds"));
+    let script: String = (1..=seeds).map(|seed| format!("workload storm {seed}\n")).collect();
+    let want: String = (1..=seeds).map(|seed| natively(&["storm", &seed.to_string()])).collect();
+    assert_eq!(guest(&["--memory", "32M"], &script), want);
+}
+
+/// The files of frames are for the superuser; frame 0 is reserved, by its bit 32.
+fn frame_files() {
+    let script = "ls -l /proc/kpagecount /proc/kpageflags /proc/self/pagemap\n\
+        head -c 8 /proc/kpageflags | hexdump -C\n";
+    let text = guest(&["--memory", "32M"], script);
+    assert_eq!(text.lines().filter(|line| line.starts_with("-r--------")).count(), 3, "{text}");
+    assert!(text.contains("00 00 00 00 01 00 00 00"), "{text}");
+}

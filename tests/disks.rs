@@ -10,12 +10,23 @@ use std::{
 use libtest_mimic::Trial;
 use tempfile::TempDir;
 
-use crate::support::{pagewalk, trial};
+use crate::support::{Need, pagewalk, trial};
 
 const SECTOR: usize = 512;
 
 pub fn trials() -> Vec<Trial> {
+    let tools = [Need::Program("mke2fs"), Need::Program("e2fsck")];
+    let qemu = [Need::Program("mke2fs"), Need::Program("e2fsck"), Need::Program("qemu-system-i386")];
     vec![
+        trial("disks::a_device_is_read_and_written_as_a_file", &[], device_file),
+        trial("disks::an_image_stays_as_it_is_with_snapshot_disk", &[], untouched),
+        trial("disks::a_saved_machine_goes_on_with_its_disk", &[], saved),
+        trial("disks::ext2_is_read_as_the_host_made_it", &tools, ext2_read),
+        trial("disks::ext2_is_consistent_after_the_guest_wrote", &tools, ext2_write),
+        trial("disks::a_full_ext2_says_so_and_stays_consistent", &tools, ext2_full),
+        trial("disks::a_damaged_ext2_never_hurts_the_kernel", &tools, ext2_damaged),
+        trial("disks::a_failing_disk_gives_eio_and_loses_nothing_that_was_synced", &tools, ext2_failing),
+        trial("disks::qemu_runs_the_same_kernel_on_its_own_disk", &qemu, in_qemu),
         trial("disks::partitions_of_an_image_are_found_and_the_ports_claimed", &[], partitions),
         trial("disks::a_damaged_partition_table_gives_what_it_can", &[], damaged_tables),
         trial("disks::an_image_that_is_none_ends_with_125_and_one_line", &[], bad_images),
@@ -214,4 +225,233 @@ fn failing_sector() {
     ] {
         assert!(printed.lines().any(|row| row.ends_with(line)), "`{line}` is not in\n{printed}");
     }
+}
+
+fn device_file() {
+    let images = Images::new();
+    let image = images.write("image", &partitioned(64, &[(0x83, 8, 16)]));
+    let script = "printf hello >/dev/sda1; head -c 5 /dev/sda1; echo; cat /dev/sda | wc -c; cat /dev/sda1 | wc -c\n\
+        echo x >>/dev/null; sync; printf 12 >/dev/nosuch/x; cat /dev/sdb; head -c 5 /dev/sda1";
+    let shown = run(script, disk(&image));
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert_eq!(text, "hello\n32768\n8192\nhello");
+    let bytes = fs::read(&image).expect("the image");
+    assert_eq!(&bytes[8 * SECTOR..8 * SECTOR + 6], b"hello\0");
+    assert_eq!(bytes[510..512], [0x55, 0xaa], "nothing else is changed");
+}
+
+fn untouched() {
+    let images = Images::new();
+    let image = images.write("image", &[7; 16 * SECTOR]);
+    let shown = printed("printf hello >/dev/sda; sync; head -c 5 /dev/sda", |command| {
+        disk(&image)(command);
+        command.arg("--snapshot-disk");
+    });
+    assert_eq!(shown, "hello");
+    assert_eq!(fs::read(&image).expect("the image"), [7; 16 * SECTOR]);
+}
+
+fn saved() {
+    let images = Images::new();
+    let image = images.write("image", &[7; 16 * SECTOR]);
+    let vm = images.0.path().join("vm");
+    let go_on = || {
+        let mut command = pagewalk();
+        command.args(["run", "--timeout", "120", "--snapshot"]).arg(&vm);
+        command.stdin(Stdio::null()).output().expect("run pagewalk")
+    };
+    // Long before the script's end, and after it began.
+    run(
+        "printf hello >/dev/sda; sync; n=0; while [ $n -lt 3000 ]; do n=$((n+1)); done; head -c 5 /dev/sda",
+        |command| {
+            disk(&image)(command);
+            command.arg("--save").arg(&vm).args(["--save-at", "100000000"]);
+        },
+    );
+    let image_then = fs::read(&image).expect("the image");
+    let first = go_on();
+    assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
+    assert_eq!(String::from_utf8_lossy(&first.stdout), "hello");
+    fs::write(&image, [8; 16 * SECTOR]).expect("change the image");
+    let changed = go_on();
+    assert_eq!(changed.status.code(), Some(125));
+    assert!(String::from_utf8_lossy(&changed.stderr).contains("is not as the machine left it"));
+    fs::write(&image, image_then).expect("put the image back");
+    assert!(go_on().status.success());
+}
+
+/// An ext2 image of `blocks` blocks with the contents of a folder.
+fn ext2(images: &Images, name: &str, block_size: u32, blocks: u32, tree: Option<&Path>) -> PathBuf {
+    let path = images.0.path().join(name);
+    let mut command = Command::new("mke2fs");
+    command.args(["-q", "-F", "-t", "ext2", "-b", &block_size.to_string()]);
+    if let Some(tree) = tree {
+        command.arg("-d").arg(tree);
+    }
+    let made = command.arg(&path).arg(blocks.to_string()).output().expect("run mke2fs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    path
+}
+
+/// Asserts that `e2fsck` finds nothing wrong.
+fn assert_clean(image: &Path) {
+    let checked = Command::new("e2fsck").args(["-fn"]).arg(image).output().expect("run e2fsck");
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert_eq!(checked.status.code(), Some(0), "{said}");
+}
+
+/// Bytes that tell where they are.
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|n| (n * 7 + n / 251) as u8).collect()
+}
+
+fn ext2_read() {
+    let images = Images::new();
+    let tree = images.0.path().join("tree");
+    fs::create_dir_all(tree.join("deep/er/still")).expect("folders");
+    fs::write(tree.join("small"), "a few bytes\n").expect("a file");
+    fs::write(tree.join("deep/er/still/large"), pattern(700_000)).expect("a file");
+    for n in 0..300 {
+        fs::write(tree.join(format!("deep/file with a name of some length {n}")), format!("{n}")).expect("a file");
+    }
+    std::os::unix::fs::symlink("deep/er", tree.join("short")).expect("a link");
+    std::os::unix::fs::symlink(format!("{}small", "./".repeat(60)), tree.join("long")).expect("a link");
+    // Behind all blocks that one and two levels of pointers reach, where blocks have 1 KiB.
+    let sparse = fs::File::create(tree.join("sparse")).expect("a file");
+    std::os::unix::fs::FileExt::write_all_at(&sparse, b"the end", 70 << 20).expect("its end");
+    for block_size in [1024, 2048, 4096] {
+        let image = ext2(&images, "image", block_size, (8 << 20) / block_size, Some(&tree));
+        let script = "mkdir /m; mount -t ext2 -r /dev/sda /m; cat /m/small; ls /m/deep | wc -l; cat /m/short/still/large | wc -c\n\
+            cat /m/long; tail -c 7 /m/sparse; echo; cat '/m/deep/file with a name of some length 123'; echo\n\
+            grep /m /proc/mounts; touch /m/x || echo refused; ls -l /m | grep -c sparse; umount /m; mount | grep -c ext2";
+        let shown = run(script, |command| {
+            disk(&image)(command);
+            command.args(["--memory", "128M"]);
+        });
+        let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+        let want =
+            "a few bytes\n301\n700000\na few bytes\nthe end\n123\n/dev/sda /m ext2 ro,relatime 0 0\nrefused\n1\n0\n";
+        assert_eq!(text, want, "{}", String::from_utf8_lossy(&shown.stderr));
+        let large = printed("mkdir /m; mount -r /dev/sda /m; cat /m/deep/er/still/large", disk(&image));
+        assert_eq!(large.len(), String::from_utf8_lossy(&pattern(700_000)).len());
+        assert_clean(&image);
+    }
+}
+
+/// A script that does with names and files what can be done.
+const WRITES: &str = "mkdir /m; mount /dev/sda /m; cd /m; mkdir -p a/b/c d; seq 1 20000 >numbers; cp numbers a/b/copy\n\
+    ln numbers hard; ln -s numbers soft; ln -s /a/target/that/is/longer/than/sixty/bytes/so/that/it/needs/a/block/of/its/own long\n\
+    n=0; while [ $n -lt 120 ]; do echo $n >d/a-file-with-a-rather-long-name-$n; n=$((n+1)); done\n\
+    n=0; while [ $n -lt 120 ]; do rm d/a-file-with-a-rather-long-name-$n; n=$((n+3)); done\n\
+    mv a/b/c d/moved; mv a/b/copy numbers2; mkdir gone; rm -r gone; echo more >>numbers2; echo short >hard; rm soft\n\
+    seq 1 50000 >big; mv big d/big; echo over >big; mv big d/big; touch d/empty; sync\n\
+    cat numbers; wc -c <numbers2; tail -n 1 numbers2; ls d | wc -l; cat d/big; ls -l long | grep -c needs/a/block\n\
+    cd /; umount /m && echo unmounted";
+
+const WRITTEN: &str = "short\n108899\nmore\n83\nover\n1\nunmounted\n";
+
+fn ext2_write() {
+    let images = Images::new();
+    for block_size in [1024, 4096] {
+        let image = ext2(&images, "image", block_size, (8 << 20) / block_size, None);
+        let output = run(WRITES, disk(&image));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(text, WRITTEN, "{}", String::from_utf8_lossy(&output.stderr));
+        assert_clean(&image);
+        let again = "mkdir /m; mount -r /dev/sda /m; cat /m/hard; seq 1 20000 >n; echo more >>n; cat n | wc -c; cat /m/numbers2 | wc -c\n\
+            ls /m/d/moved | wc -l; cat /m/d/a-file-with-a-rather-long-name-119";
+        assert_eq!(printed(again, disk(&image)), "short\n108899\n108899\n0\n119\n");
+    }
+}
+
+fn ext2_full() {
+    let images = Images::new();
+    let image = ext2(&images, "image", 1024, 512, None);
+    let script = "mkdir /m; mount /dev/sda /m; seq 1 200000 >/m/too-big || echo full; rm /m/too-big; echo ok >/m/small; cat /m/small\n\
+        n=0; while mkdir /m/d$n 2>/dev/null; do n=$((n+1)); done; [ $n -gt 20 ] && echo no more; umount /m && echo unmounted";
+    let output = run(script, disk(&image));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(text, "full\nok\nno more\nunmounted\n", "{}", String::from_utf8_lossy(&output.stderr));
+    assert_clean(&image);
+}
+
+fn ext2_damaged() {
+    let images = Images::new();
+    let tree = images.0.path().join("tree");
+    fs::create_dir_all(tree.join("d/e")).expect("folders");
+    fs::write(tree.join("d/file"), pattern(100_000)).expect("a file");
+    fs::write(tree.join("d/e/other"), pattern(5000)).expect("a file");
+    let good = fs::read(ext2(&images, "image", 1024, 512, Some(&tree))).expect("the image");
+    let mut random = 0x2545_f491_4f6c_dd1du64;
+    let mut draw = |bound: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % bound as u64) as usize
+    };
+    // Where the metadata is: superblock, descriptors, bitmaps, inodes, first directories.
+    let metadata = 90 << 10;
+    for round in 0..12 {
+        let mut bad = good.clone();
+        for _ in 0..1 + draw(40) {
+            let at = if round % 3 == 0 { 1024 + draw(2048) } else { 1024 + draw(metadata) };
+            bad[at] = draw(256) as u8;
+        }
+        let image = images.write("bad", &bad);
+        let script = "mkdir /m; mount /dev/sda /m; ls -lR /m; cat /m/d/file /m/d/e/other; echo x >/m/new; mkdir /m/n; rm -r /m/d\n\
+            umount /m; sync; echo alive";
+        let output = run(script, disk(&image));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && text.ends_with("alive\n"), "round {round}: {}: {errors}", output.status);
+    }
+}
+
+fn ext2_failing() {
+    let images = Images::new();
+    let tree = images.0.path().join("tree");
+    fs::create_dir_all(&tree).expect("a folder");
+    fs::write(tree.join("file"), pattern(200_000)).expect("a file");
+    let image = ext2(&images, "image", 1024, 2048, Some(&tree));
+    // The file's contents lie behind the metadata; the last sectors of the disk are free.
+    let bytes = fs::read(&image).expect("the image");
+    let want = &pattern(200_000)[100 << 10..101 << 10];
+    let at = bytes.chunks(1024).position(|block| block == want).expect("the file's hundredth block");
+    let script = "mkdir /m; mount /dev/sda /m; echo kept >/m/kept; sync; cat /m/file >/dev/null || echo unreadable; cat /m/kept\n\
+        seq 1 200000 >/m/lost && sync /m/lost || echo unwritable; dmesg | grep -c 'error: { UNC }'; umount /m; sync; echo alive";
+    let output = run(script, |command| {
+        disk(&image)(command);
+        command.args(["--disk-error", &format!("sda:{}:read", 2 * at + 1), "--disk-error", "sda:2400-4095:write"]);
+    });
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[..3], ["unreadable", "kept", "unwritable"], "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(lines[3].parse::<u32>().is_ok_and(|count| count > 0), "{text}");
+    assert_eq!(lines.last(), Some(&"alive"));
+    assert_eq!(printed("mkdir /m; mount -r /dev/sda /m; cat /m/kept", disk(&image)), "kept\n");
+}
+
+fn in_qemu() {
+    let images = Images::new();
+    let image = ext2(&images, "image", 1024, 8192, None);
+    let mut initramfs = images::Initramfs::new();
+    initramfs.link_userland_into_bin();
+    let run = abi::runfile::RunFile {
+        args: vec!["sh".into(), "-c".into(), WRITES.into()],
+        env: vec!["PATH=/bin".into(), "HOME=/".into()],
+        ..abi::runfile::RunFile::new("/bin/sh")
+    };
+    initramfs.set_run_file(&run).expect("a run file");
+    let kernel = images.write("kernel", images::KERNEL);
+    let initrd = images.write("initrd", &initramfs.build().expect("an initramfs"));
+    let mut command = Command::new("timeout");
+    command.args(["300", "qemu-system-i386", "-accel", "tcg", "-m", "64", "-display", "none", "-serial", "stdio"]);
+    command.args(["-monitor", "none", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-drive"]);
+    command.arg(format!("file={},if=ide,format=raw", image.display())).arg("-kernel").arg(&kernel);
+    command.arg("-initrd").arg(&initrd).args(["-append", "console=ttyS0 rdinit=/.pagewalk/init panic=-1"]);
+    let output = command.stdin(Stdio::null()).output().expect("run qemu");
+    let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+    assert!(text.contains("] ata1.00: ") || text.contains("ata1.00: ATA-"), "{text}");
+    assert!(text.contains(WRITTEN), "{text}");
+    assert_clean(&image);
 }

@@ -94,8 +94,10 @@ impl Kstat {
 #[allow(missing_docs, reason = "Linux's names")]
 pub struct Kstatfs {
     pub magic: u32,
+    pub bsize: u32,
     pub blocks: u64,
     pub bfree: u64,
+    pub bavail: u64,
     pub files: u64,
     pub ffree: u64,
 }
@@ -103,14 +105,15 @@ pub struct Kstatfs {
 impl Kstatfs {
     /// The record of `statfs64`.
     pub fn statfs64(&self) -> [u8; 84] {
-        let w = Writer::default().u32(self.magic).u32(4096).u64(self.blocks).u64(self.bfree).u64(self.bfree);
-        w.u64(self.files).u64(self.ffree).skip(8).u32(255).u32(4096).done()
+        let w = Writer::default().u32(self.magic).u32(self.bsize).u64(self.blocks).u64(self.bfree).u64(self.bavail);
+        w.u64(self.files).u64(self.ffree).skip(8).u32(255).u32(self.bsize).done()
     }
 
     /// The record of `statfs`.
     pub fn statfs(&self) -> [u8; 64] {
-        let w = Writer::default().u32(self.magic).u32(4096).u32(self.blocks as u32).u32(self.bfree as u32);
-        w.u32(self.bfree as u32).u32(self.files as u32).u32(self.ffree as u32).skip(8).u32(255).u32(4096).done()
+        let w = Writer::default().u32(self.magic).u32(self.bsize).u32(self.blocks as u32).u32(self.bfree as u32);
+        let w = w.u32(self.bavail as u32).u32(self.files as u32).u32(self.ffree as u32);
+        w.skip(8).u32(255).u32(self.bsize).done()
     }
 }
 

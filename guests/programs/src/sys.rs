@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::{
-    ffi::{CStr, CString, c_char, c_int},
+    ffi::{CStr, CString, OsStr, c_char, c_int},
     io,
     os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     ptr,
@@ -262,6 +262,31 @@ pub fn kernel_log() -> io::Result<Vec<u8>> {
     let len = check(unsafe { libc::klogctl(READ_ALL, buffer.as_mut_ptr().cast(), buffer.len() as c_int) })?;
     buffer.truncate(len as usize);
     Ok(buffer)
+}
+
+/// `mount`.
+pub fn mount(source: &OsStr, target: &OsStr, kind: &OsStr, flags: u32) -> io::Result<()> {
+    let [source, target, kind] = [c_string(source)?, c_string(target)?, c_string(kind)?];
+    // SAFETY: the three strings outlive the call; no data is passed.
+    check(unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags as libc::c_ulong, ptr::null()) })
+        .map(drop)
+}
+
+/// `umount`.
+pub fn umount(target: &OsStr) -> io::Result<()> {
+    let target = c_string(target)?;
+    // SAFETY: the string outlives the call.
+    check(unsafe { libc::umount(target.as_ptr()) }).map(drop)
+}
+
+/// `sync`.
+pub fn sync() {
+    // SAFETY: no arguments.
+    unsafe { libc::sync() };
+}
+
+fn c_string(text: &OsStr) -> io::Result<CString> {
+    CString::new(text.as_encoded_bytes()).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
 /// Powers the machine off and gives its host an exit status. Only on our own kernel: a

@@ -9,7 +9,10 @@ use super::{
     BlockDevice, DEVICES, DISK_MINORS, SCSI_DISK0_MAJOR, partitions,
     queue::{Op, Queue},
 };
-use crate::{pr_info, sync::SpinLock};
+use crate::{
+    pr_info,
+    sync::{Once, SpinLock},
+};
 
 /// Counts of one device.
 #[derive(Default)]
@@ -78,7 +81,7 @@ fn disk_name(number: u32) -> String {
 /// its partitions. Sleeps.
 pub fn add_disk(queue: &'static Queue, unit: u8, sectors: u64) {
     let number = DEVICES.lock().iter().filter(|device| device.rdev.1 % DISK_MINORS == 0).count() as u32;
-    let disk = Arc::new(BlockDevice {
+    let disk = super::register(BlockDevice {
         name: disk_name(number),
         rdev: (SCSI_DISK0_MAJOR, number * DISK_MINORS),
         start: 0,
@@ -88,6 +91,7 @@ pub fn add_disk(queue: &'static Queue, unit: u8, sectors: u64) {
         stats: Arc::default(),
         disk_stats: None,
         claimed: AtomicBool::new(false),
+        mapping: Once::new(),
     });
     crate::pr_hw!(
         "sd {number}:0:0:0: [{}] {sectors} 512-byte logical blocks: ({} MB/{} MiB)",
@@ -95,7 +99,6 @@ pub fn add_disk(queue: &'static Queue, unit: u8, sectors: u64) {
         sectors * 512 / 1_000_000,
         sectors / 2048
     );
-    DEVICES.lock().push(disk.clone());
     let found = match partitions::scan(&disk) {
         Ok(found) => found,
         Err(_) => {
@@ -108,7 +111,7 @@ pub fn add_disk(queue: &'static Queue, unit: u8, sectors: u64) {
         let name = format!("{}{}", disk.name, partition.number);
         line += " ";
         line += &name;
-        DEVICES.lock().push(Arc::new(BlockDevice {
+        super::register(BlockDevice {
             name,
             rdev: (SCSI_DISK0_MAJOR, disk.rdev.1 + partition.number),
             start: partition.start,
@@ -118,7 +121,8 @@ pub fn add_disk(queue: &'static Queue, unit: u8, sectors: u64) {
             stats: Arc::default(),
             disk_stats: Some(disk.stats.clone()),
             claimed: AtomicBool::new(false),
-        }));
+            mapping: Once::new(),
+        });
     }
     pr_info!("{line}");
 }

@@ -15,8 +15,12 @@ use self::{
     queue::{Op, Queue, Segment},
 };
 use crate::{
-    mm::{PAGE_SIZE, Page},
-    sync::SpinLock,
+    fs::block_dev::DevicePages,
+    mm::{
+        PAGE_SIZE, Page,
+        filemap::{AddressSpace, Backing},
+    },
+    sync::{Once, SpinLock},
 };
 
 /// Bytes in a sector, whatever the disk's own are.
@@ -43,8 +47,9 @@ pub struct BlockDevice {
     /// Counts of the device; those of a partition count for its disk, too.
     stats: Arc<Stats>,
     disk_stats: Option<Arc<Stats>>,
-    /// A file system or swap has it for itself.
+    /// A file system has it for itself.
     claimed: AtomicBool,
+    mapping: Once<Arc<AddressSpace>>,
 }
 
 impl BlockDevice {
@@ -78,6 +83,11 @@ impl BlockDevice {
     /// Writes `sectors` sectors from byte `offset` of a page on. Sleeps. EIO.
     pub fn write_part(&self, sector: u64, page: &'static Page, offset: u32, sectors: u32) -> Result<()> {
         self.transfer(Op::Write, sector, Segment { page, offset, sectors })
+    }
+
+    /// The device's own page cache.
+    pub fn mapping(&self) -> &Arc<AddressSpace> {
+        self.mapping.get()
     }
 
     /// All that was written is on the medium when this returns. Sleeps. EIO.
@@ -134,6 +144,17 @@ impl BlockDevice {
         all().for_each(|stats| stats.end(op, sectors, began, now));
         result
     }
+}
+
+/// Announces a device, with an empty page cache.
+fn register(device: BlockDevice) -> Arc<BlockDevice> {
+    let device = Arc::new(device);
+    let mapping = Arc::new(AddressSpace::with_ops(Backing::BlockDevice, Arc::new(DevicePages(device.clone()))));
+    // An empty cache has nothing to read when its size is set.
+    let _ = mapping.set_size(device.sectors * u64::from(SECTOR_SIZE));
+    device.mapping.set(mapping);
+    DEVICES.lock().push(device.clone());
+    device
 }
 
 /// All devices, a disk before its partitions.

@@ -142,11 +142,15 @@ impl Inode {
             rdev: a.rdev,
             size,
             blksize: if self.mapping.is_some() || self.is_dir() { 4096 } else { 1024 },
-            blocks: self.mapping.as_ref().map_or(0, |m| u64::from(m.nr_pages()) * 8),
+            blocks: self.ops.sectors().unwrap_or_else(|| self.pages_in_memory() * 8),
             atime: a.atime,
             mtime: a.mtime,
             ctime: a.ctime,
         }
+    }
+
+    fn pages_in_memory(&self) -> u64 {
+        self.mapping.as_ref().map_or(0, |mapping| mapping.nr_pages().into())
     }
 
     /// Checks the rights `mask` (read 4, write 2, execute 1) for a user.
@@ -226,6 +230,16 @@ pub trait InodeOps: Send + Sync {
     /// What `open` gives; ENXIO for what cannot be opened.
     fn open(&self, _inode: &Arc<Inode>, _flags: u32) -> Result<Arc<dyn FileOps>> {
         Err(ENXIO)
+    }
+
+    /// Cuts or extends a regular file.
+    fn truncate(&self, _inode: &Arc<Inode>, _size: u64) -> Result<()> {
+        Err(EINVAL)
+    }
+
+    /// Sectors that the file takes on its device; `None` where it has none.
+    fn sectors(&self) -> Option<u64> {
+        None
     }
 
     /// The size that `stat` tells, of what has no page cache.

@@ -1,10 +1,13 @@
-//! Files: the tree of names, open files, the file systems in memory, `/proc` and `/dev`.
+//! Files: the tree of names, open files, the file systems in memory and on disks, `/proc` and
+//! `/dev`.
 
 pub mod anon_inode;
+pub mod block_dev;
 pub mod book;
 pub mod chrdev;
 pub mod dentry;
 pub mod eventfd;
+pub mod ext2;
 pub mod fdtable;
 pub mod file;
 pub mod initramfs;

@@ -9,7 +9,8 @@ use abi::{
 };
 
 use super::{
-    Dentry, Dest, File, FileOps, Inode, InodeOps, Source, SuperBlock, chrdev, file::DirFile, inode::Attr, now,
+    Dentry, Dest, File, FileOps, Inode, InodeOps, Source, SuperBlock, block_dev, chrdev, file::DirFile, inode::Attr,
+    now,
 };
 use crate::mm::{
     PAGE_SHIFT,
@@ -158,6 +159,10 @@ impl InodeOps for Regular {
     fn open(&self, _inode: &Arc<Inode>, _flags: u32) -> Result<Arc<dyn FileOps>> {
         Ok(Arc::new(RegularFile))
     }
+
+    fn truncate(&self, inode: &Arc<Inode>, size: u64) -> Result<()> {
+        truncate(inode, size)
+    }
 }
 
 /// A symbolic link with its target.
@@ -174,13 +179,14 @@ impl InodeOps for Symlink {
 }
 
 /// A device node; the driver is found at each `open`.
-struct Special;
+pub struct Special;
 
 impl InodeOps for Special {
     fn open(&self, inode: &Arc<Inode>, flags: u32) -> Result<Arc<dyn FileOps>> {
         let attr = inode.attr();
         match attr.mode & mode::S_IFMT {
             mode::S_IFCHR => chrdev::open(attr.rdev, flags),
+            mode::S_IFBLK => block_dev::open(attr.rdev),
             _ => Err(abi::errno::ENXIO),
         }
     }
@@ -192,9 +198,9 @@ pub struct RegularFile;
 /// Bytes moved at a time between user memory and the page cache.
 const CHUNK: usize = 4096;
 
-impl FileOps for RegularFile {
-    fn read(&self, file: &File, dest: &mut Dest<'_>, pos: &mut u64) -> Result<usize> {
-        let mapping = file.inode().mapping().ok_or(EINVAL)?;
+impl RegularFile {
+    /// Copies from a page cache to where a read goes.
+    pub fn read_mapping(mapping: &Arc<AddressSpace>, dest: &mut Dest<'_>, pos: &mut u64) -> Result<usize> {
         let mut chunk = alloc::vec![0; CHUNK.min(dest.remaining())];
         let mut done = 0;
         while dest.remaining() > 0 {
@@ -220,6 +226,12 @@ impl FileOps for RegularFile {
             }
         }
         Ok(done)
+    }
+}
+
+impl FileOps for RegularFile {
+    fn read(&self, file: &File, dest: &mut Dest<'_>, pos: &mut u64) -> Result<usize> {
+        Self::read_mapping(file.inode().mapping().ok_or(EINVAL)?, dest, pos)
     }
 
     fn write(&self, file: &File, source: &mut Source<'_>, pos: &mut u64) -> Result<usize> {

@@ -1,8 +1,17 @@
 //! `super_block`: a mounted file system.
 
-use alloc::{string::String, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 
-use super::{Dentry, inode::InoCounter};
+use abi::{
+    errno::{EBUSY, EINVAL, Result},
+    stat::Kstatfs,
+};
+
+use super::{
+    Dentry,
+    dentry::{is_below, shrink_tree},
+    inode::InoCounter,
+};
 use crate::sync::SpinLock;
 
 /// A file system instance.
@@ -14,12 +23,38 @@ pub struct SuperBlock {
     /// `f_type` of `statfs`.
     pub magic: u32,
     inos: InoCounter,
+    ops: Option<Box<dyn SuperOps>>,
+}
+
+/// What a file system on a device does as a whole.
+pub trait SuperOps: Send + Sync {
+    /// Everything reaches the device. EIO.
+    fn sync(&self) -> Result<()>;
+
+    /// Whether some file of it is still in use, names aside.
+    fn is_busy(&self) -> bool;
+
+    /// The mount ends: everything reaches the device, which is given back.
+    fn put_super(&self);
+
+    /// Sizes and counts.
+    fn statfs(&self) -> Kstatfs;
 }
 
 impl SuperBlock {
     /// A new instance; its first inode gets the number `first_ino`.
     pub fn new(fs_type: &'static str, magic: u32, minor: u32, first_ino: u32) -> Arc<Self> {
-        Arc::new(SuperBlock { fs_type, dev: (0, minor), magic, inos: InoCounter::new(first_ino) })
+        Arc::new(SuperBlock { fs_type, dev: (0, minor), magic, inos: InoCounter::new(first_ino), ops: None })
+    }
+
+    /// An instance on the device `dev`.
+    pub fn on_device(fs_type: &'static str, magic: u32, dev: (u32, u32), ops: Box<dyn SuperOps>) -> Arc<Self> {
+        Arc::new(SuperBlock { fs_type, dev, magic, inos: InoCounter::default(), ops: Some(ops) })
+    }
+
+    /// What a file system on a device does.
+    pub fn ops(&self) -> Option<&dyn SuperOps> {
+        self.ops.as_deref()
     }
 
     /// The next free inode number.
@@ -53,15 +88,40 @@ pub fn mount(source: &str, root: &Arc<Dentry>, point: Option<&Arc<Dentry>>, opti
     MOUNTS.lock().push(mount);
 }
 
-/// Takes the mount with the root `root` away; `None` if there is none.
-pub fn umount(root: &Arc<Dentry>) -> Option<()> {
+/// Takes the mount with the root `root` away. EINVAL if there is none, EBUSY if something is
+/// mounted below or a file is in use.
+pub fn umount(root: &Arc<Dentry>) -> Result<()> {
     let mut mounts = MOUNTS.lock();
-    let at = mounts.iter().rposition(|m| Arc::ptr_eq(&m.root, root) && m.point.is_some())?;
+    let is_it = |m: &Mount| Arc::ptr_eq(&m.root, root);
+    let at = mounts.iter().rposition(|m| is_it(m) && m.point.is_some()).ok_or(EINVAL)?;
+    let below = |m: &Mount| !is_it(m) && m.point.as_ref().is_some_and(|point| is_below(point, root));
+    if mounts.iter().any(below) {
+        return Err(EBUSY);
+    }
+    let ops = root.inode().sb().ops();
+    if let Some(ops) = ops {
+        // Names are found again on the device.
+        shrink_tree(root);
+        if ops.is_busy() {
+            return Err(EBUSY);
+        }
+    }
     let mount = mounts.remove(at);
     drop(mounts);
-    drop(mount.point?.set_mounted(None));
-    super::dentry::shrink_tree(root);
-    Some(())
+    if let Some(point) = mount.point {
+        drop(point.set_mounted(None));
+    }
+    shrink_tree(root);
+    if let Some(ops) = ops {
+        ops.put_super();
+    }
+    Ok(())
+}
+
+/// `sync_filesystems`: what the file systems on devices have reaches these. The first failure.
+pub fn sync_all() -> Result<()> {
+    let all: Vec<Arc<SuperBlock>> = MOUNTS.lock().iter().map(|mount| mount.root.inode().sb().clone()).collect();
+    all.iter().filter_map(|sb| sb.ops()).fold(Ok(()), |result, ops| result.and(ops.sync()))
 }
 
 /// The minor number of the next nameless device.

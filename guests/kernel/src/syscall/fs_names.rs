@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use abi::{
-    errno::{EBUSY, EEXIST, EINVAL, EISDIR, ENODEV, ENOENT, ENOTDIR, ENOTEMPTY, EPERM, EXDEV, Result},
+    errno::{EBUSY, EEXIST, EINVAL, EISDIR, ENODEV, ENOENT, ENOTBLK, ENOTDIR, ENOTEMPTY, ENXIO, EPERM, EXDEV, Result},
     stat::{Timespec, decode_dev, mode},
     wire::u32_at,
 };
@@ -13,9 +13,11 @@ use super::{
     user::{AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, TimeFormat, bytes, dirfd, file, path, timespec},
 };
 use crate::{
+    block::{self, BlockDevice},
     fs::{
         Dentry, Inode, SuperBlock,
         dentry::is_below,
+        ext2::{self, Access},
         namei::{self, Last, Parent},
         now, procfs,
         ramfs::{self, TMPFS_MAGIC},
@@ -225,7 +227,7 @@ pub fn truncate64(path_addr: u32, low: u32, high: u32) -> Result<u32> {
     if *inode.write_count.lock() < 0 {
         return Err(abi::errno::ETXTBSY);
     }
-    ramfs::truncate(inode, size).map(|()| 0)
+    inode.ops().truncate(inode, size).map(|()| 0)
 }
 
 /// `ftruncate`, `ftruncate64`
@@ -252,9 +254,12 @@ pub fn fallocate(fd: u32, mode_bits: u32, range: [u32; 4]) -> Result<u32> {
         return Err(abi::errno::EOPNOTSUPP);
     }
     let mapping = file.inode().mapping().ok_or(ENODEV)?;
+    if mapping.ops().is_some() {
+        return Err(abi::errno::EOPNOTSUPP);
+    }
     let end = offset.checked_add(len).ok_or(abi::errno::EFBIG)?;
     if mode_bits & FALLOC_FL_KEEP_SIZE == 0 && end > mapping.size() {
-        ramfs::truncate(file.inode(), end)?;
+        file.inode().ops().truncate(file.inode(), end)?;
     }
     Ok(0)
 }
@@ -356,8 +361,16 @@ pub fn utimes(path_addr: u32, times: u32, has_usec: bool) -> Result<u32> {
     set_times(dentry.inode(), Some(atime), Some(mtime))
 }
 
-/// `mount`: the file systems in memory.
-pub fn mount(source: u32, target: u32, fs_type: u32) -> Result<u32> {
+/// `mount`: the file systems in memory, and ext2 on a block device.
+pub fn mount(source: u32, target: u32, fs_type: u32, flags: u32) -> Result<u32> {
+    const MS_RDONLY: u32 = 1;
+    const MS_REMOUNT: u32 = 32;
+    const MS_BIND: u32 = 4096;
+    const MS_MOVE: u32 = 8192;
+    if flags & (MS_REMOUNT | MS_BIND | MS_MOVE) != 0 {
+        return Err(EINVAL);
+    }
+    let access = if flags & MS_RDONLY != 0 { Access::ReadOnly } else { Access::ReadWrite };
     let word = |addr: u32| match addr {
         0 => Ok(alloc::vec::Vec::new()),
         addr => strncpy_from_user(UserPtr::new(addr), 4096),
@@ -374,11 +387,22 @@ pub fn mount(source: u32, target: u32, fs_type: u32) -> Result<u32> {
         b"tmpfs" | b"ramfs" => ramfs::new_fs("tmpfs", TMPFS_MAGIC, super_block::next_anon_minor()),
         b"proc" => procfs::new_fs(),
         b"devtmpfs" => crate::fs::chrdev::new_devtmpfs()?,
+        b"ext2" => ext2::mount(&block_device(&source)?, access)?,
         _ => return Err(ENODEV),
     };
     let source = alloc::string::String::from_utf8_lossy(&source).into_owned();
-    super_block::mount(if source.is_empty() { "none" } else { &source }, &root, Some(&point), "rw,relatime");
+    let options = if access == Access::ReadOnly { "ro,relatime" } else { "rw,relatime" };
+    super_block::mount(if source.is_empty() { "none" } else { &source }, &root, Some(&point), options);
     Ok(0)
+}
+
+/// The block device that a path names.
+fn block_device(path: &[u8]) -> Result<Arc<BlockDevice>> {
+    let node = namei::lookup(path, Last::Follow)?;
+    if node.inode().kind() != mode::S_IFBLK {
+        return Err(ENOTBLK);
+    }
+    block::lookup_bdev(node.inode().attr().rdev).ok_or(ENXIO)
 }
 
 /// `umount`, `umount2`
@@ -390,7 +414,7 @@ pub fn umount(path_addr: u32) -> Result<u32> {
     if is_busy(root.inode().sb()) {
         return Err(EBUSY);
     }
-    super_block::umount(&root).map(|()| 0).ok_or(EINVAL)
+    super_block::umount(&root).map(|()| 0)
 }
 
 /// Whether a process stands in a file system or has a file of it open.

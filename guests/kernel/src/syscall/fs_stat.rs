@@ -121,10 +121,14 @@ pub fn getcwd(buf: u32, size: u32) -> Result<u32> {
 
 fn statfs_of(dentry: &Dentry) -> Kstatfs {
     let sb = dentry.inode().sb();
+    if let Some(ops) = sb.ops() {
+        return ops.statfs();
+    }
     let t = totals();
     // Memory that the file systems could take; `/proc` takes none.
     let (blocks, bfree) = if sb.fs_type == "proc" { (0, 0) } else { (t.managed / 2, t.free.min(t.managed / 2)) };
-    Kstatfs { magic: sb.magic, blocks: blocks.into(), bfree: bfree.into(), files: 0, ffree: 0 }
+    let (blocks, bfree) = (blocks.into(), bfree.into());
+    Kstatfs { magic: sb.magic, bsize: 4096, blocks, bfree, bavail: bfree, files: 0, ffree: 0 }
 }
 
 fn check_statfs_size(size: u32) -> Result<()> {

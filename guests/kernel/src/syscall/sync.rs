@@ -3,18 +3,27 @@
 use abi::errno::{EINVAL, ESPIPE, Result};
 
 use super::user::file;
-use crate::mm::{PAGE_SHIFT, filemap::AddressSpace, page_writeback};
+use crate::{
+    block,
+    fs::super_block,
+    mm::{PAGE_SHIFT, filemap::AddressSpace, page_writeback},
+};
 
 /// `sync`
 pub fn sync() -> Result<u32> {
+    // Failures are told by `fsync`.
+    let _ = super_block::sync_all();
     page_writeback::sync_all();
+    for device in block::devices() {
+        let _ = device.flush();
+    }
     Ok(0)
 }
 
 /// `syncfs`
 pub fn syncfs(fd: u32) -> Result<u32> {
-    file(fd)?;
-    sync()
+    let file = file(fd)?;
+    file.inode().sb().ops().map_or(Ok(0), |ops| ops.sync().map(|()| 0))
 }
 
 /// `fsync`, `fdatasync`. EIO and ENOSPC tell of a write that has failed since the last call.

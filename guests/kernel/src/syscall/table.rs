@@ -115,7 +115,7 @@ pub fn call(number: u32, args: [u32; 6], regs: &mut PtRegs) -> Result<u32> {
         nr::UTIMENSAT_TIME64 => fs_names::utimensat(a, b, c, d, Time64),
         nr::UTIME => fs_names::utimes(a, b, false),
         nr::UTIMES => fs_names::utimes(a, b, true),
-        nr::MOUNT => fs_names::mount(a, b, c),
+        nr::MOUNT => fs_names::mount(a, b, c, d),
         nr::UMOUNT | nr::UMOUNT2 => fs_names::umount(a),
         nr::SYNC => sync::sync(),
         nr::FSYNC => sync::fsync(a),

@@ -100,11 +100,21 @@ extern "C" fn kernel_init(_: u32) {
     if let Err(error) = open_console() {
         pr_info!("Warning: unable to open an initial console: {error}");
     }
+    swapon();
     let mut regs = PtRegs::default();
     run_init_process(&mut regs);
     // SAFETY: the top of this thread's stack is reserved for these registers, and nothing
     // else looks at them before ring 3 is entered.
     unsafe { task_pt_regs(current().stack_base()).write(regs) };
+}
+
+/// Swaps to what `swap=` names.
+fn swapon() {
+    let Some(path) = cmdline::value_of("swap").filter(|path| !path.is_empty()) else { return };
+    let found = fs::namei::lookup(path.as_bytes(), Last::Follow);
+    if let Err(error) = found.and_then(|area| mm::swapfile::swapon(area, 0)) {
+        pr_info!("swap={path}: {error}");
+    }
 }
 
 /// Descriptors 0, 1 and 2.

@@ -175,6 +175,8 @@ fn filesystems(out: &mut dyn Out) {
     for name in ["tmpfs", "proc", "devtmpfs", "pipefs", "ramfs"] {
         system::filesystem_line(out, name);
     }
+    // The one that wants a device.
+    out!(out, "\text2\n");
 }
 
 fn devices(out: &mut dyn Out) {

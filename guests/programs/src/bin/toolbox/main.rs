@@ -6,6 +6,7 @@ mod calendar;
 mod files;
 mod filter;
 mod ls;
+mod mount;
 mod pattern;
 mod print;
 mod process;
@@ -47,6 +48,7 @@ const APPLETS: &[(&str, Applet)] = &[
     ("ln", files::ln),
     ("ls", ls::ls),
     ("mkdir", files::mkdir),
+    ("mount", mount::mount),
     ("mv", files::mv),
     ("pmap", process::pmap),
     ("poweroff", system::poweroff),
@@ -58,6 +60,7 @@ const APPLETS: &[(&str, Applet)] = &[
     ("sh", sh::sh),
     ("sleep", process::sleep),
     ("sort", text::sort),
+    ("sync", mount::sync),
     ("tail", text::tail),
     ("tee", filter::tee),
     ("test", test::test),
@@ -65,6 +68,7 @@ const APPLETS: &[(&str, Applet)] = &[
     ("tr", filter::tr),
     ("true", |_| Ok(0)),
     ("tty", system::tty),
+    ("umount", mount::umount),
     ("uname", system::uname),
     ("wc", text::wc),
 ];

@@ -1,7 +1,9 @@
 //! Locks.
 //!
 //! Order, outermost first: `mmap_lock` → page cache of a file → zone → slab cache →
-//! run queue → printk. No allocation under a lock that an interrupt handler takes.
+//! run queue → printk. In ext2: the writer of a file → the file system's space → its buffers,
+//! and pages behind the space; write-back, which comes with a page locked, only tries the space.
+//! No allocation under a lock that an interrupt handler takes.
 
 mod mutex;
 mod once;

@@ -70,7 +70,7 @@ fn put_table(image: &mut [u8], sector: usize, entries: &[(u8, u32, u32)]) {
 /// Runs a script in the guest's shell.
 fn run(script: &str, arrange: impl FnOnce(&mut Command)) -> Output {
     let mut command = pagewalk();
-    command.args(["run", "--memory", "64M", "--timeout", "120"]);
+    command.args(["run", "--timeout", "120"]);
     arrange(&mut command);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start pagewalk");
@@ -324,10 +324,7 @@ fn ext2_read() {
         let script = "mkdir /m; mount -t ext2 -r /dev/sda /m; cat /m/small; ls /m/deep | wc -l; cat /m/short/still/large | wc -c\n\
             cat /m/long; tail -c 7 /m/sparse; echo; cat '/m/deep/file with a name of some length 123'; echo\n\
             grep /m /proc/mounts; touch /m/x || echo refused; ls -l /m | grep -c sparse; umount /m; mount | grep -c ext2";
-        let shown = run(script, |command| {
-            disk(&image)(command);
-            command.args(["--memory", "128M"]);
-        });
+        let shown = run(script, disk(&image));
         let text = String::from_utf8_lossy(&shown.stdout).into_owned();
         let want =
             "a few bytes\n301\n700000\na few bytes\nthe end\n123\n/dev/sda /m ext2 ro,relatime 0 0\nrefused\n1\n0\n";

@@ -24,6 +24,8 @@ mod reclaim;
 #[cfg(unix)]
 mod run;
 mod support;
+#[cfg(unix)]
+mod trace;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -50,5 +52,7 @@ fn main() {
     trials.extend(reclaim::trials());
     #[cfg(unix)]
     trials.extend(run::trials());
+    #[cfg(unix)]
+    trials.extend(trace::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -246,7 +246,7 @@ fn bad_options() {
     let noise = folder.path().join("noise");
     fs::write(&noise, [0xa5; 4096]).expect("a file");
     let noise = noise.to_str().expect("a plain path");
-    let cases: [(&[&str], i32, &str); 13] = [
+    let cases: [(&[&str], i32, &str); 17] = [
         (&["--memory", "3"], 2, "16M to 3584M"),
         (&["--memory", "1T"], 2, "16M to 3584M"),
         (&["--memory", "lots"], 2, "not a size"),
@@ -260,6 +260,10 @@ fn bad_options() {
         (&["--kernel", noise], 125, "noise"),
         (&["--save", "/no/such/folder/x"], 125, "/no/such/folder/x"),
         (&["--env", "novalue"], 2, "NAME=VALUE"),
+        (&["--trace", "dreams"], 2, "there is `fault` to trace"),
+        (&["--trace", "mem"], 2, "not in this version"),
+        (&["--trace-file", "/tmp/x"], 2, "--trace"),
+        (&["--trace", "fault", "--trace-file", "/no/such/folder/x"], 125, "/no/such/folder/x"),
     ];
     for (options, status, part) in cases {
         let output = output(pagewalk().arg("run").args(options).arg(&guest));

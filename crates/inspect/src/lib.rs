@@ -23,6 +23,7 @@ mod request;
 mod settle;
 mod symbol;
 mod target;
+mod trace;
 
 pub use address::{Address, Segmented, parse_address};
 pub use books::{Books, FileName, Resource, comm};
@@ -36,3 +37,4 @@ pub use request::{HELP, Request};
 pub use settle::{SETTLE_LIMIT, Settled, in_flux, settle};
 pub use symbol::{Symbol, Symbols};
 pub use target::{Program, Target, WiredRange, Wiring};
+pub use trace::{FaultTrace, Next};

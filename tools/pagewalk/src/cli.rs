@@ -118,6 +118,12 @@ pub struct RunArgs {
     /// Start from a saved machine.
     #[arg(long, value_name = "FILE", help_heading = "Looking", conflicts_with_all = ["kernel", "initrd", "root", "guest", "bios"])]
     pub snapshot: Option<PathBuf>,
+    /// Tell on standard error, or in --trace-file, how each page fault went from the access to the retry.
+    #[arg(long, value_name = "WHAT", help_heading = "Looking", conflicts_with = "gdb")]
+    pub trace: Option<String>,
+    /// With --trace: write it to FILE.
+    #[arg(long, value_name = "FILE", requires = "trace", help_heading = "Looking")]
+    pub trace_file: Option<PathBuf>,
     /// Print counters on standard error at the end.
     #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text", help_heading = "Looking")]
     pub stats: Option<StatsFormat>,
@@ -148,10 +154,6 @@ pub struct LaterArgs {
     check_tlb: bool,
     #[arg(long, hide = true)]
     sample: Option<String>,
-    #[arg(long, hide = true)]
-    trace: Option<String>,
-    #[arg(long, hide = true)]
-    trace_file: Option<String>,
 }
 
 impl LaterArgs {
@@ -164,8 +166,6 @@ impl LaterArgs {
             (self.schedule_seed.is_some(), "--schedule-seed"),
             (self.check_tlb, "--check-tlb"),
             (self.sample.is_some(), "--sample"),
-            (self.trace.is_some(), "--trace"),
-            (self.trace_file.is_some(), "--trace-file"),
         ]
         .into_iter()
         .find_map(|(given, name)| given.then_some(name))

@@ -1,12 +1,13 @@
 //! Instructions and memory.
 
+use cpu::CpuState;
 use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter};
 use serde_json::json;
 use x86::{LinearAddr, SegReg};
 
 use super::{Answer, reader, symbol_at};
 use crate::address::parse_address;
-use crate::{Error, Result, Target};
+use crate::{Error, Reader, Result, Target};
 
 /// Bytes of the longest instruction.
 const MAX_INSTRUCTION: usize = 15;
@@ -18,8 +19,7 @@ pub fn disas(target: &Target<'_>, addr: &str, count: u32, cpu: usize, pid: Optio
     let memory = reader(target, cpu, pid)?;
     let paging = super::paging(target, cpu, pid)?;
     let bits = if pid.is_some() || state.seg(SegReg::Cs).big() { 32 } else { 16 };
-    let mut formatter = IntelFormatter::new();
-    formatter.options_mut().set_space_after_operand_separator(true);
+    let mut formatter = intel();
     let mut text = String::new();
     let mut rows = Vec::new();
     let mut at = start;
@@ -54,6 +54,27 @@ pub fn disas(target: &Target<'_>, addr: &str, count: u32, cpu: usize, pid: Optio
         at = at.wrapping_add(len as u32);
     }
     Ok(Answer::new(text, rows))
+}
+
+/// The words of the instruction at a linear address, as CPU's code segment decodes it.
+pub(crate) fn instruction_at(target: &Target<'_>, state: &CpuState, addr: u32) -> String {
+    let mut bytes = [0; MAX_INSTRUCTION];
+    let read = Reader::new(target.mem, state.paging()).read(LinearAddr(addr), &mut bytes);
+    let bits = if state.seg(SegReg::Cs).big() { 32 } else { 16 };
+    let insn = Decoder::with_ip(bits, &bytes[..read], u64::from(addr), DecoderOptions::NONE).decode();
+    let mut words = String::new();
+    match insn.is_invalid() {
+        true => words += "(not readable)",
+        false => intel().format(&insn, &mut words),
+    }
+    words
+}
+
+/// Intel's syntax with a space between operands.
+fn intel() -> IntelFormatter {
+    let mut formatter = IntelFormatter::new();
+    formatter.options_mut().set_space_after_operand_separator(true);
+    formatter
 }
 
 fn branch_target(insn: &Instruction) -> Option<u32> {

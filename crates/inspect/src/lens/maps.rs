@@ -93,7 +93,7 @@ pub fn maps(target: &Target<'_>, pid: u32) -> Result<Answer> {
 }
 
 /// The area of a process that holds an address, as a line of `maps`.
-pub(super) fn area_line(books: &Books<'_>, mm: &MmRecord, addr: LinearAddr) -> Result<Option<String>> {
+pub(crate) fn area_line(books: &Books<'_>, mm: &MmRecord, addr: LinearAddr) -> Result<Option<String>> {
     let holds = |area: &Area| (area.vma.start..area.vma.end).contains(&addr.0);
     let found = areas(books, mm)?.into_iter().find(holds);
     Ok(found.map(|area| super::lossy(&render(|out| area.line(out))).trim_end().to_owned()))

@@ -23,7 +23,11 @@ use x86::LinearAddr;
 
 use crate::{Books, Reader, Request, Result, Target, with_directory};
 
+pub(crate) use code::instruction_at;
+pub(crate) use maps::area_line;
 pub use process::{process_file, process_of_directory};
+pub(crate) use tlb::tlb_entry;
+pub(crate) use walk::walk_lines;
 
 /// What a lens shows: text, with its last line feed, and the same as JSON.
 #[derive(Clone, PartialEq, Debug)]
@@ -95,7 +99,7 @@ fn reader<'a>(target: &Target<'a>, cpu: usize, pid: Option<u32>) -> Result<Reade
 
 /// The name of what lies at a linear address: by the kernel's symbols, or by those of the
 /// program that runs in the address space.
-fn symbol_at(target: &Target<'_>, paging: Paging, addr: LinearAddr) -> Option<String> {
+pub(crate) fn symbol_at(target: &Target<'_>, paging: Paging, addr: LinearAddr) -> Option<String> {
     let kernel = target.kernel_symbols().filter(|_| target.kernel.is_some_and(|kernel| kernel.holds(addr.0)));
     if let Some(symbols) = kernel {
         return symbols.describe(addr.0);

@@ -1,5 +1,6 @@
 //! The translations that CPUs hold.
 
+use cpu::CpuState;
 use cpu::mmu::{PageSize, Rights, TlbEntry, WalkResult, walk};
 use serde_json::{Value, json};
 use x86::LinearAddr;
@@ -73,6 +74,11 @@ pub(super) fn describe(entry: &TlbEntry) -> String {
     let (page, frame) = (u64::from(entry.page) << 12, u64::from(entry.frame) << 12);
     let (by, at) = (entry.filled_by, entry.filled_at);
     format!("{page:#010x} -> {frame:#010x} {} {}, filled by {by:#010x} at {at}", size(entry.size), letters(entry))
+}
+
+/// What a CPU holds for an address, in a few words.
+pub(crate) fn tlb_entry(state: &CpuState, addr: LinearAddr) -> Option<String> {
+    state.tlb.lookup(addr).map(describe)
 }
 
 /// An entry as JSON.

@@ -34,6 +34,13 @@ pub fn walk(target: &Target<'_>, addr: &str, cpu: usize, pid: Option<u32>) -> Re
     Ok(Answer::new(page.text, page.json))
 }
 
+/// The steps of a walk alone, a line each, and the first of them what the address is made of.
+pub(crate) fn walk_lines(target: &Target<'_>, paging: Paging, linear: LinearAddr) -> String {
+    let mut page = Page { text: String::new(), json: json!({}) };
+    page.tables(target, paging, linear, &walk_tables(target.mem, paging, linear).steps, None);
+    page.text
+}
+
 struct Page {
     text: String,
     json: Value,

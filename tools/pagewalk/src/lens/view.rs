@@ -4,20 +4,40 @@ use abi::runfile;
 use inspect::{Answer, Error, KernelImage, Program, Request, Symbols, Target, WiredRange, Wiring};
 use machine::{Boot, Machine, Resource};
 
+/// What is known of a machine from the images that it booted: worth keeping where one looks often.
+pub struct Known {
+    kernel: Option<KernelImage>,
+    programs: Vec<Program>,
+    wiring: Wiring,
+}
+
+impl Known {
+    /// Reads the images of `machine`.
+    pub fn of(machine: &Machine) -> Self {
+        Known {
+            kernel: kernel(machine),
+            programs: programs(machine.boot_images()),
+            wiring: Wiring { memory: wired(&machine.memory_resources()), ports: wired(&machine.port_resources()) },
+        }
+    }
+
+    /// Runs `look` on the machine.
+    pub fn look<T>(&self, machine: &Machine, look: impl FnOnce(&Target<'_>) -> T) -> T {
+        let counters = counters(machine);
+        look(&Target {
+            cpus: (0..machine.cpu_count()).map(|number| machine.cpu(number)).collect(),
+            mem: machine.memory(),
+            kernel: self.kernel.as_ref(),
+            programs: &self.programs,
+            wiring: Some(&self.wiring),
+            counters: &counters,
+        })
+    }
+}
+
 /// Runs `look` on `machine` with all that is known of it.
 pub fn with_target<T>(machine: &Machine, look: impl FnOnce(&Target<'_>) -> T) -> T {
-    let kernel = kernel(machine);
-    let programs = programs(machine.boot_images());
-    let wiring = Wiring { memory: wired(&machine.memory_resources()), ports: wired(&machine.port_resources()) };
-    let counters = counters(machine);
-    look(&Target {
-        cpus: (0..machine.cpu_count()).map(|number| machine.cpu(number)).collect(),
-        mem: machine.memory(),
-        kernel: kernel.as_ref(),
-        programs: &programs,
-        wiring: Some(&wiring),
-        counters: &counters,
-    })
+    Known::of(machine).look(machine, look)
 }
 
 /// Looks where the books are whole: in the machine, or in a copy that has run on to where they

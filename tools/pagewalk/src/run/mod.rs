@@ -12,6 +12,7 @@ mod session;
 mod signals;
 pub mod stats;
 mod terminal;
+mod trace;
 
 use crate::{
     cli::{EngineArg, RunArgs},

@@ -17,6 +17,7 @@ use super::{
     prepare::{self, Mode, Stream, Streams, cannot_start},
     signals, stats,
     terminal::Terminal,
+    trace::Tracer,
 };
 use crate::{
     cli::RunArgs,
@@ -31,6 +32,7 @@ pub struct Session<'a> {
     host: Surroundings,
     control: Option<control::Server>,
     debugger: Option<Rc<gdb::Server>>,
+    tracer: Option<Tracer>,
     signal: Arc<AtomicBool>,
     mode: Mode,
     stdin: Stream,
@@ -95,6 +97,7 @@ impl<'a> Session<'a> {
         if let Some(gdb::ListenAddr::Unix(path)) = debugger.as_ref().map(|server| server.addr()) {
             signals::remove_at_end(path.clone());
         }
+        let tracer = Tracer::new(args, &machine)?;
         let signal = signals::watch(streams.stdin)?;
         let waiting = control.as_ref().map(control::Server::waiting);
         let gdb_waits = debugger.clone();
@@ -118,6 +121,7 @@ impl<'a> Session<'a> {
             host,
             control,
             debugger,
+            tracer,
             signal,
             mode,
             stdin: streams.stdin,
@@ -159,6 +163,12 @@ impl<'a> Session<'a> {
             if let Some(end) = keeper.after_gdb(ending)? {
                 return Ok(end);
             }
+        }
+        if let Some(mut tracer) = self.tracer.take() {
+            let (mut keeper, machine) = self.keeper();
+            let end = tracer.run(machine, &mut keeper);
+            tracer.finish()?;
+            return end;
         }
         let debugger = self.debugger.clone();
         loop {

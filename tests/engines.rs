@@ -78,6 +78,7 @@ fn all_agree(tlb: TlbGeometry) {
         ("pieces of 10,000", blocks.clone(), 10_000),
         ("pieces of 1", blocks, 1),
         ("slow functions", EngineConfig { single_step: true, ..EngineConfig::default() }, u64::MAX),
+        ("all kept at once", EngineConfig { eager: true, ..EngineConfig::default() }, u64::MAX),
         ("no cache", EngineConfig { uncached: true, ..EngineConfig::default() }, u64::MAX),
     ];
     for (name, engine, piece) in others {

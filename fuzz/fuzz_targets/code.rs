@@ -4,10 +4,14 @@
 use std::cell::RefCell;
 
 use libfuzzer_sys::fuzz_target;
-use pagewalk_fuzz_bodies::code::{Worlds, body};
+use pagewalk_fuzz_bodies::code::{Worlds, body, ways};
 
 thread_local! {
-    static WORLDS: RefCell<Worlds> = RefCell::new(Worlds::new(false));
+    static WORLDS: RefCell<[Worlds; 3]> = RefCell::new(ways().map(Worlds::new));
 }
 
-fuzz_target!(|bytes: &[u8]| WORLDS.with(|worlds| body(&mut worlds.borrow_mut(), bytes)));
+fuzz_target!(|bytes: &[u8]| WORLDS.with_borrow_mut(|worlds| {
+    for worlds in worlds {
+        body(worlds, bytes);
+    }
+}));

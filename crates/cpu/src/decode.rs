@@ -18,22 +18,26 @@ pub(crate) fn decoder(bits: u32, bytes: &[u8], eip: u32) -> Decoder<'_> {
     Decoder::with_ip(bits, bytes, eip.into(), OPTIONS)
 }
 
-/// `insn` as `model` sees it: an instruction of a feature that CPUID does not tell of is UD2, a hint
-/// that the model knows nothing of is NOP; both keep their length.
-pub(crate) fn recognise(insn: Instruction, model: CpuModel) -> Instruction {
+/// Makes of `insn` what `model` sees: an instruction of a feature that CPUID does not tell of is UD2, a
+/// hint that the model knows nothing of is NOP; both keep their length.
+#[inline]
+pub(crate) fn recognise(insn: &mut Instruction, model: CpuModel) {
     let code = match meaning(model)[insn.code() as usize] {
-        Meaning::Itself => return insn,
+        Meaning::Itself => return,
         Meaning::Nothing => Code::Nopd,
         Meaning::Undefined => Code::Ud2,
     };
-    replaced(insn, code)
+    *insn = replaced(insn, code);
 }
 
-/// `insn`, which begins `bytes`, unless it is of exactly 15 bytes and none for another reason than its length: then
-/// UD2. The decoder reads no further and tells no difference.
-pub(crate) fn not_too_long(insn: Instruction, bits: u32, bytes: &[u8]) -> Instruction {
+/// Makes UD2 of `insn`, which begins `bytes`, if it is of exactly 15 bytes and none for another reason than its
+/// length. The decoder reads no further and tells no difference.
+#[inline]
+pub(crate) fn not_too_long(insn: &mut Instruction, bits: u32, bytes: &[u8]) {
     let open = insn.is_invalid() && insn.len() == MAX_BYTES && bytes.len() >= MAX_BYTES;
-    if open && fits(bits, &bytes[..MAX_BYTES]) { replaced(insn, Code::Ud2) } else { insn }
+    if open && fits(bits, &bytes[..MAX_BYTES]) {
+        *insn = replaced(insn, Code::Ud2);
+    }
 }
 
 /// The greatest length of an instruction (SDM Vol. 2, "Instruction Format").
@@ -58,7 +62,7 @@ fn fits(bits: u32, bytes: &[u8]) -> bool {
     decoder.last_error() != DecoderError::NoMoreBytes
 }
 
-fn replaced(insn: Instruction, code: Code) -> Instruction {
+fn replaced(insn: &Instruction, code: Code) -> Instruction {
     let mut other = Instruction::default();
     other.set_code(code);
     other.set_code_size(insn.code_size());
@@ -162,8 +166,14 @@ mod tests {
     use super::*;
     use crate::slow;
 
+    fn as_seen(code: &[u8], eip: u32, model: CpuModel) -> Instruction {
+        let mut insn = decoder(32, code, eip).decode();
+        recognise(&mut insn, model);
+        insn
+    }
+
     fn decoded(code: &[u8], model: CpuModel) -> Instruction {
-        let insn = recognise(decoder(32, code, 0x1000).decode(), model);
+        let insn = as_seen(code, 0x1000, model);
         assert_eq!((insn.len(), insn.ip32()), (code.len(), 0x1000), "{code:x?}");
         insn
     }
@@ -184,7 +194,8 @@ mod tests {
             bytes.resize(length - code.len(), fill);
             bytes.extend(code);
             bytes.resize(20, 0x90);
-            let insn = not_too_long(decoder(32, &bytes, 0).decode(), 32, &bytes);
+            let mut insn = decoder(32, &bytes, 0).decode();
+            not_too_long(&mut insn, 32, &bytes);
             assert_eq!((insn.code() == Code::Ud2, insn.len()), (length == 15, 15), "{bytes:x?}");
         }
     }
@@ -231,7 +242,7 @@ mod tests {
             (&[0x66, 0x0f, 0xae, 0x38], None),             // clflushopt
         ] {
             for model in [Pentium3, Core2, Max] {
-                let insn = recognise(decoder(32, code, 0x1000).decode(), model);
+                let insn = as_seen(code, 0x1000, model);
                 let there = !insn.is_invalid() && insn.mnemonic() != Mnemonic::Ud2;
                 assert_eq!(there, first.is_some_and(|first| model as u8 >= first as u8), "{code:x?} on {model:?}");
             }
@@ -257,7 +268,7 @@ mod tests {
             for prefix in [None, Some(0x66), Some(0xf2), Some(0xf3)] {
                 let code: Vec<u8> = prefix.into_iter().chain([0x0f, opcode, modrm]).chain([0; 8]).collect();
                 for model in [CpuModel::Pentium3, CpuModel::Max] {
-                    let insn = recognise(decoder(32, &code, 0).decode(), model);
+                    let insn = as_seen(&code, 0, model);
                     assert_eq!(insn.mnemonic(), Mnemonic::Nop, "{code:x?} on {model:?}");
                 }
             }
@@ -275,7 +286,7 @@ mod tests {
             for map in [&[][..], &[0x0f], &[0x0f, 0x38], &[0x0f, 0x3a]] {
                 for (opcode, &modrm) in (0..=0xffu8).flat_map(|opcode| operands.iter().map(move |m| (opcode, m))) {
                     let code = [prefix, map, &[opcode, modrm], &[0; 12]].concat();
-                    let insn = recognise(decoder(32, &code, 0).decode(), CpuModel::Max);
+                    let insn = as_seen(&code, 0, CpuModel::Max);
                     if !insn.is_invalid() && !slow::is_executed(&insn) {
                         absent.insert(insn.code());
                     }

@@ -160,9 +160,9 @@ impl Fixture {
     pub fn exec(&mut self, code: &[u8]) -> Result<crate::slow::Flow, crate::Exception> {
         use crate::slow::Flow;
         let bits = if self.cpu.state.seg(x86::SegReg::Cs).big() { 32 } else { 16 };
-        let insn = crate::decode::decoder(bits, code, self.cpu.state.eip).decode();
+        let mut insn = crate::decode::decoder(bits, code, self.cpu.state.eip).decode();
         assert_eq!(insn.len(), code.len(), "{insn} is one instruction");
-        let insn = crate::decode::recognise(insn, self.cpu.state.model);
+        crate::decode::recognise(&mut insn, self.cpu.state.model);
         let function = crate::slow::of(&insn);
         let flow = self.run(|cpu| function(cpu, &insn))?;
         if matches!(flow, Flow::Next | Flow::Leave | Flow::Exit(_)) {

@@ -71,6 +71,11 @@ impl Lab {
         Self::with_config(code, EngineConfig::default())
     }
 
+    /// With an engine that keeps what runs for the first time.
+    pub(crate) fn eager(code: &[u8]) -> Self {
+        Self::with_config(code, EngineConfig { eager: true, ..EngineConfig::default() })
+    }
+
     /// With an engine that runs by slow functions alone.
     pub(crate) fn single_step(code: &[u8]) -> Self {
         Self::with_config(code, EngineConfig { single_step: true, ..EngineConfig::default() })

@@ -94,6 +94,16 @@ impl Bus for Echo {
     }
 }
 
+/// The ways to run: as always; with all effort for what runs once, too; by the slow functions alone.
+pub fn ways() -> [EngineConfig; 3] {
+    let ordinary = EngineConfig::default();
+    [
+        ordinary.clone(),
+        EngineConfig { eager: true, ..ordinary.clone() },
+        EngineConfig { single_step: true, ..ordinary },
+    ]
+}
+
 /// Memory and an engine that see one world after another.
 pub struct Worlds {
     mem: PhysMem,
@@ -101,14 +111,14 @@ pub struct Worlds {
 }
 
 impl Worlds {
-    /// `single_step` runs the slow functions alone.
+    /// With an engine of this configuration.
     ///
     /// # Panics
     /// When the host has no 4 GiB of address space.
-    pub fn new(single_step: bool) -> Worlds {
+    pub fn new(config: EngineConfig) -> Worlds {
         let mut mem = PhysMem::new().expect("4 GiB of address space");
         mem.map(PhysAddr(0), RAM, FrameKind::Ram).expect("whole frames");
-        Worlds { mem, engine: Engine::new(EngineConfig { single_step, ..EngineConfig::default() }) }
+        Worlds { mem, engine: Engine::new(config) }
     }
 
     /// Runs `code` in a world drawn from `seed` until it has retired `instructions` or the processor has shut

@@ -8,7 +8,7 @@ use std::{
 use memory::PhysMem;
 
 use super::{
-    Block, Key, Op,
+    Block, Key, Op, Seen,
     link::{self, Reach, Target, Targets},
 };
 
@@ -21,8 +21,7 @@ pub(crate) struct Cache {
     targets: Targets,
     /// Operations in all blocks.
     ops: usize,
-    /// Counts blocks made and killed, for statistics.
-    pub translated: u64,
+    /// Counts blocks that died, for statistics.
     pub killed: u64,
 }
 
@@ -39,7 +38,6 @@ impl Cache {
             frames: HashMap::default(),
             targets: Targets::new(),
             ops: 0,
-            translated: 0,
             killed: 0,
         }
     }
@@ -54,9 +52,9 @@ impl Cache {
         self.blocks.get(&key).copied()
     }
 
-    /// A block of this cache.
-    pub(crate) fn block(&self, block: *mut Block) -> &Block {
-        // SAFETY: `get` and `insert` gave the pointer, and the dispatcher forgets it when blocks die.
+    /// A block of this cache, or the one that runs once.
+    pub(crate) fn block(&self, block: *const Block) -> &Block {
+        // SAFETY: `get`, `insert` or the translator gave the pointer, and the dispatcher forgets it when blocks die.
         unsafe { &*block }
     }
 
@@ -66,11 +64,14 @@ impl Cache {
             self.clear();
         }
         self.ops += block.op_count();
-        self.translated += 1;
         let key = block.key;
         let block = Box::into_raw(block);
         // SAFETY: just made from a box.
-        for pfn in unsafe { (*block).frames() } {
+        let frames = unsafe {
+            Block::finish(block);
+            (*block).frames()
+        };
+        for pfn in frames {
             self.frames.entry(pfn).or_default().push(block);
         }
         if let Some(old) = self.blocks.insert(key, block) {
@@ -102,8 +103,9 @@ impl Cache {
     }
 
     /// Removes the blocks whose code was overwritten, and none beside them.
-    pub(crate) fn drain_killed(&mut self, mem: &mut PhysMem) {
+    pub(crate) fn drain_killed(&mut self, mem: &mut PhysMem, seen: &mut Seen) {
         for (pfn, lines) in mem.take_killed() {
+            seen.forget(pfn);
             let (mut doomed, mut left) = (Vec::new(), 0);
             for &block in self.frames.get(&pfn).into_iter().flatten() {
                 // SAFETY: blocks in the lists are alive.
@@ -192,7 +194,7 @@ impl Hash for Key {
 /// A multiplying hash: the keys come from the guest, but a guest that makes them collide slows
 /// only itself.
 #[derive(Default)]
-struct KeyHasher(u64);
+pub(super) struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
     fn finish(&self) -> u64 {

@@ -11,9 +11,10 @@ mod link;
 mod live;
 mod lower;
 mod op;
+mod seen;
 mod translate;
 
-use std::{ops::Range, ptr::NonNull};
+use std::ops::Range;
 
 use iced_x86::Instruction;
 use memory::line_mask;
@@ -23,7 +24,8 @@ use crate::slow::Slow;
 pub(crate) use cache::Cache;
 pub(crate) use link::{Target, Targets};
 pub(crate) use op::{Handler, Op};
-pub(crate) use translate::translate;
+pub(crate) use seen::Seen;
+pub(crate) use translate::Translator;
 
 /// What a block is found by. Micro-operations hold absolute targets, so EIP belongs to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,9 +56,6 @@ pub(crate) struct Insn {
     pub slow: Slow,
 }
 
-/// The operations of a block that is being made.
-struct Operations(Vec<Op>);
-
 /// A translated block. Its operations stay where they are until it dies.
 pub(crate) struct Block {
     pub key: Key,
@@ -66,9 +65,11 @@ pub(crate) struct Block {
     pub second: Option<u32>,
     /// Other blocks may jump here without the dispatcher.
     pub linkable: bool,
-    pub insns: Box<[Insn]>,
-    /// Owned; links are patched through pointers into it.
-    ops: NonNull<[Op]>,
+    insns: Vec<Insn>,
+    /// Links are patched through `base`.
+    ops: Vec<Op>,
+    /// Where the operations lie.
+    base: *mut Op,
     /// The links that lead here.
     incoming: Vec<link::Incoming>,
     /// The blocks that links of this one lead to.
@@ -81,33 +82,45 @@ impl Block {
     /// another page to be right, or 0.
     pub(crate) const HEAD: usize = 1;
 
-    /// A block made of `ops`, whose first two are the page's expectation and the head. An operation
-    /// whose `link` leads to an exit of the block has the distance to it in `link`'s place.
-    fn new(key: Key, len: u32, second: Option<u32>, linkable: bool, insns: Vec<Insn>, ops: Operations) -> Box<Self> {
-        let mut ops = ops.0.into_boxed_slice();
-        assert!(ops.len() <= 0x100, "places fit a byte: {} operations", ops.len());
-        ops[Self::HEAD + 1].count = insns.len() as u8;
-        let first = ops.as_mut_ptr();
-        for (place, op) in ops.iter_mut().enumerate() {
+    /// A block without code.
+    fn empty() -> Self {
+        Block {
+            key: Key { phys: 0, eip: 0, cs_base: 0, mode: 0 },
+            len: 0,
+            second: None,
+            linkable: false,
+            insns: Vec::new(),
+            ops: Vec::new(),
+            base: std::ptr::null_mut(),
+            incoming: Vec::new(),
+            outgoing: Vec::new(),
+        }
+    }
+
+    /// Makes a block of its operations, whose first two are the page's expectation and the head. An
+    /// operation whose `link` leads to an exit of the block has the distance to it in `link`'s place.
+    ///
+    /// # Safety
+    /// `this` is valid and nobody else uses it; the block stays there as long as it is used.
+    unsafe fn finish(this: *mut Self) {
+        // SAFETY: by the caller.
+        let block = unsafe { &mut *this };
+        assert!(block.ops.len() <= 0x100, "places fit a byte: {} operations", block.ops.len());
+        block.base = block.ops.as_mut_ptr();
+        for (place, op) in block.ops.iter_mut().enumerate() {
             op.pos = place as u8;
             let distance = op.link.addr();
             if place > Self::HEAD && distance != 0 {
-                op.link = first.wrapping_add(place + distance);
+                op.link = block.base.wrapping_add(place + distance);
             }
         }
-        let ops = NonNull::from(Box::leak(ops));
-        let insns = insns.into_boxed_slice();
-        let mut block =
-            Box::new(Block { key, len, second, linkable, insns, ops, incoming: Vec::new(), outgoing: Vec::new() });
-        let this: *const Block = &raw const *block;
-        // SAFETY: the operations were just made and nobody else knows them.
-        unsafe { block.ops.as_mut()[Self::HEAD].link = this.cast() };
-        block
+        block.ops[Self::HEAD].link = this.cast_const().cast();
+        block.ops[Self::HEAD + 1].count = block.insns.len() as u8;
     }
 
     /// The operation where the block is entered.
     pub(crate) fn head(&self) -> *const Op {
-        self.ops.as_ptr().cast::<Op>().wrapping_add(Self::HEAD)
+        self.base.wrapping_add(Self::HEAD)
     }
 
     /// The first operation after the head: where links lead to.
@@ -125,14 +138,13 @@ impl Block {
     }
 
     fn op_range(&self) -> Range<*const Op> {
-        let first = self.ops.as_ptr().cast::<Op>().cast_const();
+        let first = self.base.cast_const();
         first..first.wrapping_add(self.ops.len())
     }
 
     /// Whether it can be reached from other pages without the dispatcher.
     fn expects_page(&self) -> bool {
-        // SAFETY: the operations live as long as the block.
-        unsafe { !(*self.ops.as_ptr().cast::<Op>()).link.is_null() }
+        !self.ops[0].link.is_null()
     }
 
     /// The lines of frame `pfn` that the block was translated from.
@@ -147,12 +159,5 @@ impl Block {
     /// The frames that the block was translated from.
     fn frames(&self) -> impl Iterator<Item = u32> + use<> {
         [Some(self.key.phys >> 12), self.second].into_iter().flatten()
-    }
-}
-
-impl Drop for Block {
-    fn drop(&mut self) {
-        // SAFETY: leaked from a box in `new`; links into it were taken away, or go with all blocks.
-        drop(unsafe { Box::from_raw(self.ops.as_ptr()) });
     }
 }

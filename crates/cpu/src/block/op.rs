@@ -98,6 +98,9 @@ impl Op {
     /// As [`Op::block`]; and the block stays alive while the instruction is in use.
     pub(crate) unsafe fn insn<'a>(op: *const Op) -> &'a Insn {
         // SAFETY: by the caller; nothing writes to a block's instructions.
-        unsafe { &(*Op::block(op)).insns[usize::from((*op).insn)] }
+        unsafe {
+            let block = &*Op::block(op);
+            &block.insns[usize::from((*op).insn)]
+        }
     }
 }

@@ -5,7 +5,7 @@ use memory::line_mask;
 use x86::{LinearAddr, PhysAddr};
 
 use super::{
-    Block, Insn, Key, Op, Operations,
+    Block, Insn, Key, Op,
     live::Live,
     lower::{self, WayOut},
 };
@@ -22,16 +22,68 @@ const MAX_INSNS: usize = 64;
 /// Most bytes of a block: an instruction has at most 15.
 const MAX_BYTES: usize = 320;
 
-/// Translates the block that begins at `key`. `stops_before` says which linear addresses must begin
-/// a block of their own.
-///
-/// # Errors
-/// The fault of the second page, for an instruction that crosses into it.
-pub(crate) fn translate(
+/// How much a translation may cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Effort {
+    /// The block runs once: what makes it faster would cost more than it spares.
+    Once,
+    /// The block is kept.
+    ForGood,
+}
+
+/// Makes blocks, in the same memory each time.
+pub(crate) struct Translator(Box<Block>);
+
+impl Translator {
+    pub(crate) fn new() -> Self {
+        Translator(Box::new(Block::empty()))
+    }
+
+    /// Translates the block that begins at `key`, to run it once: it is gone with the next translation, and
+    /// nothing may be linked with it. `stops_before` says which linear addresses must begin a block of
+    /// their own.
+    ///
+    /// # Errors
+    /// The fault of the second page, for an instruction that crosses into it.
+    pub(crate) fn once(
+        &mut self,
+        cpu: &mut Cpu,
+        key: Key,
+        stops_before: impl Fn(LinearAddr) -> bool,
+    ) -> Result<*const Block, Exception> {
+        translate(cpu, key, stops_before, Effort::Once, &mut self.0)?;
+        let block: *mut Block = &raw mut *self.0;
+        // SAFETY: the last block in this place has run.
+        unsafe { Block::finish(block) };
+        Ok(block)
+    }
+
+    /// Whether `block` is the one that runs once.
+    pub(crate) fn is_current(&self, block: *const Block) -> bool {
+        std::ptr::eq(&raw const *self.0, block)
+    }
+
+    /// As [`Translator::once`], to keep the block.
+    pub(crate) fn for_good(
+        &mut self,
+        cpu: &mut Cpu,
+        key: Key,
+        stops_before: impl Fn(LinearAddr) -> bool,
+    ) -> Result<Box<Block>, Exception> {
+        translate(cpu, key, stops_before, Effort::ForGood, &mut self.0)?;
+        let Block { key, len, second, linkable, ref insns, ref ops, .. } = *self.0;
+        Ok(Box::new(Block { key, len, second, linkable, insns: insns.clone(), ops: ops.clone(), ..Block::empty() }))
+    }
+}
+
+/// Translates the block that begins at `key` into `block`, but for [`Block::finish`].
+fn translate(
     cpu: &mut Cpu,
     key: Key,
     stops_before: impl Fn(LinearAddr) -> bool,
-) -> Result<Box<Block>, Exception> {
+    effort: Effort,
+    block: &mut Block,
+) -> Result<(), Exception> {
     let mode = Mode(key.mode);
     let page_left = 0x1000 - (key.linear() & 0xfff) as usize;
     let mut bytes = [0; MAX_BYTES];
@@ -40,34 +92,41 @@ pub(crate) fn translate(
 
     let max = if mode.has(mode::SINGLE) { 1 } else { MAX_INSNS };
     let mut decoder = decode::decoder(mode.bits(), window, key.eip);
-    let mut insns = Vec::with_capacity(max);
+    let insns = &mut block.insns;
+    insns.clear();
     let mut len = 0;
     let mut second = None;
     while insns.len() < max && decoder.can_decode() {
         if !insns.is_empty() && stops_before(LinearAddr(key.linear().wrapping_add(len))) {
             break;
         }
-        let mut insn = decode::not_too_long(decoder.decode(), mode.bits(), &window[len as usize..]);
-        fpu::keep_opcode(&mut insn, &window[len as usize..]);
+        let last = insns.push_mut(Insn { insn: Instruction::default(), slow: slow::found_late });
+        decoder.decode_out(&mut last.insn);
+        let encoding = &window[len as usize..];
+        decode::not_too_long(&mut last.insn, mode.bits(), encoding);
+        fpu::keep_opcode(&mut last.insn, encoding);
         if decoder.last_error() == DecoderError::NoMoreBytes {
-            if !insns.is_empty() {
+            if len != 0 {
+                insns.pop();
                 break;
             }
-            (insn, second) = decode_crossing(cpu, key, mode, page_left)?;
+            (last.insn, second) = decode_crossing(cpu, key, mode, page_left)?;
         }
-        let insn = decode::recognise(insn, cpu.state.model);
-        len += insn.len() as u32;
-        insns.push(Insn { insn, slow: slow::found_late });
-        if second.is_some() || ends_block(&insn) {
+        decode::recognise(&mut last.insn, cpu.state.model);
+        len += last.insn.len() as u32;
+        if second.is_some() || ends_block(&last.insn) {
             break;
         }
     }
 
     let starts_at_stop = stops_before(LinearAddr(key.linear()));
-    let linkable = second.is_none() && !mode.has(mode::SINGLE) && !starts_at_stop;
     note_code(cpu, key, len, second);
-    let ops = operations(cpu, key, mode, &mut insns, len);
-    Ok(Block::new(key, len, second, linkable, insns, ops))
+    block.key = key;
+    block.len = len;
+    block.second = second;
+    block.linkable = effort == Effort::ForGood && second.is_none() && !mode.has(mode::SINGLE) && !starts_at_stop;
+    operations(cpu, block, mode, effort);
+    Ok(())
 }
 
 /// Decodes the instruction that begins in the last `first_len` bytes of its page and goes on in the next.
@@ -83,8 +142,8 @@ fn decode_crossing(
     let (first, rest) = bytes.split_at_mut(first_len);
     cpu.mem().read(PhysAddr(key.phys.into()), first);
     cpu.mem().read(second, rest);
-    let insn = decode::decoder(mode.bits(), &bytes, key.eip).decode();
-    let mut insn = decode::not_too_long(insn, mode.bits(), &bytes);
+    let mut insn = decode::decoder(mode.bits(), &bytes, key.eip).decode();
+    decode::not_too_long(&mut insn, mode.bits(), &bytes);
     fpu::keep_opcode(&mut insn, &bytes);
     Ok((insn, Some(second.frame())))
 }
@@ -110,19 +169,17 @@ fn note_code(cpu: &mut Cpu, key: Key, len: u32, second: Option<u32>) {
 }
 
 /// The operations: what is expected of the page, the head, one or more an instruction, the exits.
-fn operations(cpu: &mut Cpu, key: Key, mode: Mode, insns: &mut [Insn], len: u32) -> Operations {
+fn operations(cpu: &mut Cpu, block: &mut Block, mode: Mode, effort: Effort) {
+    let Block { key, len, ref mut insns, ref mut ops, .. } = *block;
     let expectation = match mode.has(mode::FLAT_CS) {
         true => (cpu.mem().host_base() as u64)
             .wrapping_add(u64::from(key.phys & !0xfff))
             .wrapping_sub(u64::from(key.linear() & !0xfff)),
         false => 0,
     };
-    let mut ops = Vec::with_capacity(insns.len() + 4);
+    ops.clear();
     ops.push(Op { link: std::ptr::without_provenance(expectation as usize), ..Op::new(hot::EXIT) });
     ops.push(Op { disp: key.eip, ..Op::new(hot::HEAD) });
-    let after = key.eip.wrapping_add(len);
-    let last = insns.len() - 1;
-    let first = ops.len();
     // Which instructions run by a handler that neither faults nor leaves the block once its memory
     // operand, if any, was reached.
     let mut quiet = 0u64;
@@ -135,22 +192,9 @@ fn operations(cpu: &mut Cpu, key: Key, mode: Mode, insns: &mut [Insn], len: u32)
         });
         ops.push(Op { insn: index as u8, ..op });
     }
-    let mut live = Live::at_end();
-    for (op, Insn { insn, .. }) in ops[first..].iter_mut().zip(insns.iter()).rev() {
-        let quiet = quiet >> op.insn & 1 != 0;
-        if quiet
-            && live.are_dead(insn)
-            && let Some(cheaper) = lower::simple(insn, mode, false)
-        {
-            *op = Op { insn: op.insn, ..cheaper };
-        }
-        live.step_back(insn, quiet);
-    }
-    let fused = last.checked_sub(1).and_then(|n| Some((n, lower::fused(&insns[n].insn, &insns[last].insn, mode)?)));
-    if let Some((n, op)) = fused {
-        ops[first + n] = Op { insn: n as u8, ..op };
-    }
-    hot::fuse::join(&mut ops[first..]);
+    let after = key.eip.wrapping_add(len);
+    let last = insns.len() - 1;
+    let fused = effort == Effort::ForGood && improve(&mut ops[Block::HEAD + 1..], insns, mode, quiet);
     let exit = |eip, patched| Op { imm: eip, src: patched, insn: last as u8, ..Op::new(hot::EXIT) };
     // Where a way out belongs to an operation before it, that operation's link leads there.
     match lower::way_out(&insns[last].insn, mode) {
@@ -161,13 +205,13 @@ fn operations(cpu: &mut Cpu, key: Key, mode: Mode, insns: &mut [Insn], len: u32)
             ops.push(exit(target, 0));
         }
         WayOut::Call { target } => {
-            link_to(&mut ops, 1);
+            link_to(ops, 1);
             ops.push(exit(target, 1));
         }
         WayOut::Branch { target } => {
-            link_to(&mut ops, 2);
+            link_to(ops, 2);
             let mut behind = exit(after, 0);
-            if fused.is_some() {
+            if fused {
                 let place = ops.len() - 2;
                 ops[place].link = std::ptr::without_provenance(2);
                 behind.src = 2;
@@ -175,7 +219,33 @@ fn operations(cpu: &mut Cpu, key: Key, mode: Mode, insns: &mut [Insn], len: u32)
             ops.extend([behind, exit(target, 2)]);
         }
     }
-    Operations(ops)
+}
+
+/// Makes the operations of a block's instructions faster: computes no flags that nobody sees, and joins
+/// operations. Says whether the last two instructions became one. `quiet` has a bit for each instruction, see
+/// [`Live::step_back`].
+fn improve(ops: &mut [Op], insns: &[Insn], mode: Mode, quiet: u64) -> bool {
+    let mut live = Live::at_end();
+    for (op, Insn { insn, .. }) in ops.iter_mut().zip(insns).rev() {
+        let quiet = quiet >> op.insn & 1 != 0;
+        if quiet
+            && live.are_dead(insn)
+            && let Some(cheaper) = lower::simple(insn, mode, false)
+        {
+            *op = Op { insn: op.insn, ..cheaper };
+        }
+        live.step_back(insn, quiet);
+    }
+    let fused = match insns {
+        [.., first, last] => lower::fused(&first.insn, &last.insn, mode),
+        _ => None,
+    };
+    if let Some(op) = fused {
+        let place = ops.len() - 2;
+        ops[place] = Op { insn: place as u8, ..op };
+    }
+    hot::fuse::join(ops);
+    fused.is_some()
 }
 
 /// Lets the last operation's link lead to the one `distance` further on.

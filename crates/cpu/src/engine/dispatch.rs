@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Activity, Cpu, Exception, Exit,
-    block::{self, Block, Key},
+    block::{Block, Key},
     cpu::Leave,
     event::{self, Event},
     exec::hot,
@@ -26,7 +26,7 @@ impl Engine {
         cpu.run.leave = Leave::Changed;
         loop {
             if cpu.mem().has_killed() {
-                self.cache.drain_killed(cpu.mem());
+                self.cache.drain_killed(cpu.mem(), &mut self.seen);
                 cpu.run.leave = Leave::Changed;
             }
             match self.boundary(cpu) {
@@ -136,7 +136,7 @@ impl Engine {
                 return;
             }
         };
-        if cpu.run.leave == Leave::Next && self.cache.killed == discarded {
+        if cpu.run.leave == Leave::Next && self.cache.killed == discarded && !self.ran_once {
             if cpu.run.exit_op.is_null() {
                 self.cache.remember(block);
             } else {
@@ -144,6 +144,7 @@ impl Engine {
             }
         }
 
+        self.ran_once = self.translator.is_current(block);
         cpu.run.leave = Leave::Next;
         cpu.run.exit_op = std::ptr::null();
         cpu.run.targets = self.cache.targets();
@@ -180,31 +181,36 @@ impl Engine {
         let single = if cpu.run.single { mode::SINGLE } else { 0 };
         let mut key = Key { phys, eip, cs_base: cs.base, mode: mode.0 | single };
         let mut block = self.get(cpu, key)?;
-        if i64::from(block.count()) > cpu.run.left || block.len - 1 > limit - eip {
+        let Block { len, .. } = *self.cache.block(block);
+        if i64::from(self.cache.block(block).count()) > cpu.run.left || len - 1 > limit - eip {
             key.mode |= mode::SINGLE;
             block = self.get(cpu, key)?;
-            if block.len - 1 > limit - eip {
+            if self.cache.block(block).len - 1 > limit - eip {
                 return Err(Exception::gp(0));
             }
         }
         Ok(block)
     }
 
-    /// The block with this key, translated if need be.
-    fn get(&mut self, cpu: &mut Cpu, key: Key) -> Result<&Block, Exception> {
+    /// The block with this key, translated if need be. It is alive until the next call.
+    fn get(&mut self, cpu: &mut Cpu, key: Key) -> Result<*const Block, Exception> {
         self.lookups += 1;
         if let Some(block) = self.cache.get(key) {
-            let Some(second) = self.cache.block(block).second else { return Ok(self.cache.block(block)) };
+            let Some(second) = self.cache.block(block).second else { return Ok(block) };
             let next_page = LinearAddr((key.linear() | 0xfff).wrapping_add(1));
             if mmu::fetch::translate_second(cpu, next_page)?.frame() == second {
-                return Ok(self.cache.block(block));
+                return Ok(block);
             }
             self.cache.remove(block);
         }
-        let breakpoints = &self.breakpoints;
-        let block = block::translate(cpu, key, |addr| breakpoints.binary_search(&addr).is_ok())?;
-        let block = self.cache.insert(block);
-        Ok(self.cache.block(block))
+        self.translated += 1;
+        let stops_before = |addr| self.breakpoints.binary_search(&addr).is_ok();
+        let keep = self.config.eager || self.config.uncached || self.seen.note(key);
+        if !keep {
+            return self.translator.once(cpu, key, stops_before);
+        }
+        let block = self.translator.for_good(cpu, key, stops_before)?;
+        Ok(self.cache.insert(block))
     }
 }
 

@@ -15,7 +15,7 @@ use x86::LinearAddr;
 
 use crate::{
     Bus, Cpu, Exit,
-    block::Cache,
+    block::{Cache, Seen, Translator},
     cpu::Watch,
     mmu::{
         Projection,
@@ -31,6 +31,9 @@ pub struct EngineConfig {
     pub single_step: bool,
     /// Translate every block anew each time that it is entered.
     pub uncached: bool,
+    /// Translate what runs for the first time with all effort and keep it, as is else done with what
+    /// runs for the second time.
+    pub eager: bool,
 }
 
 /// One entry into the engine.
@@ -49,7 +52,7 @@ pub struct RunRequest {
 pub struct EngineStats {
     /// Blocks translated.
     pub translated: u64,
-    /// Blocks thrown away, most because their code was overwritten.
+    /// Blocks that were kept and then thrown away, most because their code was overwritten.
     pub discarded: u64,
     /// Times that the dispatcher looked a block up.
     pub lookups: u64,
@@ -59,12 +62,17 @@ pub struct EngineStats {
 pub struct Engine {
     config: EngineConfig,
     cache: Cache,
+    translator: Translator,
+    seen: Seen,
+    /// The last block ran once and is gone: there is nothing to link.
+    ran_once: bool,
     projection: Projection,
     /// Linear addresses, ascending.
     breakpoints: Vec<LinearAddr>,
     watches: Vec<Watch>,
     /// The opcodes that were missed and named in the log, ascending.
     named: Vec<iced_x86::Code>,
+    translated: u64,
     lookups: u64,
 }
 
@@ -80,10 +88,14 @@ impl Engine {
         Engine {
             config,
             cache: Cache::new(),
+            translator: Translator::new(),
+            seen: Seen::new(),
+            ran_once: false,
             projection: Projection::default(),
             breakpoints: Vec::new(),
             watches: Vec::new(),
             named: Vec::new(),
+            translated: 0,
             lookups: 0,
         }
     }
@@ -124,7 +136,7 @@ impl Engine {
 
     /// What has been done so far.
     pub fn stats(&self) -> EngineStats {
-        EngineStats { translated: self.cache.translated, discarded: self.cache.killed, lookups: self.lookups }
+        EngineStats { translated: self.translated, discarded: self.cache.killed, lookups: self.lookups }
     }
 }
 

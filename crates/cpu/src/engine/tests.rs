@@ -269,8 +269,10 @@ fn a_store_beside_code_leaves_the_blocks_of_other_lines_alive() {
     assert_eq!(lab.engine.stats().discarded, before.discarded, "a line without code");
     // The constant of a MOV in another line than the loop's.
     lab.mem.write(PhysAddr((CODE + 0x100).into()), &[0xb8, 7, 0, 0, 0, 0xf4]);
-    lab.cpu.state.eip = CODE + 0x100;
-    lab.retire(1);
+    for _ in 0..2 {
+        lab.cpu.state.eip = CODE + 0x100;
+        lab.retire(1);
+    }
     lab.mem.write(PhysAddr((CODE + 0x101).into()), &[9]);
     lab.cpu.state.eip = CODE + 0x100;
     lab.retire(1);
@@ -422,4 +424,71 @@ fn an_instruction_longer_than_15_bytes_is_a_general_protection_fault() {
     with_handlers(&mut lab);
     assert_eq!(lab.run(100), Exit::Halted);
     assert_eq!(lab.read_u32(0x7000), 13);
+}
+
+#[test]
+fn what_runs_once_is_not_kept_and_what_runs_again_is() {
+    let mut lab = Lab::new(&[0x40, 0x40, 0xf4]);
+    let mut counts = || {
+        lab.cpu.state.eip = CODE;
+        lab.cpu.state.activity = crate::Activity::Running;
+        assert_eq!(lab.run(10), Exit::Halted);
+        lab.engine.stats().translated
+    };
+    assert_eq!([counts(), counts(), counts(), counts()], [1, 2, 2, 2]);
+    lab.mem.write(PhysAddr(CODE.into()), &[0x48]);
+    lab.cpu.state.eip = CODE;
+    lab.cpu.state.activity = crate::Activity::Running;
+    lab.run(10);
+    assert_eq!(lab.gpr(Gpr::Eax), 8, "four times two, and down and up");
+    assert_eq!(lab.engine.stats().translated, 3);
+}
+
+#[test]
+fn code_that_runs_for_the_first_time_may_overwrite_itself() {
+    // mov byte [CODE + 9], 0x48; nop; nop; inc eax, which by then is dec eax; hlt.
+    let mut code = vec![0xc6, 0x05];
+    code.extend((CODE + 9).to_le_bytes());
+    code.extend([0x48, 0x90, 0x90, 0x40, 0xf4]);
+    let mut lab = Lab::new(&code);
+    assert_eq!(lab.run(10), Exit::Halted);
+    assert_eq!(lab.gpr(Gpr::Eax), !0);
+}
+
+#[test]
+fn a_copy_over_code_is_as_if_it_went_word_by_word() {
+    const OTHER: u32 = 0x3000;
+    // Functions in OTHER's page run twice and are copied over; the last copy goes over the copying code.
+    let code = assemble(|asm| {
+        let mut again = asm.create_label();
+        asm.mov(ebx, 4)?;
+        asm.set_label(&mut again)?;
+        asm.call(u64::from(OTHER))?;
+        asm.call(u64::from(OTHER + 0x40))?;
+        asm.mov(esi, 0x5000)?;
+        asm.mov(edi, OTHER)?;
+        asm.mov(ecx, 32)?;
+        asm.rep().movsd()?;
+        asm.call(u64::from(OTHER + 0x40))?;
+        asm.mov(byte_ptr(0x5042), 0x48)?;
+        asm.dec(ebx)?;
+        asm.jne(again)?;
+        asm.mov(edi, CODE)?;
+        asm.mov(eax, 0xf4f4_f4f4_u32)?;
+        asm.mov(ecx, 0x100)?;
+        asm.rep().stosd()?;
+        asm.mov(eax, 1)
+    });
+    let runs = [Lab::new(&code), Lab::eager(&code), Lab::single_step(&code)].map(|mut lab| {
+        for (page, bytes) in [(OTHER, [0x42, 0x42, 0x42, 0xc3]), (0x5000, [0x43, 0x4b, 0x42, 0xc3])] {
+            lab.mem.load(PhysAddr(page.into()), &bytes);
+            lab.mem.load(PhysAddr((page + 0x40).into()), &bytes);
+        }
+        let exits: Vec<_> = (0..40).map(|n| lab.run(1 + n * 7)).collect();
+        let state = &lab.cpu.state;
+        (exits, state.gpr, state.eip, state.eflags, state.retired, lab.mem.hash())
+    });
+    assert_eq!(runs[0].0.last(), Some(&Exit::Halted));
+    assert_eq!(runs[0], runs[2]);
+    assert_eq!(runs[1], runs[2]);
 }

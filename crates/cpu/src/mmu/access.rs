@@ -211,12 +211,13 @@ fn project(cpu: &mut Cpu, addr: LinearAddr, phys: PhysAddr, access: Access, allo
     if kind == FrameKind::Bus {
         return;
     }
-    let writable = allowed.store && kind == FrameKind::Ram && mem.code_lines(frame) == 0;
+    let writable = allowed.store && kind == FrameKind::Ram;
+    let coded = mem.code_lines(frame) != 0;
     if writable {
         mem.touch(frame);
     }
     let host = mem.host_page(frame) as u64;
-    let slot = Slot { page, frame, host, writable, executable: allowed.fetch, global: allowed.global };
+    let slot = Slot { page, frame, host, writable, coded, executable: allowed.fetch, global: allowed.global };
     cpu.projection().fill(access.privilege, slot);
 }
 

@@ -3,6 +3,7 @@
 
 use std::marker::PhantomData;
 
+use memory::line_mask;
 use x86::{LinearAddr, PAGE_SIZE};
 
 use super::rights::{AccessKind, Privilege};
@@ -41,11 +42,46 @@ impl Cpu {
         privilege: Privilege,
         kind: AccessKind,
     ) -> Option<HostBytes<'_>> {
-        let value = self.projection().get(privilege, addr.page_number(), kind == AccessKind::Write);
-        if value == 0 || addr.page_offset() + len > PAGE_SIZE {
+        if addr.page_offset() + len > PAGE_SIZE {
+            return None;
+        }
+        let is_write = kind == AccessKind::Write;
+        let value = match self.projection().get(privilege, addr.page_number(), is_write) {
+            0 if is_write => {
+                let beside = self.beside_code(privilege, addr)?;
+                let is_code = beside.lines & line_mask(addr.page_offset(), len) != 0;
+                if is_code { 0 } else { beside.value }
+            }
+            value => value,
+        };
+        if value == 0 {
             return None;
         }
         let at = value.wrapping_add(u64::from(addr.0)) as *mut u8;
         Some(HostBytes { at, len, cpu: PhantomData })
     }
+
+    /// The page of `addr`, if stores may go there but for the code that its frame holds.
+    pub(crate) fn beside_code(&mut self, privilege: Privilege, addr: LinearAddr) -> Option<BesideCode> {
+        let value = self.projection().beside_code(privilege, addr.page_number());
+        if value == 0 {
+            return None;
+        }
+        let base = self.mem().host_base() as u64;
+        let frame = (value.wrapping_add(u64::from(addr.0)).wrapping_sub(base) >> 12) as u32;
+        let lines = self.mem().code_lines(frame);
+        // Without code the page is projected as any other, when it is next looked at.
+        (lines != 0).then_some(BesideCode { value, frame, lines })
+    }
+}
+
+/// A page that could be written but for its code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BesideCode {
+    /// Its host address less its linear one.
+    pub value: u64,
+    /// Its frame.
+    pub frame: u32,
+    /// The lines that hold code.
+    pub lines: u64,
 }

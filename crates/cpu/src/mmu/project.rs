@@ -7,7 +7,8 @@
 //! never the truth, and may be cleared at any time.
 //!
 //! `write` is 0 for a page that is not yet dirty, read-only, ROM, or watched, or whose frame
-//! holds translated code. `read` is 0 for what is not held, belongs to a device, or is watched. A page
+//! holds translated code; a bit tells the last case, in which a store that meets none of the code
+//! needs no other look. `read` is 0 for what is not held, belongs to a device, or is watched. A page
 //! that can be written or fetched from can be read. Where what can be read need not be
 //! executable (NX, SMEP), a third table, `exec`, says so; else `read` serves.
 //!
@@ -51,8 +52,10 @@ pub(crate) struct Slot {
     pub frame: u32,
     /// Host address of the frame.
     pub host: u64,
-    /// Stores may go there without looking.
+    /// Stores may go there without looking, at most at code.
     pub writable: bool,
+    /// The frame holds translated code.
+    pub coded: bool,
     /// Instructions may be fetched from there.
     pub executable: bool,
     /// Held as global: stays over a load of CR3.
@@ -76,13 +79,16 @@ impl Projection {
         ActiveTables { read, write, exec }
     }
 
+    /// The host address of linear page `page` less the linear one, if stores may go there once they have
+    /// looked at the code that its frame holds; or 0.
+    pub fn beside_code(&self, privilege: Privilege, page: u32) -> u64 {
+        let view = self.view_ref(privilege);
+        if view.is_coded(page as usize) { view.read[page as usize] } else { 0 }
+    }
+
     /// What the tables say of linear page `page`: 0, or the host address of the page less the linear one.
     pub fn get(&self, privilege: Privilege, page: u32, write: bool) -> u64 {
-        let view = match privilege {
-            Privilege::Supervisor => &self.supervisor,
-            Privilege::User => &self.user,
-            Privilege::Closed => &self.closed,
-        };
+        let view = self.view_ref(privilege);
         let table = if write { &view.write } else { &view.read };
         table.get(page as usize).copied().unwrap_or(0)
     }
@@ -141,6 +147,14 @@ impl Projection {
         [&mut self.supervisor, &mut self.user, &mut self.closed]
     }
 
+    fn view_ref(&self, privilege: Privilege) -> &View {
+        match privilege {
+            Privilege::Supervisor => &self.supervisor,
+            Privilege::User => &self.user,
+            Privilege::Closed => &self.closed,
+        }
+    }
+
     fn view(&mut self, privilege: Privilege) -> &mut View {
         match privilege {
             Privilege::Supervisor => &mut self.supervisor,
@@ -158,6 +172,9 @@ struct View {
     write: Vec<u64>,
     /// Empty where it was never asked for.
     exec: Vec<u64>,
+    /// The pages that stores could go to but for the code of their frames, a bit each. Says nothing of
+    /// pages that are not held.
+    coded: Vec<u64>,
     local: Filled,
     global: Filled,
 }
@@ -167,6 +184,7 @@ impl View {
         if self.read.is_empty() {
             self.read = vec![0; PAGES];
             self.write = vec![0; PAGES];
+            self.coded = vec![0; PAGES / 64];
         }
     }
 
@@ -190,10 +208,16 @@ impl View {
             filled.push(slot.page, slot.frame);
         }
         self.read[page] = value;
-        self.write[page] = if slot.writable { value } else { 0 };
+        self.write[page] = if slot.writable && !slot.coded { value } else { 0 };
+        self.coded[page / 64] &= !(1 << (page % 64));
+        self.coded[page / 64] |= u64::from(slot.writable && slot.coded) << (page % 64);
         if let Some(exec) = self.exec.get_mut(page) {
             *exec = if slot.executable { value } else { 0 };
         }
+    }
+
+    fn is_coded(&self, page: usize) -> bool {
+        self.coded.get(page / 64).is_some_and(|bits| bits >> (page % 64) & 1 != 0)
     }
 
     /// Leaves stale slots in the lists: clearing them again does no harm, and the cap bounds them.
@@ -228,7 +252,10 @@ impl View {
 
     fn revoke_write(&mut self, frame: u32) {
         for filled in [&self.local, &self.global] {
-            filled.pages_of(frame, |page| self.write[page] = 0);
+            filled.pages_of(frame, |page| {
+                let writable = std::mem::take(&mut self.write[page]) != 0;
+                self.coded[page / 64] |= u64::from(writable) << (page % 64);
+            });
         }
     }
 }
@@ -286,6 +313,7 @@ mod tests {
             frame,
             host: 0x7000_0000_0000 + u64::from(frame) * 4096,
             writable: true,
+            coded: false,
             executable: true,
             global: false,
         }
@@ -318,7 +346,13 @@ mod tests {
         for (privilege, page) in [(Supervisor, 1), (Supervisor, 2), (User, 3)] {
             let (read, write) = value(&mut p, privilege, page);
             assert!(read != 0 && write == 0, "page {page}");
+            assert_eq!(p.beside_code(privilege, page as u32), read);
         }
+        assert_eq!(p.beside_code(User, 4), 0, "another frame");
+        p.clear_page(2, PageSize::Kib4);
+        assert_eq!(p.beside_code(Supervisor, 2), 0, "what is not held cannot be written");
+        p.fill(User, Slot { writable: false, coded: true, ..slot(3, 9) });
+        assert_eq!(p.beside_code(User, 3), 0, "read-only");
         assert_ne!(value(&mut p, User, 4).1, 0);
     }
 

@@ -27,7 +27,8 @@ impl Live {
     pub(super) fn step_back(&mut self, insn: &Instruction, quiet: bool) {
         let touches_memory = (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Memory)
             && insn.mnemonic() != Mnemonic::Lea
-            || insn.is_stack_instruction();
+            || insn.is_stack_instruction()
+            || insn.is_string_instruction();
         let seen = touches_memory || !quiet || matches!(insn.mnemonic(), Mnemonic::Div | Mnemonic::Idiv);
         self.0 = if seen { ALL } else { self.0 & !overwritten(insn) | insn.rflags_read() & ALL };
     }

@@ -14,7 +14,7 @@ use crate::{
     exec::hot::{
         alu::{self, Form},
         branch::{self, Operands},
-        data, shift, stack,
+        data, shift, stack, string,
     },
 };
 
@@ -51,6 +51,7 @@ pub(super) fn way_out(insn: &Instruction, mode: Mode) -> WayOut {
         Code::Jmp_rel8_32 | Code::Jmp_rel32_32 => WayOut::Jump { target: insn.near_branch32() },
         Code::Call_rel32_32 if flat_stack(mode) => WayOut::Call { target: insn.near_branch32() },
         Code::Retnd | Code::Retnd_imm16 | Code::Jmp_rm32 | Code::Call_rm32 => WayOut::Unknown,
+        Code::Loop_rel8_32_ECX => WayOut::Branch { target: insn.near_branch32() },
         _ if jump_code(insn).is_some() => WayOut::Branch { target: insn.near_branch32() },
         _ => WayOut::Next,
     }
@@ -215,7 +216,7 @@ pub(super) fn simple(insn: &Instruction, mode: Mode, flags: bool) -> Option<Op> 
         Mnemonic::Not if !one_operand(&mut op, insn, mode)? => alu::not(size(insn)),
         Mnemonic::Imul | Mnemonic::Mul | Mnemonic::Div | Mnemonic::Idiv => return multiply(op, insn, mode, flags),
         Mnemonic::Shl | Mnemonic::Sal | Mnemonic::Shr | Mnemonic::Sar | Mnemonic::Rol | Mnemonic::Ror => {
-            return shift_op(op, insn, flags);
+            return shift_op(op, insn, mode, flags);
         }
         Mnemonic::Shld | Mnemonic::Shrd => {
             let right = insn.mnemonic() == Mnemonic::Shrd;
@@ -254,6 +255,13 @@ pub(super) fn simple(insn: &Instruction, mode: Mode, flags: bool) -> Option<Op> 
             let form = two_operands(&mut op, insn, mode)?;
             data::xchg(form != Form::RegReg, size(insn))
         }
+        Mnemonic::Xadd | Mnemonic::Cmpxchg if insn.op0_kind() == OpKind::Memory && size(insn) == 4 => {
+            two_operands(&mut op, insn, mode)?;
+            if insn.mnemonic() == Mnemonic::Xadd { alu::XADD } else { alu::CMPXCHG }
+        }
+        Mnemonic::Movsb | Mnemonic::Movsd | Mnemonic::Stosb | Mnemonic::Stosd | Mnemonic::Lodsb | Mnemonic::Lodsd => {
+            return string_op(op, insn, mode);
+        }
         Mnemonic::Bswap if insn.op0_register().is_gpr32() => {
             op.dst = register(insn.op0_register())?;
             data::BSWAP
@@ -264,9 +272,14 @@ pub(super) fn simple(insn: &Instruction, mode: Mode, flags: bool) -> Option<Op> 
             data::extend(true, 2, None)
         }
         Mnemonic::Nop => data::NOP,
-        Mnemonic::Push | Mnemonic::Pop | Mnemonic::Leave | Mnemonic::Call | Mnemonic::Ret => {
-            return stack_op(op, insn, mode);
-        }
+        Mnemonic::Push
+        | Mnemonic::Pop
+        | Mnemonic::Pushad
+        | Mnemonic::Popad
+        | Mnemonic::Leave
+        | Mnemonic::Call
+        | Mnemonic::Ret => return stack_op(op, insn, mode),
+        Mnemonic::Loop if insn.code() == Code::Loop_rel8_32_ECX => branch::LOOP,
         Mnemonic::Jmp => return jump(op, insn, mode),
         mnemonic => match binary_op(mnemonic) {
             Some(operation) => {
@@ -383,31 +396,54 @@ fn multiply(mut op: Op, insn: &Instruction, mode: Mode, flags: bool) -> Option<O
     Some(op)
 }
 
-fn shift_op(mut op: Op, insn: &Instruction, flags: bool) -> Option<Op> {
-    if !insn.op0_register().is_gpr32() {
+fn shift_op(mut op: Op, insn: &Instruction, mode: Mode, flags: bool) -> Option<Op> {
+    let in_memory = one_operand(&mut op, insn, mode)?;
+    if size(insn) != 4 {
         return None;
     }
-    op.dst = register(insn.op0_register())?;
     let by_cl = insn.op1_kind() == OpKind::Register;
     if !by_cl {
         op.imm = insn.try_immediate(1).ok()? as u32 & 31;
-        if op.imm == 0 {
-            op.handler = data::NOP;
-            return Some(op);
-        }
     }
     let operation = match insn.mnemonic() {
         Mnemonic::Shr => shift::SHR,
         Mnemonic::Sar => shift::SAR,
         Mnemonic::Rol => shift::ROL,
-        Mnemonic::Ror if !flags && !by_cl => {
-            op.imm = 32 - op.imm;
+        Mnemonic::Ror if !flags && !by_cl && !in_memory => {
+            op.imm = 32 - op.imm & 31;
             shift::ROL
         }
         Mnemonic::Ror => shift::ROR,
         _ => shift::SHL,
     };
-    op.handler = shift::shift(operation, by_cl, flags);
+    op.handler = match (by_cl || op.imm != 0, in_memory) {
+        (true, true) => shift::shift_memory(operation, by_cl),
+        (true, false) => shift::shift(operation, by_cl, flags),
+        // It accesses memory all the same.
+        (false, true) => return None,
+        (false, false) => data::NOP,
+    };
+    Some(op)
+}
+
+/// MOVS, STOS and LODS of 1 or 4 bytes, not repeated.
+fn string_op(mut op: Op, insn: &Instruction, mode: Mode) -> Option<Op> {
+    if !insn.is_string_instruction() || insn.has_rep_prefix() || insn.has_repne_prefix() {
+        return None;
+    }
+    let wide = insn.memory_size().size() == 4;
+    let reads = (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::MemorySegESI);
+    let writes = (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::MemoryESEDI);
+    let short = (0..insn.op_count()).any(|n| matches!(insn.op_kind(n), OpKind::MemorySegSI | OpKind::MemoryESDI));
+    let flat = !reads || insn.memory_segment() == Register::DS && mode.has(mode::FLAT_DS);
+    if short || !flat || writes && !mode.has(mode::FLAT_ES) {
+        return None;
+    }
+    op.handler = match (reads, writes) {
+        (true, true) => string::movs(wide),
+        (false, true) => string::stos(wide),
+        _ => string::lods(wide),
+    };
     Some(op)
 }
 
@@ -423,6 +459,8 @@ fn stack_op(mut op: Op, insn: &Instruction, mode: Mode) -> Option<Op> {
             stack::PUSH
         }
         Code::Pop_r32 | Code::Pop_rm32 if !one_operand(&mut op, insn, mode)? => stack::POP_REG,
+        Code::Pushad => stack::PUSH_ALL,
+        Code::Popad => stack::POP_ALL,
         Code::Leaved => stack::LEAVE,
         Code::Call_rel32_32 => {
             op.imm = insn.next_ip32();

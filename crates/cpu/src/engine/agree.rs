@@ -132,7 +132,9 @@ fn instruction(r: &mut Random, out: &mut Vec<u8>) {
             modrm(r, out);
             out.push(r.below(33) as u8);
         }
-        20 => out.push(r.pick(&[0x50, 0x51, 0x52, 0x58, 0x59, 0x5a, 0x98, 0x99, 0x9f, 0xf5, 0xf8, 0xf9, 0x90])),
+        20 => out.push(r.pick(&[
+            0x50, 0x51, 0x52, 0x58, 0x59, 0x5a, 0x98, 0x99, 0x9f, 0xf5, 0xf8, 0xf9, 0x90, 0x60, 0x61, 0xfc, 0xfd,
+        ])),
         21 => {
             out.push(r.pick(&[0xf6, 0xf7]));
             let which = r.pick(&[2, 3, 4, 5]);
@@ -162,10 +164,11 @@ fn program(r: &mut Random) -> Vec<u8> {
     let mut code = Vec::new();
     for _ in 0..4 + r.below(40) {
         if r.below(6) == 0 {
-            // Jcc over the next instruction.
+            // Jcc or LOOP over the next instruction.
             let mut skipped = Vec::new();
             instruction(r, &mut skipped);
-            code.extend([0x70 | r.below(16) as u8, skipped.len() as u8]);
+            let jump = if r.below(8) == 0 { 0xe2 } else { 0x70 | r.below(16) as u8 };
+            code.extend([jump, skipped.len() as u8]);
             code.extend(skipped);
         } else {
             instruction(r, &mut code);

@@ -61,6 +61,19 @@ pub(super) unsafe fn host<W: Word>(table: *const u64, addr: u32) -> Option<*mut 
     Some(std::ptr::with_exposed_provenance_mut(page.wrapping_add(u64::from(addr)) as usize))
 }
 
+/// Where `bytes` bytes at `addr` lie on the host, if the access need not be looked at.
+///
+/// # Safety
+/// As [`host`].
+#[inline(always)]
+pub(super) unsafe fn span(table: *const u64, addr: u32, bytes: u32) -> Option<*mut u32> {
+    if addr & 0xfff > 0x1000 - bytes {
+        return None;
+    }
+    // SAFETY: by the caller.
+    unsafe { host::<u8>(table, addr) }.map(<*mut u8>::cast)
+}
+
 /// `W` at linear address `$addr`; hands over to the slow form if it must be looked at.
 macro_rules! load {
     ($cpu:ident, $op:ident, $W:ty, $addr:expr) => {

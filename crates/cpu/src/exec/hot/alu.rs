@@ -1,4 +1,4 @@
-//! ADD, OR, ADC, SBB, AND, SUB, XOR, CMP, TEST, INC, DEC, NEG, NOT, IMUL, MUL.
+//! ADD, OR, ADC, SBB, AND, SUB, XOR, CMP, TEST, INC, DEC, NEG, NOT, IMUL, MUL, DIV, IDIV, XADD, CMPXCHG.
 
 use super::{
     access::{EAX, EDX, effective, flags, get, host, load, place, set},
@@ -145,6 +145,28 @@ handlers! {
             place.write_unaligned(apply::<W, OP, FLAGS>(cpu, place.read_unaligned(), src, cf));
         } else {
             apply::<W, OP, FLAGS>(cpu, load!(cpu, op, W, addr), src, cf);
+        }
+        go(cpu, op.add(1))
+    }
+
+    /// XADD of memory of 32 bits.
+    fn xadd_mr<>(cpu, op) {
+        let place = place!(cpu, op, u32, effective::<true>(cpu, op));
+        let dst = place.read_unaligned();
+        let sum = apply::<u32, ADD, true>(cpu, dst, get(cpu, (*op).src), false);
+        set(cpu, (*op).src, dst);
+        place.write_unaligned(sum);
+        go(cpu, op.add(1))
+    }
+
+    /// CMPXCHG of memory of 32 bits.
+    fn cmpxchg_mr<>(cpu, op) {
+        let place = place!(cpu, op, u32, effective::<true>(cpu, op));
+        let dst = place.read_unaligned();
+        if apply::<u32, CMP, true>(cpu, get(cpu, EAX), dst, false) == 0 {
+            place.write_unaligned(get::<u32>(cpu, (*op).src));
+        } else {
+            set(cpu, EAX, dst);
         }
         go(cpu, op.add(1))
     }
@@ -330,6 +352,11 @@ pub(crate) fn binary(op: u8, form: Form, size: u32, flags: bool) -> Handler {
         _ => sized!(u32),
     }
 }
+
+/// The handler of XADD of memory and a register of 32 bits.
+pub(crate) const XADD: Handler = xadd_mr;
+/// The handler of CMPXCHG of memory and a register of 32 bits.
+pub(crate) const CMPXCHG: Handler = cmpxchg_mr;
 
 /// The handler of INC or DEC of `size` bytes.
 pub(crate) fn step(down: bool, memory: bool, size: u32, flags: bool) -> Handler {

@@ -1,7 +1,7 @@
-//! Jcc, alone and fused with the comparison before it; indirect jumps.
+//! Jcc, alone and fused with the comparison before it; LOOP; indirect jumps.
 
 use super::{
-    access::{condition, effective, flags, get, host, load, set},
+    access::{ECX, condition, effective, flags, get, host, load, set},
     alu::{ADD, AND, CMP, OR, SUB, TEST, XOR, apply},
     control::jump,
     data::by_code,
@@ -71,6 +71,12 @@ handlers! {
         if condition::<CODE>(cpu) { jump(cpu, (*op).link) } else { go(cpu, op.add(1)) }
     }
 
+    fn loop_ecx<>(cpu, op) {
+        let count = get::<u32>(cpu, ECX).wrapping_sub(1);
+        set(cpu, ECX, count);
+        if count != 0 { jump(cpu, (*op).link) } else { go(cpu, op.add(1)) }
+    }
+
     fn jump_r<>(cpu, op) {
         indirect(cpu, get::<u32>(cpu, (*op).src))
     }
@@ -135,6 +141,8 @@ pub(crate) fn jump_if(code: u8) -> Handler {
     by_code!(jcc, code)
 }
 
+/// LOOP by ECX.
+pub(crate) const LOOP: Handler = loop_ecx;
 /// JMP through a register.
 pub(crate) const JUMP_REG: Handler = jump_r;
 /// JMP through memory.

@@ -7,7 +7,7 @@
 use std::sync::LazyLock;
 
 use super::{
-    access::{ESP, effective, flags, get, host, set},
+    access::{ESP, effective, flags, get, host, set, span},
     alu::{self, ADD, AND, CMP, OR, SUB, TEST, XOR, apply},
     branch::{self, branch, met_after},
     control::jump,
@@ -77,6 +77,10 @@ steps! {
     Store(cpu, op) {
         let place = reach!((*cpu).run.write, u32, effective::<true>(cpu, op));
         place.write_unaligned(source(cpu, op));
+    }
+    StoreByte(cpu, op) {
+        let place = reach!((*cpu).run.write, u8, effective::<true>(cpu, op));
+        place.write(get::<u8>(cpu, (*op).src).wrapping_add((*op).imm as u8));
     }
     Lea(cpu, op) {
         set(cpu, (*op).dst, effective::<true>(cpu, op));
@@ -163,16 +167,6 @@ handlers! {
     }
 }
 
-/// Where `bytes` bytes at `addr` lie on the host, if the access need not be looked at.
-#[inline(always)]
-unsafe fn span(table: *const u64, addr: u32, bytes: u32) -> Option<*mut u32> {
-    if addr & 0xfff > 0x1000 - bytes {
-        return None;
-    }
-    // SAFETY: by the caller, a handler.
-    unsafe { host::<u8>(table, addr) }.map(<*mut u8>::cast)
-}
-
 /// The handlers of all pairs of the given steps.
 macro_rules! pairs {
     ($($kind:ty),*) => { pairs!(@rows [$($kind),*] $($kind),*) };
@@ -180,14 +174,14 @@ macro_rules! pairs {
     (@row $a:ty, [$($b:ty),*]) => { [$(pair::<$a, $b> as Handler),*] };
 }
 
-const KINDS: usize = 17;
+const KINDS: usize = 18;
 
 /// The handlers of pairs, by the places of their steps in the list.
 static PAIRS: [[Handler; KINDS]; KINDS] = pairs!(
     Move, Load, LoadByte, Store, Lea,
     Alu<ADD, false>, Alu<SUB, false>, Alu<AND, false>, Alu<OR, false>, Alu<XOR, false>,
     Alu<ADD, true>, Alu<SUB, true>, Alu<AND, true>, Alu<XOR, true>,
-    Shift<{ shift::SHL }>, Shift<{ shift::SHR }>, Shift<{ shift::ROL }>
+    Shift<{ shift::SHL }>, Shift<{ shift::SHR }>, Shift<{ shift::ROL }>, StoreByte
 );
 
 /// The handlers of `$step` with each comparison and each Jcc.
@@ -276,6 +270,8 @@ static KNOWN: LazyLock<Known> = LazyLock::new(|| {
         note(data::mov(Form::MemReg { indexed }, 4), Kind::Step(3));
         note(data::mov(Form::MemImm { indexed }, 4), Kind::Step(3));
         note(data::load_address(indexed), Kind::Step(4));
+        note(data::mov(Form::MemReg { indexed }, 1), Kind::Step(17));
+        note(data::mov(Form::MemImm { indexed }, 1), Kind::Step(17));
     }
     let dead = [ADD, SUB, AND, OR, XOR].map(|op| (op, false));
     let live = [ADD, SUB, AND, XOR].map(|op| (op, true));

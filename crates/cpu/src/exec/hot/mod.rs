@@ -22,6 +22,7 @@ pub(crate) mod sse;
 #[cfg(target_arch = "x86_64")]
 mod sse_kernels;
 pub(crate) mod stack;
+pub(crate) mod string;
 mod wide;
 pub(crate) mod x87;
 

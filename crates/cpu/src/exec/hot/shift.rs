@@ -1,8 +1,9 @@
-//! SHL, SHR, SAR, ROL, ROR, SHLD, SHRD, BT, BTS, BTR, BTC, BSF, BSR of registers of 32 bits.
+//! SHL, SHR, SAR, ROL, ROR of 32 bits; SHLD, SHRD, BT, BTS, BTR, BTC, BSF, BSR of registers of 32 bits.
 
 use super::{
-    access::{ECX, flags, get, set},
+    access::{ECX, effective, flags, get, host, place, set},
     go, handlers,
+    slow::slow,
 };
 use crate::{
     Cpu, alu,
@@ -28,10 +29,10 @@ pub(super) const fn shifted<const OP: u8>(value: u32, count: u32) -> u32 {
     }
 }
 
-/// Shifts `dst` by a count from 1 to 31.
+/// `$value` shifted by a count from 1 to 31.
 macro_rules! shift {
-    ($cpu:ident, $op:ident, $OP:ident, $FLAGS:ident, $count:expr) => {{
-        let (value, count) = (get::<u32>($cpu, (*$op).dst), $count);
+    ($cpu:ident, $OP:ident, $FLAGS:expr, $value:expr, $count:expr) => {{
+        let (value, count) = ($value, $count);
         let result = shifted::<$OP>(value, count);
         if $FLAGS {
             let bit = |n: u32| result >> n & 1 != 0;
@@ -47,20 +48,37 @@ macro_rules! shift {
                 _ => flags($cpu).set_cf_of(bit(31), bit(31) != bit(30)),
             }
         }
-        set($cpu, (*$op).dst, result);
+        result
     }};
 }
 
 handlers! {
     fn shift_ri<const OP: u8, const FLAGS: bool>(cpu, op) {
-        shift!(cpu, op, OP, FLAGS, (*op).imm & 31);
+        let result = shift!(cpu, OP, FLAGS, get::<u32>(cpu, (*op).dst), (*op).imm & 31);
+        set(cpu, (*op).dst, result);
         go(cpu, op.add(1))
     }
 
     fn shift_rc<const OP: u8, const FLAGS: bool>(cpu, op) {
         let count = get::<u32>(cpu, ECX) & 31;
         if count != 0 {
-            shift!(cpu, op, OP, FLAGS, count);
+            let result = shift!(cpu, OP, FLAGS, get::<u32>(cpu, (*op).dst), count);
+            set(cpu, (*op).dst, result);
+        }
+        go(cpu, op.add(1))
+    }
+
+    fn shift_mi<const OP: u8>(cpu, op) {
+        let place = place!(cpu, op, u32, effective::<true>(cpu, op));
+        place.write_unaligned(shift!(cpu, OP, true, place.read_unaligned(), (*op).imm & 31));
+        go(cpu, op.add(1))
+    }
+
+    fn shift_mc<const OP: u8>(cpu, op) {
+        let place = place!(cpu, op, u32, effective::<true>(cpu, op));
+        let count = get::<u32>(cpu, ECX) & 31;
+        if count != 0 {
+            place.write_unaligned(shift!(cpu, OP, true, place.read_unaligned(), count));
         }
         go(cpu, op.add(1))
     }
@@ -147,6 +165,22 @@ macro_rules! by_shift {
 /// The handler of a shift by the constant `imm`, 1 to 31, or by CL.
 pub(crate) fn shift(op: u8, by_cl: bool, flags: bool) -> Handler {
     if by_cl { by_shift!(shift_rc, op, flags) } else { by_shift!(shift_ri, op, flags) }
+}
+
+/// The handler of a shift of memory by the constant `imm`, 1 to 31, or by CL.
+pub(crate) fn shift_memory(op: u8, by_cl: bool) -> Handler {
+    match (op, by_cl) {
+        (SHL, false) => shift_mi::<SHL>,
+        (SHL, true) => shift_mc::<SHL>,
+        (SHR, false) => shift_mi::<SHR>,
+        (SHR, true) => shift_mc::<SHR>,
+        (SAR, false) => shift_mi::<SAR>,
+        (SAR, true) => shift_mc::<SAR>,
+        (ROL, false) => shift_mi::<ROL>,
+        (ROL, true) => shift_mc::<ROL>,
+        (_, false) => shift_mi::<ROR>,
+        (_, true) => shift_mc::<ROR>,
+    }
 }
 
 /// The handler of SHLD or SHRD by the constant `imm`, 1 to 31.

@@ -1,7 +1,7 @@
-//! PUSH, POP, CALL, RET, LEAVE on a flat 32-bit stack.
+//! PUSH, POP, PUSHAD, POPAD, CALL, RET, LEAVE on a flat 32-bit stack.
 
 use super::{
-    access::{EBP, ESP, effective, get, host, load, place, set},
+    access::{EBP, ESP, effective, get, host, load, place, set, span},
     branch::indirect,
     control::jump,
     go, handlers,
@@ -40,6 +40,29 @@ handlers! {
         let value = load!(cpu, op, u32, top);
         set(cpu, ESP, top.wrapping_add(4));
         set(cpu, (*op).dst, value); // last: POP ESP
+        go(cpu, op.add(1))
+    }
+
+    fn push_all<>(cpu, op) {
+        let top = get::<u32>(cpu, ESP).wrapping_sub(32);
+        let Some(place) = span((*cpu).run.write, top, 32) else { return slow(cpu, op) };
+        // EAX at the highest address; of ESP what it was.
+        for n in 0..8 {
+            place.add(7 - n).write_unaligned(get::<u32>(cpu, 4 * n as u8));
+        }
+        set(cpu, ESP, top);
+        go(cpu, op.add(1))
+    }
+
+    fn pop_all<>(cpu, op) {
+        let top = get::<u32>(cpu, ESP);
+        let Some(place) = span((*cpu).run.read, top, 32) else { return slow(cpu, op) };
+        for n in 0..8 {
+            if 4 * n as u8 != ESP {
+                set(cpu, 4 * n as u8, place.add(7 - n).read_unaligned());
+            }
+        }
+        set(cpu, ESP, top.wrapping_add(32));
         go(cpu, op.add(1))
     }
 
@@ -86,6 +109,10 @@ pub(crate) const PUSH: Handler = push;
 pub(crate) const PUSH_MEM: Handler = push_m;
 /// POP into a register.
 pub(crate) const POP_REG: Handler = pop_r;
+/// PUSHAD.
+pub(crate) const PUSH_ALL: Handler = push_all;
+/// POPAD.
+pub(crate) const POP_ALL: Handler = pop_all;
 /// LEAVE.
 pub(crate) const LEAVE: Handler = leave;
 /// CALL whose target is linked.

@@ -9,7 +9,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use iced_x86::{Decoder, DecoderOptions, Instruction, code_asm::*};
 use memory::{FrameKind, PhysMem};
 use pagewalk_cpu::{
-    Cpu, CpuModel, CpuState, Engine, Exit, Gpr, RunRequest,
+    Cpu, CpuModel, CpuState, Engine, EngineConfig, Exit, Gpr, RunRequest,
     mmu::{Paging, walk},
 };
 use x86::{Cr0, Cr4, Efer, LinearAddr, PhysAddr};
@@ -121,19 +121,41 @@ fn decode(c: &mut Criterion) {
     group.finish();
 }
 
-/// Code that is translated anew and run once: decoding, lowering, liveness and one pass.
+/// Code that is new and run once: as code is that runs for the first time, and with all the effort that
+/// code gets that runs again.
 fn block_build(c: &mut Criterion) {
     const COUNT: u32 = 4096;
-    let mut bench = Bench::new(|asm| straight_line(asm, COUNT));
     let mut group = c.benchmark_group("block");
     group.throughput(Throughput::Elements(COUNT.into()));
-    group.bench_function("build and run once", |b| {
-        b.iter(|| {
-            bench.engine.invalidate();
-            bench.cpu.state.eip = CODE;
-            bench.run(COUNT.into());
+    for (name, eager) in [("run once", false), ("keep and run", true)] {
+        let mut bench = Bench::new(|asm| straight_line(asm, COUNT));
+        bench.engine = Engine::new(EngineConfig { eager, ..EngineConfig::default() });
+        group.bench_function(BenchmarkId::new("build", name), |b| {
+            b.iter(|| {
+                bench.engine.invalidate();
+                bench.cpu.state.eip = CODE;
+                bench.run(COUNT.into());
+            });
         });
-    });
+    }
+    group.finish();
+}
+
+/// Stores into a page that holds code, in other lines than the code, and into one that holds none.
+fn store_beside_code(c: &mut Criterion) {
+    let mut group = c.benchmark_group("store");
+    group.throughput(Throughput::Elements(BUDGET * 32 / 33));
+    for (name, place) in [("beside code", CODE + 0x800), ("elsewhere", DATA)] {
+        let mut bench = Bench::new(|asm| {
+            let mut again = asm.create_label();
+            asm.set_label(&mut again)?;
+            for n in 0..32 {
+                asm.mov(dword_ptr(place + n * 4), eax)?;
+            }
+            asm.jmp(again)
+        });
+        group.bench_function(name, |b| b.iter(|| bench.run(BUDGET)));
+    }
     group.finish();
 }
 
@@ -231,7 +253,7 @@ fn dispatch(c: &mut Criterion) {
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
-    for bench in [decode, block_build, tlb, page_walk, dispatch] {
+    for bench in [decode, block_build, store_beside_code, tlb, page_walk, dispatch] {
         bench(&mut criterion);
     }
     criterion.final_summary();

@@ -33,13 +33,7 @@ impl Cache {
     const MAX_OPS: usize = 3 << 20;
 
     pub(crate) fn new() -> Self {
-        Cache {
-            blocks: HashMap::default(),
-            frames: HashMap::default(),
-            targets: Targets::new(),
-            ops: 0,
-            killed: 0,
-        }
+        Cache { blocks: HashMap::default(), frames: HashMap::default(), targets: Targets::new(), ops: 0, killed: 0 }
     }
 
     /// The targets of indirect branches; stays where it is as long as the cache.

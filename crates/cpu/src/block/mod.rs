@@ -1,4 +1,8 @@
-//! Blocks: straight runs of guest code, translated once into micro-operations.
+//! Blocks: straight runs of guest code, translated into micro-operations.
+//!
+//! Much code runs once. So what is met for the first time is translated in the cheapest way, in one place
+//! that serves all such blocks, runs and is gone; what is met again ([`Seen`]) is translated with all effort
+//! and kept.
 //!
 //! A block never leaves its page of linear addresses; an instruction that crosses a page is a
 //! block of its own. A block dies when a line of memory that it was translated from is

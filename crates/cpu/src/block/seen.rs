@@ -11,6 +11,8 @@ pub(crate) struct Seen {
     tags: Box<[u32]>,
     /// Part of the hash of every key in a frame: so what was overwritten is forgotten.
     generations: Box<[u8]>,
+    /// Part of the hash of every key.
+    era: u32,
 }
 
 impl Seen {
@@ -20,14 +22,15 @@ impl Seen {
     const GENERATIONS: usize = 1 << 12;
 
     pub(crate) fn new() -> Self {
-        Seen { tags: vec![0; Self::TAGS].into(), generations: vec![0; Self::GENERATIONS].into() }
+        Seen { tags: vec![0; Self::TAGS].into(), generations: vec![0; Self::GENERATIONS].into(), era: 0 }
     }
 
     /// Notes `key`; says whether it was there.
     pub(crate) fn note(&mut self, key: Key) -> bool {
         let mut hasher = KeyHasher::default();
         key.hash(&mut hasher);
-        hasher.write_u32(self.generations[Self::generation(key.phys >> 12)].into());
+        let generation = self.generations[Self::generation(key.phys >> 12)];
+        hasher.write_u64(u64::from(self.era) << 8 | u64::from(generation));
         let hash = hasher.finish();
         let place = &mut self.tags[(hash >> 32) as usize % Self::TAGS];
         // 0 stands for nothing.
@@ -39,6 +42,11 @@ impl Seen {
     pub(crate) fn forget(&mut self, pfn: u32) {
         let generation = &mut self.generations[Self::generation(pfn)];
         *generation = generation.wrapping_add(1);
+    }
+
+    /// Forgets everything.
+    pub(crate) fn forget_all(&mut self) {
+        self.era = self.era.wrapping_add(1);
     }
 
     fn generation(pfn: u32) -> usize {
@@ -70,5 +78,7 @@ mod tests {
         (seen.note(key(0x1000)), seen.note(key(0x2000)));
         seen.forget(1);
         assert_eq!((seen.note(key(0x1000)), seen.note(key(0x2000))), (false, true));
+        seen.forget_all();
+        assert_eq!((seen.note(key(0x1000)), seen.note(key(0x2000))), (false, false));
     }
 }

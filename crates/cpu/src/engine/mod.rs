@@ -131,6 +131,7 @@ impl Engine {
     /// Leaves the architectural TLB alone.
     pub fn invalidate(&mut self) {
         self.cache.clear();
+        self.seen.forget_all();
         self.projection = Projection::default();
     }
 

@@ -432,14 +432,14 @@ fn what_runs_once_is_not_kept_and_what_runs_again_is() {
     let mut counts = || {
         lab.cpu.state.eip = CODE;
         lab.cpu.state.activity = crate::Activity::Running;
-        assert_eq!(lab.run(10), Exit::Halted);
+        assert_eq!(lab.run(1000), Exit::Halted);
         lab.engine.stats().translated
     };
     assert_eq!([counts(), counts(), counts(), counts()], [1, 2, 2, 2]);
     lab.mem.write(PhysAddr(CODE.into()), &[0x48]);
     lab.cpu.state.eip = CODE;
     lab.cpu.state.activity = crate::Activity::Running;
-    lab.run(10);
+    lab.run(1000);
     assert_eq!(lab.gpr(Gpr::Eax), 8, "four times two, and down and up");
     assert_eq!(lab.engine.stats().translated, 3);
 }

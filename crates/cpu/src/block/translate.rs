@@ -34,6 +34,9 @@ enum Effort {
 /// Makes blocks, in the same memory each time.
 pub(crate) struct Translator(Box<Block>);
 
+// SAFETY: the block's pointers lead into itself, and it has no links.
+unsafe impl Send for Translator {}
+
 impl Translator {
     pub(crate) fn new() -> Self {
         Translator(Box::new(Block::empty()))
@@ -221,12 +224,13 @@ fn operations(cpu: &mut Cpu, block: &mut Block, mode: Mode, effort: Effort) {
     }
 }
 
-/// Makes the operations of a block's instructions faster: computes no flags that nobody sees, and joins
-/// operations. Says whether the last two instructions became one. `quiet` has a bit for each instruction, see
-/// [`Live::step_back`].
-fn improve(ops: &mut [Op], insns: &[Insn], mode: Mode, quiet: u64) -> bool {
+/// Makes the operations of a block's instructions faster: computes no flags that nobody sees, joins
+/// operations, and finds what executes those that must be looked at. Says whether the last two
+/// instructions became one. `quiet` has a bit for each instruction, see [`Live::step_back`].
+fn improve(ops: &mut [Op], insns: &mut [Insn], mode: Mode, quiet: u64) -> bool {
     let mut live = Live::at_end();
-    for (op, Insn { insn, .. }) in ops.iter_mut().zip(insns).rev() {
+    for (op, Insn { insn, slow }) in ops.iter_mut().zip(insns.iter_mut()).rev() {
+        *slow = slow::of(insn);
         let quiet = quiet >> op.insn & 1 != 0;
         if quiet
             && live.are_dead(insn)

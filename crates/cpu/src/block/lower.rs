@@ -410,7 +410,7 @@ fn shift_op(mut op: Op, insn: &Instruction, mode: Mode, flags: bool) -> Option<O
         Mnemonic::Sar => shift::SAR,
         Mnemonic::Rol => shift::ROL,
         Mnemonic::Ror if !flags && !by_cl && !in_memory => {
-            op.imm = 32 - op.imm & 31;
+            op.imm = (32 - op.imm) & 31;
             shift::ROL
         }
         Mnemonic::Ror => shift::ROR,

@@ -75,7 +75,8 @@ mod tests {
     #[test]
     fn what_was_overwritten_is_forgotten_and_the_next_frame_is_not() {
         let mut seen = Seen::new();
-        (seen.note(key(0x1000)), seen.note(key(0x2000)));
+        seen.note(key(0x1000));
+        seen.note(key(0x2000));
         seen.forget(1);
         assert_eq!((seen.note(key(0x1000)), seen.note(key(0x2000))), (false, true));
         seen.forget_all();

@@ -78,10 +78,6 @@ steps! {
         let place = reach!((*cpu).run.write, u32, effective::<true>(cpu, op));
         place.write_unaligned(source(cpu, op));
     }
-    StoreByte(cpu, op) {
-        let place = reach!((*cpu).run.write, u8, effective::<true>(cpu, op));
-        place.write(get::<u8>(cpu, (*op).src).wrapping_add((*op).imm as u8));
-    }
     Lea(cpu, op) {
         set(cpu, (*op).dst, effective::<true>(cpu, op));
     }
@@ -174,14 +170,14 @@ macro_rules! pairs {
     (@row $a:ty, [$($b:ty),*]) => { [$(pair::<$a, $b> as Handler),*] };
 }
 
-const KINDS: usize = 18;
+const KINDS: usize = 17;
 
 /// The handlers of pairs, by the places of their steps in the list.
 static PAIRS: [[Handler; KINDS]; KINDS] = pairs!(
     Move, Load, LoadByte, Store, Lea,
     Alu<ADD, false>, Alu<SUB, false>, Alu<AND, false>, Alu<OR, false>, Alu<XOR, false>,
     Alu<ADD, true>, Alu<SUB, true>, Alu<AND, true>, Alu<XOR, true>,
-    Shift<{ shift::SHL }>, Shift<{ shift::SHR }>, Shift<{ shift::ROL }>, StoreByte
+    Shift<{ shift::SHL }>, Shift<{ shift::SHR }>, Shift<{ shift::ROL }>
 );
 
 /// The handlers of `$step` with each comparison and each Jcc.
@@ -270,8 +266,6 @@ static KNOWN: LazyLock<Known> = LazyLock::new(|| {
         note(data::mov(Form::MemReg { indexed }, 4), Kind::Step(3));
         note(data::mov(Form::MemImm { indexed }, 4), Kind::Step(3));
         note(data::load_address(indexed), Kind::Step(4));
-        note(data::mov(Form::MemReg { indexed }, 1), Kind::Step(17));
-        note(data::mov(Form::MemImm { indexed }, 1), Kind::Step(17));
     }
     let dead = [ADD, SUB, AND, OR, XOR].map(|op| (op, false));
     let live = [ADD, SUB, AND, XOR].map(|op| (op, true));

@@ -97,11 +97,7 @@ impl Bus for Echo {
 /// The ways to run: as always; with all effort for what runs once, too; by the slow functions alone.
 pub fn ways() -> [EngineConfig; 3] {
     let ordinary = EngineConfig::default();
-    [
-        ordinary.clone(),
-        EngineConfig { eager: true, ..ordinary.clone() },
-        EngineConfig { single_step: true, ..ordinary },
-    ]
+    [ordinary.clone(), EngineConfig { eager: true, ..ordinary.clone() }, EngineConfig { single_step: true, ..ordinary }]
 }
 
 /// Memory and an engine that see one world after another.

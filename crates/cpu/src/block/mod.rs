@@ -160,8 +160,9 @@ impl Block {
         first | second
     }
 
-    /// The frames that the block was translated from.
+    /// The frames that the block was translated from, each once: two pages may be one frame.
     fn frames(&self) -> impl Iterator<Item = u32> + use<> {
-        [Some(self.key.phys >> 12), self.second].into_iter().flatten()
+        let first = self.key.phys >> 12;
+        [Some(first), self.second.filter(|&second| second != first)].into_iter().flatten()
     }
 }

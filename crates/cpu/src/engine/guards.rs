@@ -103,6 +103,25 @@ fn an_instruction_that_crosses_needs_execution_in_both_its_pages() {
 }
 
 #[test]
+fn a_block_over_two_pages_that_are_one_frame_dies_once() {
+    let (start, frame) = (OTHER - 3, OTHER - 0x1000);
+    let code = assemble(|a| {
+        a.call(u64::from(start))?;
+        a.mov(ebx, eax)?;
+        a.mov(byte_ptr(frame), 9)?;
+        a.call(u64::from(start))?;
+        a.hlt()
+    });
+    for mut lab in labs(&code, Cr4::empty()) {
+        lab.mem.load(PhysAddr(start.into()), &[0xb8, 1, 2]);
+        lab.mem.load(PhysAddr(frame.into()), &[3, 4, 0xc3]);
+        lab.mem.write(place(OTHER), &u64::from(frame | 3).to_le_bytes());
+        assert_eq!(lab.run(100), Exit::Halted);
+        assert_eq!((lab.gpr(Gpr::Ebx), lab.gpr(Gpr::Eax)), (0x0403_0201, 0x0409_0201));
+    }
+}
+
+#[test]
 fn a_crossing_instruction_is_checked_at_each_execution() {
     let start = OTHER - 3;
     let code = assemble(|a| {

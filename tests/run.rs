@@ -246,7 +246,7 @@ fn bad_options() {
     let noise = folder.path().join("noise");
     fs::write(&noise, [0xa5; 4096]).expect("a file");
     let noise = noise.to_str().expect("a plain path");
-    let cases: [(&[&str], i32, &str); 17] = [
+    let cases: [(&[&str], i32, &str); 18] = [
         (&["--memory", "3"], 2, "16M to 3584M"),
         (&["--memory", "1T"], 2, "16M to 3584M"),
         (&["--memory", "lots"], 2, "not a size"),
@@ -259,6 +259,7 @@ fn bad_options() {
         (&["--initrd", "/no/such/file"], 125, "/no/such/file"),
         (&["--kernel", noise], 125, "noise"),
         (&["--save", "/no/such/folder/x"], 125, "/no/such/folder/x"),
+        (&["--save", "/dev/null"], 125, "/dev/null: not a regular file"),
         (&["--env", "novalue"], 2, "NAME=VALUE"),
         (&["--trace", "dreams"], 2, "there is `fault` to trace"),
         (&["--trace", "mem"], 2, "not in this version"),

@@ -29,8 +29,12 @@ fn initrd(args: &ImageArgs) -> Result<Vec<u8>, Error> {
     tree.build().map_err(cannot_start)
 }
 
-/// Writes a file beside its place and renames it, so that no half file is ever seen.
+/// Writes a file beside its place and renames it, so that no half file is ever seen. A device or
+/// a pipe takes the bytes as they come.
 fn save(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    if path.metadata().is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        return std::fs::write(path, bytes).map_err(Error::file(path));
+    }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::file(path))?;
     std::io::Write::write_all(&mut file, bytes).map_err(Error::file(path))?;

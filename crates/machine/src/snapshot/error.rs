@@ -6,6 +6,9 @@ pub enum SnapshotError {
     /// The host cannot read or write it.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// A device, a pipe or a folder, which no snapshot replaces.
+    #[error("not a regular file: a snapshot wants one of its own")]
+    NotAFile,
     /// Another kind of file.
     #[error("not a snapshot")]
     NotASnapshot,

@@ -18,11 +18,15 @@ pub(super) const VERSION: u32 = 4;
 const HEADER_BYTES: usize = 40;
 const COMPRESSION: i32 = 1;
 
-/// Writes a file whose body `contents` gives: beside `path` first, then renamed.
+/// Writes a file whose body `contents` gives: beside `path` first, then renamed. What is
+/// there and no regular file (a device) is left alone and refused.
 pub(super) fn write(
     path: &Path,
     contents: impl FnOnce(&mut dyn Write) -> Result<(), SnapshotError>,
 ) -> Result<(), SnapshotError> {
+    if path.metadata().is_ok_and(|there| !there.is_file()) {
+        return Err(SnapshotError::NotAFile);
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = NamedTempFile::new_in(folder)?;
     file.write_all(&[0; HEADER_BYTES])?;

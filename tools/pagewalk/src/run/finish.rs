@@ -121,6 +121,12 @@ pub fn check_writable(file: &Path) -> Result<(), Error> {
     if file.is_dir() {
         return Err(Error::CannotStart(format!("{}: is a directory; name a file for the snapshot", file.display())));
     }
+    if file.metadata().is_ok_and(|there| !there.is_file()) {
+        return Err(Error::CannotStart(format!(
+            "{}: not a regular file; name a file for the snapshot",
+            file.display()
+        )));
+    }
     tempfile::NamedTempFile::new_in(folder).map(drop).map_err(Error::file(file))
 }
 

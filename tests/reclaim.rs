@@ -20,6 +20,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("reclaim::fork_copies_as_many_pages_as_are_written", &native, fork_copies),
         trial("reclaim::a_storm_of_mappings_and_forks_keeps_every_page", &native, storm),
+        trial("reclaim::a_higher_min_free_kbytes_wakes_kswapd", &[], min_free_kbytes),
         trial("reclaim::frames_tell_who_has_them", &[], frame_files),
     ]
 }
@@ -49,6 +50,12 @@ fn natively(args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// The number in a row of `/proc/vmstat`.
+fn row(text: &str, name: &str) -> u64 {
+    let line = text.lines().find(|line| line.split(' ').next() == Some(name));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
+}
+
 /// The program reads its own `/proc/self/smaps` before and after it writes.
 fn fork_copies() {
     let args = ["cow", "65536"];
@@ -60,6 +67,18 @@ fn storm() {
     let script: String = (1..=seeds).map(|seed| format!("workload storm {seed}\n")).collect();
     let want: String = (1..=seeds).map(|seed| natively(&["storm", &seed.to_string()])).collect();
     assert_eq!(guest(&["--memory", "32M"], &script), want);
+}
+
+fn min_free_kbytes() {
+    let script = "cat /proc/vmstat\necho ==\n\
+        echo 24000 > /proc/sys/vm/min_free_kbytes; sleep 1; cat /proc/sys/vm/min_free_kbytes\n\
+        cat /proc/vmstat\n";
+    let text = guest(&["--memory", "64M"], script);
+    let (before, after) = text.split_once("==\n").expect("two parts");
+    assert!(after.starts_with("24000\n"), "{after}");
+    let runs = |text| row(text, "pageoutrun");
+    assert_eq!(runs(before), 0, "64 MiB are enough for a shell");
+    assert!(runs(after) > 0, "{after}");
 }
 
 /// The files of frames are for the superuser; frame 0 is reserved, by its bit 32.

@@ -23,6 +23,7 @@ use super::{
     rmap::AnonVmas,
     slab::{CacheRef, kmem_cache_of},
     vma::{FileRef, VmArea, VmaBox},
+    vmstat::{self, Item},
 };
 use crate::{
     arch::{TASK_SIZE, cpu},
@@ -362,7 +363,7 @@ impl<'a> MmGuard<'a> {
 
     /// The heuristic of overcommit mode 0: only what could never be there is refused.
     pub fn enough_memory(&self, pages: u32) -> bool {
-        pages <= totals().managed
+        pages <= totals().managed.saturating_add(vmstat::read(Item::nr_swap_total))
     }
 
     /// Calls `visit` with every record, ascending.

@@ -25,6 +25,8 @@ mod reclaim;
 mod run;
 mod support;
 #[cfg(unix)]
+mod swap;
+#[cfg(unix)]
 mod trace;
 
 use libtest_mimic::{Arguments, Trial};
@@ -54,5 +56,7 @@ fn main() {
     trials.extend(run::trials());
     #[cfg(unix)]
     trials.extend(trace::trials());
+    #[cfg(unix)]
+    trials.extend(swap::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -26,7 +26,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// What a script prints in the embedded shell of a machine with `options`.
-fn guest(options: &[&str], script: &str) -> String {
+pub fn guest(options: &[&str], script: &str) -> String {
     let mut command = pagewalk();
     command.arg("run").args(options).args(["--timeout", "300"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -39,7 +39,7 @@ fn guest(options: &[&str], script: &str) -> String {
 }
 
 /// What `workload` prints on the host's processor and under its Linux.
-fn natively(args: &[&str]) -> String {
+pub fn natively(args: &[&str]) -> String {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join("workload");
     let (_, bytes) = images::programs().iter().find(|(name, _)| *name == "workload").expect("the program is embedded");
@@ -51,7 +51,7 @@ fn natively(args: &[&str]) -> String {
 }
 
 /// The number in a row of `/proc/vmstat`.
-fn row(text: &str, name: &str) -> u64 {
+pub fn row(text: &str, name: &str) -> u64 {
     let line = text.lines().find(|line| line.split(' ').next() == Some(name));
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
 }

@@ -292,7 +292,7 @@ impl<'a> Books<'a> {
             return Ok(0);
         }
         let word: SwapMapWord = self.read("swap map", Ptr32::new(area.map.0.wrapping_add(slot / 2 * 4)))?;
-        let half = if slot % 2 == 0 { word.0 } else { word.0 >> 16 };
+        let half = if slot.is_multiple_of(2) { word.0 } else { word.0 >> 16 };
         Ok(half & 0x3fff)
     }
 

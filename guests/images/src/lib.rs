@@ -24,6 +24,6 @@ pub const fn programs() -> &'static [(&'static str, &'static [u8])] {
 /// The names under which the program `toolbox` runs, each one a command.
 pub const APPLETS: &[&str] = &[
     "[", "cat", "cp", "cut", "date", "dmesg", "echo", "env", "false", "free", "grep", "head", "hexdump", "id", "kill",
-    "ln", "ls", "mkdir", "mv", "pmap", "poweroff", "printf", "ps", "pwd", "rm", "seq", "sh", "sleep", "sort", "tail",
-    "tee", "test", "touch", "tr", "true", "tty", "uname", "wc",
+    "ln", "ls", "mkdir", "mount", "mv", "pmap", "poweroff", "printf", "ps", "pwd", "rm", "seq", "sh", "sleep", "sort",
+    "sync", "tail", "tee", "test", "touch", "tr", "true", "tty", "umount", "uname", "wc",
 ];

@@ -59,7 +59,7 @@ impl Fault {
     }
 
     /// Whether ring 3 was interrupted.
-    pub fn from_user(&self) -> bool {
+    pub fn is_from_ring_3(&self) -> bool {
         self.frame.cs & 3 == 3
     }
 
@@ -119,7 +119,7 @@ impl Fault {
         };
         let at = symbol_at(target, paging, LinearAddr(self.instruction));
         let at = at.map_or(String::new(), |symbol| format!(" <{symbol}>"));
-        let ring = if self.from_user() { 3 } else { 0 };
+        let ring = if self.is_from_ring_3() { 3 } else { 0 };
         let (address, instruction) = (self.address.0, self.instruction);
         self.line("access", &format!("{kind} of {address:#010x} by {instruction:#010x}{at} in ring {ring}: {words}"));
         self.line(

@@ -117,7 +117,7 @@ impl FaultTrace {
     fn fault(&mut self, target: &Target<'_>, state: &CpuState, thread: u32) {
         let Some(mut fault) = Fault::at_handler(target, state, thread, self.count + 1) else { return };
         self.count += 1;
-        if fault.from_user() {
+        if fault.is_from_ring_3() {
             self.gone_elsewhere(thread, state);
         }
         self.origins.look(target, thread);

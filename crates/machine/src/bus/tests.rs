@@ -202,7 +202,7 @@ fn the_data_register_of_a_disk_is_read_in_words_whatever_the_width() {
         ask_for_a_page(&mut bench);
         let mut bytes: Vec<u8> = Vec::new();
         while bytes.len() < 4096 {
-            if bytes.len() % 512 == 0 {
+            if bytes.len().is_multiple_of(512) {
                 bench.pass_ns(1_000_000);
             }
             let now_ns = bench.now_ns;

@@ -121,7 +121,11 @@ pub fn umount(root: &Arc<Dentry>) -> Result<()> {
 /// `sync_filesystems`: what the file systems on devices have reaches these. The first failure.
 pub fn sync_all() -> Result<()> {
     let all: Vec<Arc<SuperBlock>> = MOUNTS.lock().iter().map(|mount| mount.root.inode().sb().clone()).collect();
-    all.iter().filter_map(|sb| sb.ops()).fold(Ok(()), |result, ops| result.and(ops.sync()))
+    let mut result = Ok(());
+    for ops in all.iter().filter_map(|sb| sb.ops()) {
+        result = result.and(ops.sync());
+    }
+    result
 }
 
 /// The minor number of the next nameless device.

@@ -53,6 +53,7 @@ struct VmapSpace {
     busy: BTreeMap<u32, Box<VmStruct>>,
     /// Freed areas whose translations a TLB may still hold. The records are linked, newest
     /// first.
+    #[allow(clippy::vec_box, reason = "the host follows the records' addresses")]
     unpurged: Vec<Box<VmStruct>>,
     unpurged_pages: u32,
 }

@@ -62,6 +62,10 @@ impl Line {
         let mut received = self.received.lock();
         // The carrier first: bytes that came before it went are not lost then.
         let carrier = self.uart.carrier();
+        if self.uart.has_data() {
+            // Enough for now: what comes next is asked for when somebody waits again.
+            self.uart.set_rts(Asks::ForSilence);
+        }
         while let Some(byte) = self.uart.receive() {
             received.push_back(byte);
         }
@@ -75,10 +79,13 @@ impl Line {
     /// Waits for data or the end.
     fn wait_for_input(&self) -> Result<()> {
         *self.readers.lock() += 1;
-        self.uart.set_rts(Asks::ForData);
         let waited = wait_event(&self.wait, || {
             self.uart.listen();
-            self.look() != Look::Nothing
+            let nothing = self.look() == Look::Nothing;
+            if nothing {
+                self.uart.set_rts(Asks::ForData);
+            }
+            !nothing
         });
         let mut readers = self.readers.lock();
         *readers -= 1;

@@ -96,9 +96,14 @@ impl Uart {
         self.write(IER, 0);
     }
 
+    /// Whether a byte has been received.
+    pub fn has_data(&self) -> bool {
+        self.read(LSR) & LSR_DATA_READY != 0
+    }
+
     /// A received byte, if there is one.
     pub fn receive(&self) -> Option<u8> {
-        (self.read(LSR) & LSR_DATA_READY != 0).then(|| self.read(RBR_THR))
+        self.has_data().then(|| self.read(RBR_THR))
     }
 
     /// Whether the other side is there. Reading acknowledges a change.

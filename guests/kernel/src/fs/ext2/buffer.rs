@@ -87,7 +87,12 @@ impl Buffers {
         *writing = ktime_get_ns();
         let dirty: Vec<u32> =
             self.map.lock().iter().filter(|(_, buffer)| buffer.dirty).map(|(&block, _)| block).collect();
-        dirty.into_iter().fold(Ok(()), |result, block| result.and(self.write_out(block)))
+        // One bad block keeps no other from the device.
+        let mut result = Ok(());
+        for block in dirty {
+            result = result.and(self.write_out(block));
+        }
+        result
     }
 
     /// The same if it has not been done for a while.

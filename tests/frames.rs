@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    io::Write,
     path::Path,
     process::{Command, Stdio},
 };
@@ -17,14 +18,102 @@ use crate::support::{Need, pagewalk, trial};
 const TIME_LIMIT: &str = "120";
 
 /// The checks that every machine passes.
-const SELFTESTS: &str = "reclaim,vmalloc";
+const SELFTESTS: &str = "verify,buddy,compaction,highmem,reclaim,slab,vmalloc";
 
 pub fn trials() -> Vec<Trial> {
     let qemu = [Need::Program("qemu-system-i386"), Need::Program("timeout")];
     vec![
         trial("frames::the_kernels_own_checks_pass", &[], || passes(&Boot::new().in_pagewalk(256, SELFTESTS))),
+        trial("frames::machines_of_all_sizes_pass_them", &[], || {
+            [16, 2048, 3584].into_iter().for_each(|mib| passes(&Boot::new().in_pagewalk(mib, SELFTESTS)));
+        }),
+        trial("frames::they_pass_with_every_object_watched", &[], || {
+            passes(&Boot::new().in_pagewalk(256, &format!("{SELFTESTS} slab_debug")));
+        }),
         trial("frames::the_kernels_own_checks_pass_in_qemu", &qemu, || passes(&Boot::new().in_qemu(256, SELFTESTS))),
+        trial("frames::every_frame_is_owned_once_after_programs_have_come_and_gone", &[], owned_once),
+        trial("frames::programs_go_on_while_their_pages_are_moved", &[], moved_under_programs),
+        trial("frames::the_marks_of_the_zones_can_be_set", &[], marks),
+        trial("frames::broken_uses_end_in_an_oops_that_names_them", &[], broken_uses),
     ]
+}
+
+/// What a shell script in the guest prints.
+fn script(memory: &str, script: &str) -> String {
+    let mut child = pagewalk()
+        .args(["run", "--timeout", TIME_LIMIT, "--memory", memory])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("start pagewalk");
+    child.stdin.take().expect("its input").write_all(script.as_bytes()).expect("type");
+    let output = child.wait_with_output().expect("its end");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn owned_once() {
+    const WORK: &str = "for i in 1 2 3; do ls -l /proc /bin | cat >/tmp/$i; (cat /tmp/$i | sort >/tmp/s$i) & done; wait
+        workload >/dev/null; mmprobe >/dev/null 2>&1; rm /tmp/1 /tmp/s2
+        echo 1 >/proc/sys/vm/verify && echo verified; cat /proc/self/maps | sort >/dev/null
+        echo 1 >/proc/sys/vm/verify && echo verified again";
+    for memory in ["64M", "1536M"] {
+        assert_eq!(script(memory, WORK), "verified\nverified again\n", "{memory}");
+    }
+}
+
+fn moved_under_programs() {
+    const WORK: &str = "workload >/tmp/before
+        (for i in 1 2 3 4 5 6; do echo 1 >/proc/sys/vm/compact_memory; done) & workload >/tmp/after; wait
+        test \"$(cat /tmp/before)\" = \"$(cat /tmp/after)\" && echo same; echo 1 >/proc/sys/vm/verify && echo verified
+        grep pgmigrate_success /proc/vmstat";
+    let printed = script("64M", WORK);
+    let moved = printed.strip_prefix("same\nverified\npgmigrate_success ").unwrap_or_else(|| panic!("{printed}"));
+    assert!(moved.trim().parse::<u32>().is_ok_and(|pages| pages > 0), "{printed}");
+}
+
+fn marks() {
+    let printed = script(
+        "256M",
+        "cd /proc/sys/vm; grep 'min ' /proc/zoneinfo | head -n 2; echo 16384 >min_free_kbytes; cat min_free_kbytes
+        grep 'min ' /proc/zoneinfo | head -n 2; cat lowmem_reserve_ratio",
+    );
+    let lines: Vec<&str> = printed.lines().collect();
+    let mins: Vec<u32> =
+        lines.iter().filter_map(|line| line.trim().strip_prefix("min ")?.trim().parse().ok()).collect();
+    assert_eq!(mins.len(), 4, "{printed}");
+    let after = mins[2] + mins[3];
+    assert!((4094..=4096).contains(&after) && mins[0] + mins[1] < after, "16384 kB are 4096 pages: {printed}");
+    assert_eq!((lines[2], lines[5]), ("16384", "256\t32\t0\t0"), "{printed}");
+}
+
+/// What the kernel says when its code does what it must not, and with which option.
+const BROKEN: [(&str, &str, &str); 10] = [
+    ("sleep_in_atomic", "", "] BUG: sleeping function called from invalid context at src/selftest/broken.rs:"),
+    ("schedule_in_atomic", "", "] BUG: scheduling while atomic: init/1/0x00000001\n"),
+    ("double_free_page", "", "] Kernel panic - not syncing: BUG: Bad page state: frame "),
+    ("double_free", "", "] BUG kmalloc-64 (Not tainted): Object already free\n"),
+    ("double_free", " slab_debug", "] BUG kmalloc-64 (Not tainted): Object already free\n"),
+    ("foreign_free", "", "] cache_from_obj: Wrong slab cache. selftest but object is from kmalloc-64\n"),
+    ("free_inside", "", "] BUG kmalloc-64 (Not tainted): Invalid object pointer 0x"),
+    ("write_after_free", " slab_debug", "] BUG kmalloc-64 (Not tainted): Poison overwritten\n"),
+    ("overrun", " slab_debug=Z", "] BUG kmalloc-64 (Not tainted): Right Redzone overwritten\n"),
+    ("underrun", " slab_debug=ZU,kmalloc-64", "] BUG kmalloc-64 (Not tainted): Left Redzone overwritten\n"),
+];
+
+fn broken_uses() {
+    let boot = Boot::new();
+    for (name, option, says) in BROKEN {
+        let log = boot.in_pagewalk(64, &format!("{name}{option}"));
+        assert!(log.contains(says), "{says} in {log}");
+        assert!(log.contains(&format!(" kernel::selftest::broken::{name}+0x")), "the backtrace names it: {log}");
+        if option.contains("slab_debug") && (option.ends_with("debug") || option.contains('U')) {
+            assert!(log.contains("] Allocated in kernel::selftest::broken::"), "the track: {log}");
+        }
+        // What only might have slept is reported, and goes on.
+        let ends = name != "sleep_in_atomic";
+        assert_eq!(log.contains(&format!("{name}: ok")), !ends, "{log}");
+        assert!(!ends || log.contains("] Kernel panic - not syncing: "), "{log}");
+    }
 }
 
 /// A kernel and its userland as files.

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use abi::runfile::RunFile;
+use abi::{page_flags, runfile::RunFile};
 use inspect::{Books, KernelImage, Request, Target, look, parse_address, process_of_directory};
 use libtest_mimic::Trial;
 use machine::{Boot, Host, Image, Machine, MachineConfig, Outlet, RunLimit, SerialInput, Stop};
@@ -15,6 +15,7 @@ use crate::support::{pagewalk, trial};
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("lenses::proc_files_equal_what_the_guest_reads_at_that_instant", &[], equal_at_the_gather_point),
+        trial("lenses::a_frame_names_its_block_its_flags_and_who_maps_it", &[], frames_by_number),
         trial("lenses::looking_changes_nothing", &[], looking_changes_nothing),
         trial("lenses::a_running_machine_is_seen_by_its_name_and_goes_on", &[], running_machine),
         trial("lenses::a_saved_machine_shows_what_the_guest_had_read", &[], saved_machine),
@@ -23,11 +24,12 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// The guest's own readers, in the order in which the script runs them.
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "maps",
     "iomem",
     "ioports",
     "buddyinfo",
+    "pagetypeinfo",
     "slabinfo",
     "meminfo",
     "vmstat",
@@ -133,6 +135,45 @@ fn equal_at_the_gather_point() {
     assert!(areas.contains("selftest::vmalloc::run+0x"), "the caller by name: {areas}");
 }
 
+fn frames_by_number() {
+    let mut machine = machine("cat /proc/self/maps");
+    let kernel = KernelImage::parse(images::KERNEL);
+    let begin = parse_address(&target(&machine, &kernel), 0, "proc_gather_begin").expect("the gather point").linear;
+    machine.add_breakpoint(begin);
+    let stop = machine.run(RunLimit { retired: Some(2_000_000_000), pass_breakpoint: false }, &mut Output1::default());
+    assert!(matches!(stop, Stop::Breakpoint { .. }), "{stop}");
+    let target = target(&machine, &kernel);
+    let books = Books::of(&target).expect("the kernel's books");
+    let (task, mm) = process_of_directory(&books, machine.cpu(0).cr3).expect("tasks").expect("a process");
+    let show = |pfn: u32| {
+        let answer = look(&target, &Request::Page { pfn }).expect("the lens shows");
+        (String::from_utf8(answer.text).expect("text"), answer.json)
+    };
+    // A page of the program, by a walk through its tables.
+    let area = books.vmas(&mm).expect("areas").first().expect("an area").start;
+    let walk = Request::Walk { addr: format!("{area:x}"), cpu: 0, pid: Some(task.pid) };
+    let physical = look(&target, &walk).expect("a walk").json["physical"].as_u64().expect("mapped");
+    let (text, json) = show((physical >> 12) as u32);
+    assert!(text.contains(&format!("mapped    process {} (cat) at {area:#010x}  ", task.pid)), "{text}");
+    assert!(text.contains("owner     page cache of the file at 0x"), "{text}");
+    assert!(json["flag_names"].as_array().expect("flags").iter().any(|name| name == "uptodate"), "{text}");
+    assert_eq!(json["mapped"].as_array().map(Vec::len).map(|n| n as u64), json["mapcount"].as_u64(), "{text}");
+    let (text, _) = show(mm.pgd >> 12);
+    assert!(text.contains("owner     page tables\n"), "{text}");
+    let with = |bit: u32| {
+        let has = |pfn: &u32| books.page(*pfn).is_some_and(|page| page.flags & bit != 0);
+        show((0x1000..books.root().max_pfn).find(has).expect("such a frame"))
+    };
+    let (text, json) = with(page_flags::BUDDY);
+    assert!(text.contains(", free, on the list of type ") && json["refcount"] == 0, "{text}");
+    assert_eq!(json["block"]["free"], true);
+    let (text, _) = with(page_flags::SLAB);
+    assert!(text.contains("owner     slab cache ") && !text.contains("cache ?"), "{text}");
+    let last = books.root().max_pfn;
+    let error = look(&target, &Request::Page { pfn: last }).expect_err("no such frame").to_string();
+    assert_eq!(error, format!("page: frame {last:#x} has no descriptor: there are {last:#x}"));
+}
+
 fn looking_changes_nothing() {
     let mut machine = machine("ls / >/dev/null; cat /proc/self/maps");
     let kernel = KernelImage::parse(images::KERNEL);
@@ -145,6 +186,7 @@ fn looking_changes_nothing() {
         "iomem",
         "ioports",
         "buddyinfo",
+        "pagetypeinfo",
         "slabinfo",
         "meminfo",
         "vmstat",
@@ -153,6 +195,7 @@ fn looking_changes_nothing() {
         "cpuinfo",
         "swaps",
         "vmallocinfo",
+        "page 0x1000",
         "walk $eip",
         "walk 0",
         "walk c0100000",

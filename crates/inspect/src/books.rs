@@ -37,6 +37,7 @@ const LOWMEM_BYTES: u32 = 896 << 20;
 pub struct Books<'a> {
     reader: Reader<'a>,
     root: KernelBooks,
+    page_offset: u32,
 }
 
 /// An open file as a mapping shows it.
@@ -80,7 +81,7 @@ impl<'a> Books<'a> {
         }
         let direct = DirectMap { start: note.page_offset, len: LOWMEM_BYTES };
         let reader = target.reader(0)?.with_direct_map(direct);
-        let books = Books { reader, root: KernelBooks::default() };
+        let books = Books { reader, root: KernelBooks::default(), page_offset: note.page_offset };
         let root: KernelBooks = books.read("books", note.books)?;
         match root.version {
             VERSION => Ok(Books { root, ..books }),
@@ -92,6 +93,11 @@ impl<'a> Books<'a> {
     /// The root record.
     pub fn root(&self) -> &KernelBooks {
         &self.root
+    }
+
+    /// The linear address of physical address 0.
+    pub fn page_offset(&self) -> u32 {
+        self.page_offset
     }
 
     /// Kernel memory.
@@ -264,6 +270,13 @@ impl<'a> Books<'a> {
         inside.then(|| self.read("page descriptor", Ptr32::new(at)).ok()).flatten()
     }
 
+    /// The number of the migrate type of a frame's pageblock.
+    pub fn pageblock(&self, pfn: u32) -> Option<u8> {
+        let at = self.root.pageblocks.0.wrapping_add(pfn >> (abi::books::NR_ORDERS - 1));
+        let known = pfn < self.root.max_pfn && !self.root.pageblocks.is_null();
+        known.then(|| self.reader.bytes(LinearAddr(at), 1)).flatten().map(|byte| byte[0])
+    }
+
     /// The counters of memory management.
     pub fn vmstat(&self) -> Result<VmStatRecord> {
         self.read("counters", self.root.vmstat)
@@ -332,6 +345,13 @@ impl<'a> Books<'a> {
             })
             .collect::<Result<_>>()?;
         Ok((named, list(self.root.vmap_unpurged)?.into_iter().map(|(_, area)| area).collect()))
+    }
+
+    /// The name of the cache whose record is at an address, if there is one.
+    pub fn cache_name_at(&self, addr: u32) -> Option<Vec<u8>> {
+        let caches = self.list("caches", MAX_CACHES, self.root.caches, |cache: &KmemCacheRecord| cache.next).ok()?;
+        let (_, cache) = caches.into_iter().find(|(at, _)| at.0 == addr)?;
+        self.name("cache's name", cache.name, cache.name_len).ok()
     }
 
     /// The slab caches with their names, in the order of `/proc/slabinfo`.

@@ -50,6 +50,16 @@ impl<const N: usize> Field for [u32; N] {
     }
 }
 
+impl<const N: usize, const M: usize> Field for [[u32; N]; M] {
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        let mut rows = [[0; N]; M];
+        for row in &mut rows {
+            *row = Field::take(bytes)?;
+        }
+        Some(rows)
+    }
+}
+
 /// A `#[repr(C)]` record of `abi::books`.
 pub trait Record: Sized {
     /// Bytes in guest memory.
@@ -74,7 +84,7 @@ records! {
     KernelBooks {
         version, tasks, current, nr_cpus, iomem, ioports, zones, nr_zones, caches, mem_map, max_pfn, swapper_pg_dir,
         seq, resource_lock, zone_lock, slab_lock, vmstat, irqs, cpus, vmap_areas,
-        vmap_unpurged, vmap_lock, swaps, reserved,
+        vmap_unpurged, vmap_lock, pageblocks, swaps, reserved,
     }
     TaskRecord {
         next, pid, tgid, ppid, pgrp, session, state, cpu, mm, comm, tty_nr, exit_code, min_flt, maj_flt, utime_ns,
@@ -92,7 +102,8 @@ records! {
     ResourceRecord { start, end, name, name_len, parent, sibling, child, flags }
     ZoneRecord {
         name, start_pfn, spanned_pages, present_pages, managed_pages, watermark_min, watermark_low, watermark_high,
-        free_pages, nr_free, lowmem_reserve,
+        free_pages, nr_free, lowmem_reserve, free_lists, blocks, nr_reserved_highatomic, pcp_count, pcp_high,
+        pcp_batch,
     }
     VmStatRecord { counters }
     SwapRecord { file, is_block, pages, in_use, prio, map, slots }
@@ -139,6 +150,7 @@ mod tests {
         assert_eq!(mm.mmap_lock.0 as usize, offset_of!(MmRecord, mmap_lock));
         let zone = ZoneRecord::decode(&words(ZoneRecord::SIZE)).unwrap();
         assert_eq!(zone.nr_free[10] as usize, offset_of!(ZoneRecord, nr_free) + 40);
+        assert_eq!(zone.free_lists[4][10] as usize, offset_of!(ZoneRecord, free_lists) + 54 * 4);
         let books = KernelBooks::decode(&words(KernelBooks::SIZE)).unwrap();
         assert_eq!(books.seq as usize, offset_of!(KernelBooks, seq));
         let cache = KmemCacheRecord::decode(&words(KmemCacheRecord::SIZE)).unwrap();

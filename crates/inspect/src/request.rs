@@ -17,6 +17,7 @@ pub enum Request {
     Iomem { machine: bool },
     Ioports { machine: bool },
     Buddyinfo,
+    Pagetypeinfo,
     Slabinfo,
     Vmallocinfo,
     Meminfo,
@@ -25,6 +26,7 @@ pub enum Request {
     Interrupts,
     Cpuinfo,
     Swaps,
+    Page { pfn: u32 },
     Walk { addr: String, cpu: usize, pid: Option<u32> },
     Pagetable { cpu: usize, pid: Option<u32> },
     Tlb { cpu: Option<usize> },
@@ -37,7 +39,7 @@ pub enum Request {
 }
 
 /// A lens by name: how it is called and what it shows.
-pub const HELP: [(&str, &str); 25] = [
+pub const HELP: [(&str, &str); 27] = [
     ("ps", "processes"),
     ("maps PID", "a process's areas, as /proc/PID/maps"),
     ("smaps PID", "the same with what each area holds, as /proc/PID/smaps"),
@@ -46,6 +48,7 @@ pub const HELP: [(&str, &str); 25] = [
     ("iomem [--machine]", "physical memory by owner, as /proc/iomem"),
     ("ioports [--machine]", "I/O ports by owner, as /proc/ioports"),
     ("buddyinfo", "free blocks by zone and order"),
+    ("pagetypeinfo", "the same by migrate type, as /proc/pagetypeinfo"),
     ("slabinfo", "slab caches"),
     ("vmallocinfo", "areas of the kernel's vmalloc space, as /proc/vmallocinfo"),
     ("meminfo", "memory by use, as /proc/meminfo"),
@@ -54,6 +57,7 @@ pub const HELP: [(&str, &str); 25] = [
     ("interrupts", "interrupts by line, as /proc/interrupts"),
     ("cpuinfo", "the processors as the kernel found them"),
     ("swaps", "swap areas, as /proc/swaps"),
+    ("page PFN", "a frame: its descriptor, its block, who maps it"),
     ("walk ADDR [--cpu N] [--pid N]", "one translation step by step"),
     ("pagetable [--cpu N] [--pid N]", "mapped ranges with their rights"),
     ("tlb [--cpu N]", "the translations that a CPU holds"),
@@ -84,6 +88,7 @@ impl Request {
             "iomem" => Request::Iomem { machine: args.flag("--machine") },
             "ioports" => Request::Ioports { machine: args.flag("--machine") },
             "buddyinfo" => Request::Buddyinfo,
+            "pagetypeinfo" => Request::Pagetypeinfo,
             "slabinfo" => Request::Slabinfo,
             "vmallocinfo" => Request::Vmallocinfo,
             "meminfo" => Request::Meminfo,
@@ -92,6 +97,7 @@ impl Request {
             "interrupts" => Request::Interrupts,
             "cpuinfo" => Request::Cpuinfo,
             "swaps" => Request::Swaps,
+            "page" => Request::Page { pfn: args.frame("PFN")? },
             "walk" => Request::Walk { addr: args.word("ADDR")?, cpu: args.cpu(), pid: args.pid() },
             "pagetable" => Request::Pagetable { cpu: args.cpu(), pid: args.pid() },
             "tlb" => Request::Tlb { cpu: args.given_cpu() },
@@ -154,6 +160,13 @@ impl<'a> Args<'a> {
         word.parse().map_err(|_| Error::Usage(format!("{}: `{word}` is no {what}", self.lens)))
     }
 
+    /// A frame's number, decimal or with `0x` before it.
+    fn frame(&mut self, what: &str) -> Result<u32> {
+        let word = self.word(what)?;
+        let hex = word.strip_prefix("0x").map(|digits| u32::from_str_radix(digits, 16));
+        hex.unwrap_or_else(|| word.parse()).map_err(|_| Error::Usage(format!("{}: `{word}` is no {what}", self.lens)))
+    }
+
     fn count(&mut self) -> Result<u32> {
         match self.words.is_empty() {
             true => Ok(DEFAULT_COUNT),
@@ -201,6 +214,8 @@ mod tests {
         assert_eq!(read("walk main+4 --pid 3"), Ok(Request::Walk { addr: "main+4".into(), cpu: 0, pid: Some(3) }));
         assert_eq!(read("pmap -x 1"), Ok(Request::Pmap { pid: 1, extended: true }));
         assert_eq!(read("disas $eip 4"), Ok(Request::Disas { addr: "$eip".into(), count: 4, cpu: 0, pid: None }));
+        assert_eq!(read("page 0x20"), Ok(Request::Page { pfn: 32 }));
+        assert_eq!(read("page 20"), Ok(Request::Page { pfn: 20 }));
         assert_eq!(read("tlb --cpu 1"), Ok(Request::Tlb { cpu: Some(1) }));
     }
 
@@ -219,7 +234,7 @@ mod tests {
     #[test]
     fn every_lens_in_the_help_is_read() {
         for (usage, _) in HELP {
-            let line = usage.replace("ADDR", "0").replace("PID", "1").replace("NAME|0", "x");
+            let line = usage.replace("ADDR", "0").replace("PID", "1").replace("PFN", "1").replace("NAME|0", "x");
             let words: Vec<&str> = line.split_whitespace().filter(|word| !word.contains(['[', ']'])).collect();
             assert!(Request::from_words(&words).is_ok(), "{usage}");
         }

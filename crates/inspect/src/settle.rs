@@ -30,7 +30,8 @@ pub fn in_flux(target: &Target<'_>, request: &Request) -> Option<&'static str> {
         Request::Iomem { machine: false } | Request::Ioports { machine: false } => {
             vec![(root.resource_lock, "the lock of the resource trees is held")]
         }
-        Request::Buddyinfo => vec![zones],
+        Request::Buddyinfo | Request::Pagetypeinfo => vec![zones],
+        Request::Page { .. } => vec![zones, caches],
         Request::Slabinfo => vec![caches],
         Request::Vmallocinfo => vec![(root.vmap_lock, "the lock of vmalloc's areas is held")],
         Request::Meminfo | Request::Vmstat | Request::Zoneinfo => vec![zones, caches],

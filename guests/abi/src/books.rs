@@ -19,6 +19,9 @@ pub const NOTE_TYPE: u32 = 1;
 pub const VERSION: u32 = 5;
 /// Free lists of a zone: orders 0 to 10.
 pub const NR_ORDERS: usize = 11;
+/// Kinds of pages by whether they can be moved: unmovable, movable, reclaimable, kept for
+/// atomic requests, isolated.
+pub const NR_MIGRATE_TYPES: usize = 5;
 
 /// Description of the ELF note.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +76,8 @@ pub struct KernelBooks {
     pub vmap_unpurged: Ptr32<VmStructRecord>,
     /// The lock that guards both lists.
     pub vmap_lock: Ptr32<u8>,
+    /// The migrate type of each pageblock of 4 MiB, from address 0 on.
+    pub pageblocks: Ptr32<u8>,
     /// Array of [`NR_SWAPFILES`].
     pub swaps: Ptr32<SwapRecord>,
     pub reserved: [u32; 2],
@@ -255,6 +260,17 @@ pub struct ZoneRecord {
     pub nr_free: [u32; NR_ORDERS],
     /// Pages kept back from requests that could use DMA, Normal, HighMem, Movable.
     pub lowmem_reserve: [u32; 4],
+    /// The same free blocks by migrate type and order.
+    pub free_lists: [[u32; NR_ORDERS]; NR_MIGRATE_TYPES],
+    /// Pageblocks of each migrate type.
+    pub blocks: [u32; NR_MIGRATE_TYPES],
+    /// Pages in the blocks that are kept for atomic requests.
+    pub nr_reserved_highatomic: u32,
+    /// The page lists of CPU 0: pages in them, the number from which some go back, and how
+    /// many come or go at once.
+    pub pcp_count: u32,
+    pub pcp_high: u32,
+    pub pcp_batch: u32,
 }
 
 /// The counters of memory management.
@@ -466,7 +482,7 @@ pub struct PageRecord {
 
 const _: () = {
     assert!(size_of::<KernelNote>() == 12);
-    assert!(size_of::<KernelBooks>() == 100);
+    assert!(size_of::<KernelBooks>() == 104);
     assert!(size_of::<TaskRecord>() == 108);
     assert!(size_of::<MmRecord>() == 100);
     assert!(size_of::<VmaRecord>() == 28);
@@ -474,7 +490,7 @@ const _: () = {
     assert!(size_of::<DentryRecord>() == 16);
     assert!(size_of::<InodeRecord>() == 12);
     assert!(size_of::<ResourceRecord>() == 32);
-    assert!(size_of::<ZoneRecord>() == 100);
+    assert!(size_of::<ZoneRecord>() == 356);
     assert!(size_of::<VmStatRecord>() == 4 * NR_ITEMS);
     assert!(size_of::<SwapRecord>() == 28);
     assert!(size_of::<IrqRecord>() == 12);

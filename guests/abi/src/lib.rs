@@ -15,6 +15,7 @@ pub mod errno;
 pub mod ldisc;
 pub mod nr;
 pub mod out;
+pub mod page_flags;
 pub mod proc;
 mod ptr;
 pub mod runfile;

@@ -1,23 +1,80 @@
 //! The buddy system: free blocks of 2^order frames, split on demand, joined when both
-//! halves are free.
+//! halves are free. Blocks are kept apart by whether their users can be moved, so that what
+//! cannot gathers in few pageblocks and the others can become large blocks again.
 
-/// Orders 0 to 10: blocks of 4 KiB to 4 MiB.
-pub const NR_ORDERS: usize = 11;
+mod fallback;
+#[cfg(test)]
+mod tests;
+
+use abi::books::{NR_MIGRATE_TYPES, ZoneRecord};
+
+pub use abi::books::NR_ORDERS;
+
 /// The largest order.
 pub const MAX_ORDER: u8 = NR_ORDERS as u8 - 1;
+/// log2 of the frames of a pageblock, whose migrate type is kept: as in Linux without huge
+/// pages of another size, the largest order.
+pub const PAGEBLOCK_ORDER: u8 = MAX_ORDER;
+/// Frames of a pageblock.
+pub const PAGEBLOCK_PAGES: u32 = 1 << PAGEBLOCK_ORDER;
 /// No frame: the end of a list.
 pub const NONE: u32 = !0;
 
+/// What can become of the users of a block (`enum migratetype`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum MigrateType {
+    /// Stays where it is.
+    Unmovable,
+    /// Can be copied elsewhere: user memory.
+    Movable,
+    /// Can be given up.
+    Reclaimable,
+    /// Kept for requests that cannot wait.
+    HighAtomic,
+    /// Being emptied.
+    Isolate,
+}
+
+use MigrateType::{HighAtomic, Isolate, Movable, Reclaimable, Unmovable};
+
+impl MigrateType {
+    /// All, in the order of `/proc/pagetypeinfo`.
+    pub const ALL: [MigrateType; NR_MIGRATE_TYPES] = [Unmovable, Movable, Reclaimable, HighAtomic, Isolate];
+    /// Those that requests have.
+    pub const OF_REQUESTS: [MigrateType; 3] = [Unmovable, Movable, Reclaimable];
+
+    /// The type with a number; what is none counts as isolated.
+    pub fn from_number(number: u8) -> MigrateType {
+        Self::ALL.get(usize::from(number)).copied().unwrap_or(Isolate)
+    }
+}
+
+/// A free block, as its first frame knows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FreeBlock {
+    /// Its order.
+    pub order: u8,
+    /// The list that it is on, which is not always that of its pageblock.
+    pub list: MigrateType,
+}
+
 /// The frame descriptors, as far as the buddy system uses them.
 pub trait Frames {
-    /// The order of the free block that begins at `pfn`, if one does.
-    fn free_order(&self, pfn: u32) -> Option<u8>;
+    /// The free block that begins at `pfn`, if one does.
+    fn free_block(&self, pfn: u32) -> Option<FreeBlock>;
     /// Marks `pfn` as the beginning of a free block, or as not.
-    fn set_free_order(&mut self, pfn: u32, order: Option<u8>);
+    fn set_free_block(&mut self, pfn: u32, block: Option<FreeBlock>);
     /// Neighbours in the free list: previous and next, or [`NONE`].
     fn links(&self, pfn: u32) -> [u32; 2];
     /// Sets the neighbours.
     fn set_links(&mut self, pfn: u32, links: [u32; 2]);
+    /// The type of the pageblock around `pfn`.
+    fn pageblock(&self, pfn: u32) -> MigrateType;
+    /// Sets it.
+    fn set_pageblock(&mut self, pfn: u32, kind: MigrateType);
+    /// Whether the frame is in use by somebody who lets it be moved.
+    fn is_movable(&self, pfn: u32) -> bool;
 }
 
 /// Why a block cannot be taken back.
@@ -29,43 +86,68 @@ pub enum BadFree {
     Foreign,
 }
 
-/// The free lists of a zone.
+/// The free lists of a zone. Its record holds their counts.
 #[derive(Clone, Debug)]
 pub struct FreeArea {
     /// First frame of the zone.
     start: u32,
     /// First frame after the zone.
     end: u32,
-    heads: [u32; NR_ORDERS],
+    heads: [[u32; NR_ORDERS]; NR_MIGRATE_TYPES],
 }
 
 impl FreeArea {
     /// A zone without a free frame.
     pub const fn new(start: u32, end: u32) -> Self {
-        FreeArea { start, end, heads: [NONE; NR_ORDERS] }
+        FreeArea { start, end, heads: [[NONE; NR_ORDERS]; NR_MIGRATE_TYPES] }
+    }
+
+    /// First frame, and first frame after.
+    pub fn span(&self) -> (u32, u32) {
+        (self.start, self.end)
     }
 
     /// The newest block of a list, or [`NONE`].
-    pub fn head(&self, order: u8) -> u32 {
-        self.heads[order as usize]
+    pub fn head(&self, order: u8, list: MigrateType) -> u32 {
+        self.heads[list as usize][order as usize]
     }
 
-    fn push(&mut self, frames: &mut impl Frames, nr_free: &mut [u32; NR_ORDERS], pfn: u32, order: u8) {
-        let next = self.heads[order as usize];
+    /// Makes every pageblock of the zone movable, as all are at boot.
+    pub fn init_pageblocks(&self, frames: &mut impl Frames, zone: &mut ZoneRecord) {
+        for pfn in self.pageblocks() {
+            frames.set_pageblock(pfn, Movable);
+            zone.blocks[Movable as usize] += 1;
+        }
+    }
+
+    /// The first frame of each pageblock.
+    fn pageblocks(&self) -> impl Iterator<Item = u32> + use<> {
+        (self.start & !(PAGEBLOCK_PAGES - 1)..self.end).step_by(PAGEBLOCK_PAGES as usize)
+    }
+
+    fn set_pageblock(&self, frames: &mut impl Frames, zone: &mut ZoneRecord, pfn: u32, kind: MigrateType) {
+        zone.blocks[frames.pageblock(pfn) as usize] -= 1;
+        zone.blocks[kind as usize] += 1;
+        frames.set_pageblock(pfn, kind);
+    }
+
+    fn push(&mut self, frames: &mut impl Frames, zone: &mut ZoneRecord, pfn: u32, block: FreeBlock) {
+        let head = &mut self.heads[block.list as usize][block.order as usize];
+        let next = core::mem::replace(head, pfn);
         frames.set_links(pfn, [NONE, next]);
         if next != NONE {
             let [_, after] = frames.links(next);
             frames.set_links(next, [pfn, after]);
         }
-        frames.set_free_order(pfn, Some(order));
-        self.heads[order as usize] = pfn;
-        nr_free[order as usize] += 1;
+        frames.set_free_block(pfn, Some(block));
+        zone.nr_free[block.order as usize] += 1;
+        zone.free_lists[block.list as usize][block.order as usize] += 1;
     }
 
-    fn unlink(&mut self, frames: &mut impl Frames, nr_free: &mut [u32; NR_ORDERS], pfn: u32, order: u8) {
+    fn unlink(&mut self, frames: &mut impl Frames, zone: &mut ZoneRecord, pfn: u32, block: FreeBlock) {
         let [prev, next] = frames.links(pfn);
         if prev == NONE {
-            self.heads[order as usize] = next;
+            self.heads[block.list as usize][block.order as usize] = next;
         } else {
             let [before, _] = frames.links(prev);
             frames.set_links(prev, [before, next]);
@@ -74,27 +156,56 @@ impl FreeArea {
             let [_, after] = frames.links(next);
             frames.set_links(next, [prev, after]);
         }
-        frames.set_free_order(pfn, None);
-        nr_free[order as usize] -= 1;
+        frames.set_free_block(pfn, None);
+        zone.nr_free[block.order as usize] -= 1;
+        zone.free_lists[block.list as usize][block.order as usize] -= 1;
     }
 
-    /// Takes a block of 2^`order` frames: the smallest that fits, its upper halves going
-    /// back to the lists.
-    pub fn alloc(&mut self, frames: &mut impl Frames, nr_free: &mut [u32; NR_ORDERS], order: u8) -> Option<u32> {
-        let found = (order..NR_ORDERS as u8).find(|&o| self.heads[o as usize] != NONE)?;
-        let pfn = self.heads[found as usize];
-        self.unlink(frames, nr_free, pfn, found);
-        for half in (order..found).rev() {
-            self.push(frames, nr_free, pfn + (1 << half), half);
+    /// Takes a block of 2^`order` frames for a request of a type (`__rmqueue`): from the
+    /// type's own lists, or else from those of another, as little as that fragments.
+    pub fn alloc(
+        &mut self,
+        frames: &mut impl Frames,
+        zone: &mut ZoneRecord,
+        order: u8,
+        kind: MigrateType,
+    ) -> Option<u32> {
+        loop {
+            if let Some(pfn) = self.alloc_smallest(frames, zone, order, kind) {
+                return Some(pfn);
+            }
+            if !self.steal_fallback(frames, zone, order, kind) {
+                return None;
+            }
         }
+    }
+
+    /// Takes the smallest block of a type's lists that fits (`__rmqueue_smallest`); its
+    /// upper halves go back to them.
+    pub fn alloc_smallest(
+        &mut self,
+        frames: &mut impl Frames,
+        zone: &mut ZoneRecord,
+        order: u8,
+        list: MigrateType,
+    ) -> Option<u32> {
+        let heads = &self.heads[list as usize];
+        let found = (order..NR_ORDERS as u8).find(|&o| heads[o as usize] != NONE)?;
+        let pfn = heads[found as usize];
+        self.unlink(frames, zone, pfn, FreeBlock { order: found, list });
+        for half in (order..found).rev() {
+            self.push(frames, zone, pfn + (1 << half), FreeBlock { order: half, list });
+        }
+        zone.free_pages -= 1 << order;
         Some(pfn)
     }
 
-    /// Gives a block back and joins it with its free buddies.
+    /// Gives a block back to the lists of its pageblock's type and joins it with its free
+    /// buddies.
     pub fn free(
         &mut self,
         frames: &mut impl Frames,
-        nr_free: &mut [u32; NR_ORDERS],
+        zone: &mut ZoneRecord,
         mut pfn: u32,
         mut order: u8,
     ) -> Result<(), BadFree> {
@@ -102,126 +213,45 @@ impl FreeArea {
         if order > MAX_ORDER || pfn & (size - 1) != 0 || pfn < self.start || pfn + size > self.end {
             return Err(BadFree::Foreign);
         }
-        if self.is_free(frames, pfn) || (pfn..pfn + size).any(|p| frames.free_order(p).is_some()) {
+        if self.is_free(frames, pfn) || (pfn..pfn + size).any(|p| frames.free_block(p).is_some()) {
             return Err(BadFree::Double);
         }
+        zone.free_pages += size;
         while order < MAX_ORDER {
             let buddy = pfn ^ (1 << order);
             let inside = buddy >= self.start && buddy + (1 << order) <= self.end;
-            if !inside || frames.free_order(buddy) != Some(order) {
-                break;
+            match if inside { frames.free_block(buddy) } else { None } {
+                Some(block) if block.order == order => self.unlink(frames, zone, buddy, block),
+                _ => break,
             }
-            self.unlink(frames, nr_free, buddy, order);
             pfn &= !(1 << order);
             order += 1;
         }
-        self.push(frames, nr_free, pfn, order);
+        let list = frames.pageblock(pfn);
+        self.push(frames, zone, pfn, FreeBlock { order, list });
         Ok(())
+    }
+
+    /// Takes the free block that begins at `pfn` as a whole, if one does (`__isolate_free_page`):
+    /// its order.
+    pub fn take_block(&mut self, frames: &mut impl Frames, zone: &mut ZoneRecord, pfn: u32) -> Option<u8> {
+        let block = frames.free_block(pfn)?;
+        self.unlink(frames, zone, pfn, block);
+        zone.free_pages -= 1 << block.order;
+        Some(block.order)
     }
 
     /// Whether the frame lies in a free block.
     pub fn is_free(&self, frames: &impl Frames, pfn: u32) -> bool {
-        (0..NR_ORDERS as u8).any(|order| {
+        self.block_around(frames, pfn).is_some()
+    }
+
+    /// The free block that holds a frame: its first frame and what that knows.
+    pub fn block_around(&self, frames: &impl Frames, pfn: u32) -> Option<(u32, FreeBlock)> {
+        (0..NR_ORDERS as u8).find_map(|order| {
             let head = pfn & !((1 << order) - 1);
-            head >= self.start && frames.free_order(head).is_some_and(|o| o >= order)
+            let block = if head >= self.start { frames.free_block(head) } else { None };
+            block.filter(|block| block.order >= order).map(|block| (head, block))
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    extern crate std;
-    use proptest::prelude::*;
-    use std::{vec, vec::Vec};
-
-    use super::*;
-
-    struct Map {
-        free: Vec<Option<u8>>,
-        links: Vec<[u32; 2]>,
-    }
-
-    impl Map {
-        fn new(frames: usize) -> Self {
-            Map { free: vec![None; frames], links: vec![[NONE; 2]; frames] }
-        }
-    }
-
-    impl Frames for Map {
-        fn free_order(&self, pfn: u32) -> Option<u8> {
-            self.free[pfn as usize]
-        }
-        fn set_free_order(&mut self, pfn: u32, order: Option<u8>) {
-            self.free[pfn as usize] = order;
-        }
-        fn links(&self, pfn: u32) -> [u32; 2] {
-            self.links[pfn as usize]
-        }
-        fn set_links(&mut self, pfn: u32, links: [u32; 2]) {
-            self.links[pfn as usize] = links;
-        }
-    }
-
-    fn zone(frames: u32) -> (Map, FreeArea, [u32; NR_ORDERS]) {
-        let (mut map, mut area, mut nr) = (Map::new(frames as usize), FreeArea::new(0, frames), [0; NR_ORDERS]);
-        for pfn in 0..frames {
-            area.free(&mut map, &mut nr, pfn, 0).unwrap();
-        }
-        (map, area, nr)
-    }
-
-    #[test]
-    fn single_frames_join_to_the_largest_blocks() {
-        let (_, _, nr) = zone(2048 + 512 + 3);
-        assert_eq!(nr, [1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
-    }
-
-    #[test]
-    fn a_split_leaves_one_upper_half_of_each_order() {
-        let (mut map, mut area, mut nr) = zone(1024);
-        assert_eq!(area.alloc(&mut map, &mut nr, 0), Some(0));
-        assert_eq!(nr, [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0]);
-        area.free(&mut map, &mut nr, 0, 0).unwrap();
-        assert_eq!(nr, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-    }
-
-    #[test]
-    fn a_double_or_foreign_free_is_refused_and_changes_nothing() {
-        let (mut map, mut area, mut nr) = zone(1024);
-        let pfn = area.alloc(&mut map, &mut nr, 3).unwrap();
-        let before = nr;
-        assert_eq!(area.free(&mut map, &mut nr, pfn + 8, 0), Err(BadFree::Double));
-        assert_eq!(area.free(&mut map, &mut nr, pfn + 1, 1), Err(BadFree::Foreign));
-        assert_eq!(area.free(&mut map, &mut nr, 1024, 0), Err(BadFree::Foreign));
-        area.free(&mut map, &mut nr, pfn, 3).unwrap();
-        assert_eq!(area.free(&mut map, &mut nr, pfn, 3), Err(BadFree::Double));
-        assert_ne!(before, nr);
-    }
-
-    proptest! {
-        #[test]
-        fn blocks_never_overlap_and_all_come_back(requests in proptest::collection::vec((0u8..6, any::<bool>()), 1..200)) {
-            let (mut map, mut area, mut nr) = zone(1500);
-            let full = nr;
-            let mut held: Vec<(u32, u8)> = Vec::new();
-            for (order, give_back) in requests {
-                if give_back && !held.is_empty() {
-                    let (pfn, order) = held.swap_remove(held.len() / 2);
-                    area.free(&mut map, &mut nr, pfn, order).unwrap();
-                } else if let Some(pfn) = area.alloc(&mut map, &mut nr, order) {
-                    for &(other, o) in &held {
-                        prop_assert!(pfn + (1 << order) <= other || other + (1 << o) <= pfn);
-                    }
-                    held.push((pfn, order));
-                }
-                let free: u32 = nr.iter().enumerate().map(|(o, n)| n << o).sum();
-                let used: u32 = held.iter().map(|(_, o)| 1u32 << o).sum();
-                prop_assert_eq!(free + used, 1500);
-            }
-            for (pfn, order) in held {
-                area.free(&mut map, &mut nr, pfn, order).unwrap();
-            }
-            prop_assert_eq!(nr, full);
-        }
     }
 }

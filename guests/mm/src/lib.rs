@@ -8,6 +8,8 @@ extern crate alloc;
 pub mod buddy;
 pub mod list;
 pub mod memblock;
+pub mod pcp;
+pub mod pkmap;
 pub mod resource;
 pub mod slab;
 pub mod swap_map;

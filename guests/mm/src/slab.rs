@@ -106,6 +106,99 @@ pub const KMALLOC_NAMES: [&str; 22] = [
     "kmalloc-4M",
 ];
 
+/// What is put around and into objects to find wrong uses: bits of `slab_debug`.
+pub mod debug {
+    /// F: checks at every allocation and free.
+    pub const CONSISTENCY_CHECKS: u32 = 0x100;
+    /// Z: zones around objects that nobody may write.
+    pub const RED_ZONE: u32 = 0x400;
+    /// P: free objects are filled with a pattern.
+    pub const POISON: u32 = 0x800;
+    /// U: who allocated and freed each object.
+    pub const STORE_USER: u32 = 0x1_0000;
+    /// What `slab_debug` without letters means.
+    pub const ALL: u32 = CONSISTENCY_CHECKS | RED_ZONE | POISON | STORE_USER;
+
+    /// The bits of `slab_debug=LETTERS[,CACHE…]` for one cache; 0 if it is not meant.
+    pub fn of_option(option: &str, cache: &str) -> u32 {
+        let (letters, caches) = option.split_once(',').unwrap_or((option, ""));
+        if !caches.is_empty() && !caches.split(',').any(|name| is_meant(name, cache)) {
+            return 0;
+        }
+        if letters.is_empty() {
+            return ALL;
+        }
+        letters.bytes().fold(0, |bits, letter| {
+            bits | match letter.to_ascii_uppercase() {
+                b'F' => CONSISTENCY_CHECKS,
+                b'Z' => RED_ZONE,
+                b'P' => POISON,
+                b'U' => STORE_USER,
+                _ => 0,
+            }
+        })
+    }
+
+    /// Whether a name of the option, which may end in `*`, is the cache's.
+    fn is_meant(name: &str, cache: &str) -> bool {
+        name.strip_suffix('*').map_or(name == cache, |start| cache.starts_with(start))
+    }
+}
+
+/// Who allocated or freed an object: two words each, address and process.
+pub const TRACK_BYTES: u32 = 2 * 8;
+
+/// Where the parts of an object are, from its slot's first byte:
+/// `[red zone] object [red zone] [link] [tracks] [padding]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ObjectLayout {
+    /// Bytes of the red zone before the object.
+    pub red_left: u32,
+    /// Bytes of the object itself.
+    pub object_size: u32,
+    /// From the object's first byte to the end of the red zone behind it.
+    pub inuse: u32,
+    /// From the object's first byte to the link of the free list.
+    pub link: u32,
+    /// From the object's first byte to the tracks.
+    pub track: u32,
+    /// From the object's first byte to the padding.
+    pub end: u32,
+    /// From one object to the next, before the slab's geometry rounds it.
+    pub size: u32,
+}
+
+/// The parts of objects of `size` bytes at `align`. With a constructor, or when the bytes of
+/// free objects are watched, the link stands behind the object.
+pub fn object_layout(size: u32, align: u32, flags: u32, has_ctor: bool) -> ObjectLayout {
+    let align = align.max(MIN_ALIGN);
+    let object_size = size.max(4);
+    let mut inuse = object_size.next_multiple_of(4);
+    let red = flags & debug::RED_ZONE != 0;
+    if red && inuse == object_size {
+        inuse += 4;
+    }
+    let apart = has_ctor || flags & (debug::POISON | debug::RED_ZONE) != 0;
+    let (link, mut end) = if apart { (inuse, inuse + 4) } else { (0, inuse) };
+    let track = end;
+    if flags & debug::STORE_USER != 0 {
+        end += TRACK_BYTES;
+    }
+    let red_left = if red { align } else { 0 };
+    ObjectLayout { red_left, object_size, inuse, link, track, end, size: red_left + end }
+}
+
+/// Objects that a CPU keeps for a cache whose objects have `size` bytes; none of large ones.
+pub fn cpu_array_limit(size: u32) -> u32 {
+    match size {
+        0..=256 => 120,
+        257..=1024 => 54,
+        1025..=4096 => 24,
+        4097..=32768 => 8,
+        _ => 0,
+    }
+}
+
 /// The natural alignment of a `kmalloc` size: its largest power of two.
 pub fn kmalloc_align(size: u32) -> u32 {
     1 << size.trailing_zeros()
@@ -138,6 +231,34 @@ mod tests {
         ] {
             let l = layout(size, kmalloc_align(size), 2);
             assert_eq!((l.objects, 1u32 << l.order), (objects, pages), "kmalloc-{size}");
+        }
+    }
+
+    #[test]
+    fn watched_objects_have_their_parts_side_by_side() {
+        let plain = object_layout(64, 64, 0, false);
+        assert_eq!((plain.red_left, plain.link, plain.inuse, plain.size), (0, 0, 64, 64));
+        let constructed = object_layout(62, 4, 0, true);
+        assert_eq!((constructed.link, constructed.size), (64, 68));
+        let all = object_layout(64, 64, debug::ALL, false);
+        assert_eq!((all.red_left, all.inuse, all.link, all.track, all.size), (64, 68, 68, 72, 152));
+        let odd = object_layout(61, 4, debug::RED_ZONE, false);
+        assert_eq!((odd.object_size, odd.inuse, odd.link), (61, 64, 64), "the bytes up to the word are the red zone");
+    }
+
+    #[test]
+    fn the_option_says_which_caches_are_watched_and_how() {
+        use debug::{ALL, POISON, RED_ZONE, of_option};
+        for (option, cache, flags) in [
+            ("", "anything", ALL),
+            ("ZP", "anything", RED_ZONE | POISON),
+            ("zp,kmalloc-64", "kmalloc-64", RED_ZONE | POISON),
+            ("ZP,kmalloc-64", "kmalloc-32", 0),
+            (",kmalloc-*,pid", "kmalloc-32", ALL),
+            (",kmalloc-*,pid", "pid", ALL),
+            ("-", "pid", 0),
+        ] {
+            assert_eq!(of_option(option, cache), flags, "{option} for {cache}");
         }
     }
 

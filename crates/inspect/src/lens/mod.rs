@@ -3,6 +3,7 @@
 mod backtrace;
 mod code;
 mod maps;
+mod page;
 mod pagetable;
 mod process;
 mod regs;
@@ -61,6 +62,7 @@ pub fn look(target: &Target<'_>, request: &Request) -> Result<Answer> {
         Request::Iomem { machine } => resources::iomem(target, *machine),
         Request::Ioports { machine } => resources::ioports(target, *machine),
         Request::Buddyinfo => zones::buddyinfo(target),
+        Request::Pagetypeinfo => zones::pagetypeinfo(target),
         Request::Slabinfo => zones::slabinfo(target),
         Request::Vmallocinfo => vmalloc::vmallocinfo(target),
         Request::Meminfo => system::meminfo(target),
@@ -69,6 +71,7 @@ pub fn look(target: &Target<'_>, request: &Request) -> Result<Answer> {
         Request::Interrupts => system::interrupts(target),
         Request::Cpuinfo => system::cpuinfo(target),
         Request::Swaps => system::swaps(target),
+        Request::Page { pfn } => page::page(target, *pfn),
         Request::Walk { addr, cpu, pid } => walk::walk(target, addr, *cpu, *pid),
         Request::Pagetable { cpu, pid } => pagetable::pagetable(target, *cpu, *pid),
         Request::Tlb { cpu } => tlb::tlb(target, *cpu),

@@ -24,7 +24,7 @@ mod at {
     pub const NAMES: u32 = 0xc000_2500;
     pub const IOMEM: [u32; 4] = [0xc000_2600, 0xc000_2640, 0xc000_2680, 0xc000_26c0];
     pub const ZONES: u32 = 0xc000_2800;
-    pub const CACHE: u32 = 0xc000_2900;
+    pub const CACHE: u32 = 0xc000_2c00;
     /// Physical: directory and table of the program, and its code and stack pages.
     pub const PGD: u32 = 0x4000;
 }
@@ -342,7 +342,20 @@ fn no_lens_panics_on_random_books() {
             let value = if seed & 1 == 0 { seed } else { 0xc000_2000 | seed & 0xffc };
             guest.words(0x2000 + (seed >> 8 & 0xffc), &[value]);
         }
-        for line in ["ps", "maps 2", "smaps 2", "pmap 2", "pmap -x 2", "status 2", "iomem", "buddyinfo", "slabinfo"] {
+        for line in [
+            "ps",
+            "maps 2",
+            "smaps 2",
+            "pmap 2",
+            "pmap -x 2",
+            "status 2",
+            "iomem",
+            "buddyinfo",
+            "pagetypeinfo",
+            "slabinfo",
+            "page 1",
+            "vmallocinfo",
+        ] {
             let _ = guest.look(line);
         }
         let _ = (guest.look("walk 08048010"), guest.look("bt"), super::process_file(&guest.target(), 2, "stat"));

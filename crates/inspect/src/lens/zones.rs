@@ -1,5 +1,6 @@
 //! Free memory by zone, and the slab caches.
 
+use abi::books::ZoneRecord;
 use abi::out::render;
 use abi::proc::{slabinfo as proc_slabinfo, zones};
 use serde_json::json;
@@ -14,6 +15,19 @@ pub fn buddyinfo(target: &Target<'_>) -> Result<Answer> {
     let text = render(|out| rows.iter().for_each(|zone| zones::buddyinfo_line(out, zone)));
     let json = rows.iter().map(|zone| json!({"node": 0, "zone": zones::name(zone), "free_blocks": zone.nr_free}));
     Ok(Answer::new(text, json.collect::<Vec<_>>()))
+}
+
+/// `/proc/pagetypeinfo`.
+pub fn pagetypeinfo(target: &Target<'_>) -> Result<Answer> {
+    let rows = Books::of(target)?.zones()?;
+    let text = render(|out| zones::pagetypeinfo(out, &rows));
+    let by_type = |zone: &ZoneRecord| {
+        let lists = zones::MIGRATE_TYPES.iter().zip(&zone.free_lists).zip(zone.blocks);
+        let lists =
+            lists.map(|((name, free), blocks)| json!({"type": name, "free_blocks": free, "pageblocks": blocks}));
+        json!({"node": 0, "zone": zones::name(zone), "types": lists.collect::<Vec<_>>()})
+    };
+    Ok(Answer::new(text, rows.iter().filter(|zone| zone.present_pages != 0).map(by_type).collect::<Vec<_>>()))
 }
 
 /// `/proc/slabinfo`.

@@ -50,6 +50,22 @@ items! {
     pgreuse,
     /// Processes killed for want of memory.
     oom_kill,
+    /// Pages that were moved to another frame.
+    pgmigrate_success,
+    /// Pages that could not be moved.
+    pgmigrate_fail,
+    /// Frames that compaction looked at for pages to move.
+    compact_migrate_scanned,
+    /// Frames that it looked at for free ones to move them to.
+    compact_free_scanned,
+    /// Pages and free frames that it took aside.
+    compact_isolated,
+    /// Requests for a block that had to compact.
+    compact_stall,
+    /// Of those, the ones that still found none.
+    compact_fail,
+    /// Of those, the ones that found one then.
+    compact_success,
     /// Anonymous and shared memory that may go to swap next.
     nr_inactive_anon,
     /// Anonymous and shared memory that was used lately.

@@ -2,7 +2,7 @@
 
 use super::counts::Counts;
 use super::vmstat::{NODE_ROWS, ROWS, ZONE_ROWS};
-use crate::books::{NR_ORDERS, ZoneRecord};
+use crate::books::{NR_MIGRATE_TYPES, NR_ORDERS, ZoneRecord};
 use crate::{Out, out};
 
 /// A zone's name without its padding.
@@ -72,14 +72,49 @@ fn zoneinfo_block(out: &mut dyn Out, zone: &ZoneRecord, node: Option<&Counts<'_>
         let number = if name == "nr_free_pages" { zone.free_pages } else { 0 };
         out!(out, "      {name:<12} {number}\n");
     }
+    out.bytes(b"  pagesets\n    cpu: 0\n");
+    for (name, value) in [("count: ", zone.pcp_count), ("high:  ", zone.pcp_high), ("batch: ", zone.pcp_batch)] {
+        out!(out, "              {name}{value}\n");
+    }
+    out!(out, "  vm stats threshold: {}\n", stat_threshold(zone.managed_pages));
     out!(out, "  node_unreclaimable:  0\n  start_pfn:           {}\n", zone.start_pfn);
 }
 
-/// The names of `/proc/pagetypeinfo`'s migrate types that this kernel has, in order.
-pub const MIGRATE_TYPES: [&str; 3] = ["Unmovable", "Movable", "Reclaimable"];
+/// How far a counter of one CPU may be off on a machine with one (`calculate_normal_threshold`):
+/// more with more memory, by powers of two of 128 MiB.
+fn stat_threshold(managed_pages: u32) -> u32 {
+    let units = managed_pages >> 15;
+    2 * (1 + 32 - units.leading_zeros())
+}
+
+/// The names of `/proc/pagetypeinfo`'s migrate types, in order.
+pub const MIGRATE_TYPES: [&str; NR_MIGRATE_TYPES] = ["Unmovable", "Movable", "Reclaimable", "HighAtomic", "Isolate"];
+
+/// Writes `/proc/pagetypeinfo`.
+pub fn pagetypeinfo(out: &mut dyn Out, zones: &[ZoneRecord]) {
+    let populated = || zones.iter().filter(|zone| zone.present_pages > 0);
+    pagetypeinfo_head(out);
+    for zone in populated() {
+        for (name, free) in MIGRATE_TYPES.iter().zip(&zone.free_lists) {
+            pagetypeinfo_line(out, zone, name, free);
+        }
+    }
+    out.bytes(b"\nNumber of blocks type  ");
+    for name in MIGRATE_TYPES {
+        out!(out, "{name:>12} ");
+    }
+    out.bytes(b"\n");
+    for zone in populated() {
+        out!(out, "Node 0, zone {:>8} ", name(zone));
+        for blocks in zone.blocks {
+            out!(out, "{blocks:12} ");
+        }
+        out.bytes(b"\n");
+    }
+}
 
 /// The head of `/proc/pagetypeinfo`.
-pub fn pagetypeinfo_head(out: &mut dyn Out) {
+fn pagetypeinfo_head(out: &mut dyn Out) {
     out!(out, "Page block order: {}\nPages per block:  {}\n\n", NR_ORDERS - 1, 1 << (NR_ORDERS - 1));
     out!(out, "{:<43} ", "Free pages count per migrate type at order");
     for order in 0..NR_ORDERS {
@@ -89,7 +124,7 @@ pub fn pagetypeinfo_head(out: &mut dyn Out) {
 }
 
 /// One line of `/proc/pagetypeinfo`.
-pub fn pagetypeinfo_line(out: &mut dyn Out, zone: &ZoneRecord, migrate_type: &str, free: &[u32; NR_ORDERS]) {
+fn pagetypeinfo_line(out: &mut dyn Out, zone: &ZoneRecord, migrate_type: &str, free: &[u32; NR_ORDERS]) {
     out!(out, "Node    0, zone {:>8}, type {migrate_type:>12} ", name(zone));
     for free in free {
         out!(out, "{free:6} ");
@@ -118,6 +153,17 @@ mod tests {
             managed_pages: 3840,
             nr_free: [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 3],
             lowmem_reserve: [0, 796, 1968, 1968],
+            pcp_high: 118,
+            pcp_batch: 1,
+            free_lists: [
+                [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0],
+                [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3],
+                [0; 11],
+                [0; 11],
+                [0; 11],
+            ],
+            blocks: [1, 3, 0, 0, 0],
+            ..ZoneRecord::default()
         }
     }
 
@@ -141,6 +187,7 @@ mod tests {
             "      nr_mapped    1158\n",
             "  pages free     3840\n        boost    0\n        min      190\n        low      237\n",
             "        managed  3840\n        cma      0\n        protection: (0, 796, 1968, 1968)\n      nr_free_pages 3840\n      nr_zone_inactive_anon 0\n",
+            "      nr_free_cma  0\n  pagesets\n    cpu: 0\n              count: 0\n              high:  118\n              batch: 1\n  vm stats threshold: 2\n",
             "  node_unreclaimable:  0\n  start_pfn:           1\nNode 0, zone  HighMem\n  pages free     0\n",
             // A zone without memory has no counters.
             "        cma      0\n        protection: (0, 0, 0, 0)\nNode 0, zone  Movable\n",
@@ -152,11 +199,26 @@ mod tests {
 
     #[test]
     fn pagetypeinfo_equals_that_of_a_real_kernel() {
-        let want = "Node    0, zone      DMA, type    Unmovable      0      0      0      0      0      0      0      0      1      1      0 \n";
-        let free = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0];
-        assert_eq!(render(|out| pagetypeinfo_line(out, &dma(), "Unmovable", &free)), want.as_bytes());
-        let head = String::from_utf8(render(pagetypeinfo_head)).unwrap();
-        let want = "Free pages count per migrate type at order       0      1      2      3      4      5      6      7      8      9     10 \n";
-        assert!(head.ends_with(want), "{head}");
+        let text = String::from_utf8(render(|out| pagetypeinfo(out, &[dma(), ZoneRecord::default()]))).unwrap();
+        let want = [
+            "Page block order: 10",
+            "Pages per block:  1024",
+            "",
+            "Free pages count per migrate type at order       0      1      2      3      4      5      6      7      8      9     10 ",
+            "Node    0, zone      DMA, type    Unmovable      0      0      0      0      0      0      0      0      1      1      0 ",
+            "Node    0, zone      DMA, type      Movable      0      0      0      0      0      0      0      0      0      0      3 ",
+            "Node    0, zone      DMA, type  Reclaimable      0      0      0      0      0      0      0      0      0      0      0 ",
+            "Node    0, zone      DMA, type   HighAtomic      0      0      0      0      0      0      0      0      0      0      0 ",
+            "Node    0, zone      DMA, type      Isolate      0      0      0      0      0      0      0      0      0      0      0 ",
+            "",
+            "Number of blocks type     Unmovable      Movable  Reclaimable   HighAtomic      Isolate ",
+            "Node 0, zone      DMA            1            3            0            0            0 ",
+        ];
+        assert_eq!(text.lines().collect::<alloc::vec::Vec<_>>(), want);
+    }
+
+    #[test]
+    fn the_threshold_of_counters_grows_with_memory() {
+        assert_eq!([3840, 211_160, 300_002].map(stat_threshold), [2, 8, 10]);
     }
 }

@@ -205,6 +205,12 @@ pub fn flush_tlb_local() {
     unsafe { cpu::load_cr3(cpu::read_cr3()) };
 }
 
+/// The kernel's entries of its own directory.
+pub fn swapper_entries() -> &'static [Pde] {
+    // SAFETY: they never change after `init`.
+    unsafe { &(&(*swapper()))[KERNEL_PDE..] }
+}
+
 /// Copies the kernel's entries into a new directory.
 ///
 /// # Safety

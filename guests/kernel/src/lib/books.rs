@@ -63,6 +63,7 @@ static KERNEL_BOOKS: Books = Books(UnsafeCell::new(KernelBooks {
     vmap_areas: Ptr32::NULL,
     vmap_unpurged: Ptr32::NULL,
     vmap_lock: Ptr32::NULL,
+    pageblocks: Ptr32::NULL,
     swaps: Ptr32::NULL,
     reserved: [0; 2],
 }));
@@ -107,7 +108,7 @@ pub fn publish() {
         books.max_pfn = page::max_pfn();
         books.swapper_pg_dir = paging::swapper_pg_dir_phys();
         (books.vmstat, books.irqs, books.cpus) = (vmstat::books(), irqs, cpus);
-        books.vmap_lock = vmalloc::books();
+        (books.vmap_lock, books.pageblocks) = (vmalloc::books(), page_alloc::pageblocks());
         books.swaps = swapfile::books();
         books.version = VERSION;
     });

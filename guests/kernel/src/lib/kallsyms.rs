@@ -66,3 +66,16 @@ impl fmt::Display for Symbol {
         }
     }
 }
+
+/// Where a call returns to (`%pB`): in the function that called, even if the call was its
+/// last instruction.
+pub struct ReturnAddress(pub u32);
+
+impl fmt::Display for ReturnAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match lookup(self.0.wrapping_sub(1)) {
+            Some((name, offset, length)) => write!(f, "{name}+{:#x}/{length:#x}", offset + 1),
+            None => write!(f, "{:#010x}", self.0),
+        }
+    }
+}

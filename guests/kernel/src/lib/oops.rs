@@ -56,9 +56,9 @@ fn print_code(eip: u32) {
     printk!("\n");
 }
 
-/// Follows the chain of frames from `frame`, as long as it stays on one kernel stack.
-pub fn show_backtrace(frame: u32) {
-    pr_info!("Call Trace:");
+/// Calls `visit` with the return addresses of the chain of frames from `frame`, as long as
+/// it stays on one kernel stack and `visit` wants more.
+fn walk_stack(frame: u32, mut visit: impl FnMut(u32) -> bool) {
     let stack = frame & !(THREAD_SIZE - 1);
     let mut frame = frame;
     for _ in 0..32 {
@@ -68,15 +68,34 @@ pub fn show_backtrace(frame: u32) {
         }
         // SAFETY: two words of a kernel stack, which is mapped as a whole.
         let [next, ret] = unsafe { (frame as *const [u32; 2]).read() };
-        if ret == 0 {
-            break;
-        }
-        pr_info!(" {}", kallsyms::Symbol(ret));
-        if next <= frame {
+        if ret == 0 || !visit(ret) || next <= frame {
             break;
         }
         frame = next;
     }
+}
+
+/// Prints the functions that led to `frame`.
+pub fn show_backtrace(frame: u32) {
+    pr_info!("Call Trace:");
+    walk_stack(frame, |ret| {
+        pr_info!(" {}", kallsyms::ReturnAddress(ret));
+        true
+    });
+}
+
+/// The return address of the first function from `frame` on whose name has none of `parts`;
+/// 0 if there is none.
+pub fn caller_outside(frame: u32, parts: &[&str]) -> u32 {
+    let mut found = 0;
+    walk_stack(frame, |ret| {
+        let inside = kallsyms::lookup(ret - 1).is_some_and(|(name, ..)| parts.iter().any(|part| name.contains(part)));
+        if !inside {
+            found = ret;
+        }
+        inside
+    });
+    found
 }
 
 /// Everything about a fault of the kernel, and the end.
@@ -87,4 +106,25 @@ pub fn die(what: core::fmt::Arguments, regs: &PtRegs, error_code: u32) -> ! {
     show_backtrace(regs.ebp);
     pr_info!("---[ end trace 0000000000000000 ]---");
     panic::end(format_args!("Fatal exception"))
+}
+
+/// `BUG()`: the kernel found itself in a state that must not be, and has said which. Prints
+/// how it came there, and ends.
+pub fn bug(what: &str) -> ! {
+    bug_of(format_args!("{what}"))
+}
+
+/// `dump_stack`: who runs, and the functions that led here.
+pub fn dump_stack() {
+    let comm = task::running();
+    pr_info!("CPU: 0 PID: {} Comm: {comm} Not tainted {}", comm.pid, crate::UTS_RELEASE);
+    show_backtrace(cpu::frame_pointer());
+}
+
+/// The same with more to say.
+pub fn bug_of(what: core::fmt::Arguments) -> ! {
+    printk::set_console(true);
+    dump_stack();
+    pr_info!("---[ end trace 0000000000000000 ]---");
+    panic::end(what)
 }

@@ -36,10 +36,10 @@ pub fn init(boot: &BootInfo) {
     MAX_LOW_PFN.store(max_low, Relaxed);
 
     let mem_map = alloc_mem_map(max_pfn, max_low);
-    page_alloc::init_zones([MAX_DMA_PFN.min(max_low), max_low, max_pfn]);
-    memblock::for_each_memory(page_alloc::add_present);
     // SAFETY: `alloc_mem_map` initialised it.
     unsafe { page::set_mem_map(mem_map, max_pfn) };
+    page_alloc::init_zones([MAX_DMA_PFN.min(max_low), max_low, max_pfn]);
+    memblock::for_each_memory(page_alloc::add_present);
     let mut free = 0;
     memblock::for_each_free(|region| {
         page_alloc::free_boot_memory(region);

@@ -252,6 +252,19 @@ impl AddressSpace {
         put_page(page);
     }
 
+    /// A locked page is in another frame from now on, which has its data then. `false` if the
+    /// page is not in the cache.
+    pub fn replace_page(&self, old: &'static Page, new: &'static Page) -> bool {
+        let mut inner = self.inner.lock();
+        match inner.slots.get_mut(&old.index.load(Relaxed)) {
+            Some(Slot::Page(there)) if core::ptr::eq(*there, old) => {
+                *there = new;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// `remove_mapping`: takes a clean, unmapped, locked page out of the cache, if nobody but
     /// the cache and the caller uses it.
     pub fn remove_unused(&self, page: &'static Page) -> bool {

@@ -6,7 +6,10 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use x86::Pte;
 
 use super::{PAGE_SIZE, Page};
-use crate::arch::paging::{self, FIXADDR_KMAP};
+use crate::{
+    arch::paging::{self, FIXADDR_KMAP},
+    sync::{PreemptGuard, preempt_disable},
+};
 
 /// Slots of a CPU; they are used as a stack.
 const KM_MAX_IDX: u32 = 16;
@@ -38,6 +41,51 @@ pub fn kmap_local_pfn(pfn: u32) -> KmapLocal {
     KmapLocal { addr, slot: Some(slot) }
 }
 
+/// A frame that can be addressed until this is dropped, by a thread that does not sleep
+/// meanwhile.
+pub struct KmapAtomic {
+    // The order of the fields is that of their ends.
+    map: KmapLocal,
+    _atomic: PreemptGuard,
+}
+
+/// `kmap_atomic`: `kmap_local_page` for code that must not sleep.
+pub fn kmap_atomic(page: &'static Page) -> KmapAtomic {
+    let atomic = preempt_disable();
+    KmapAtomic { map: kmap_local(page), _atomic: atomic }
+}
+
+impl core::ops::Deref for KmapAtomic {
+    type Target = KmapLocal;
+    fn deref(&self) -> &KmapLocal {
+        &self.map
+    }
+}
+
+impl core::ops::DerefMut for KmapAtomic {
+    fn deref_mut(&mut self) -> &mut KmapLocal {
+        &mut self.map
+    }
+}
+
+/// The bytes of a page.
+///
+/// # Safety
+/// The page is mapped as long as the slice lives.
+pub(super) unsafe fn slice_of<'a>(addr: u32) -> &'a [u8] {
+    // SAFETY: by the caller.
+    unsafe { core::slice::from_raw_parts(addr as *const u8, PAGE_SIZE as usize) }
+}
+
+/// The same for writing.
+///
+/// # Safety
+/// The page is mapped as long as the slice lives.
+pub(super) unsafe fn slice_of_mut<'a>(addr: u32) -> &'a mut [u8] {
+    // SAFETY: by the caller.
+    unsafe { core::slice::from_raw_parts_mut(addr as *mut u8, PAGE_SIZE as usize) }
+}
+
 impl KmapLocal {
     /// The address.
     pub fn addr(&self) -> u32 {
@@ -48,13 +96,13 @@ impl KmapLocal {
     /// is made of them must not rest on their staying.
     pub fn as_slice(&self) -> &[u8] {
         // SAFETY: the page is mapped while `self` lives.
-        unsafe { core::slice::from_raw_parts(self.addr as *const u8, PAGE_SIZE as usize) }
+        unsafe { slice_of(self.addr) }
     }
 
     /// The frame's bytes, for writing.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: the page is mapped while `self` lives.
-        unsafe { core::slice::from_raw_parts_mut(self.addr as *mut u8, PAGE_SIZE as usize) }
+        unsafe { slice_of_mut(self.addr) }
     }
 
     /// Fills the frame.

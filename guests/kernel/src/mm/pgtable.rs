@@ -8,7 +8,7 @@ use super::{
     gfp::GFP_KERNEL,
     page::{pfn_to_page_checked, pg, virt_to_page},
     page_alloc::{__free_pages, alloc_page},
-    vmstat,
+    pgd_list, vmstat,
 };
 use crate::arch::{
     PAGE_OFFSET, TASK_SIZE, cpu,
@@ -114,6 +114,7 @@ impl PageDirectory {
         page.set(pg::TABLE);
         // SAFETY: a fresh page.
         unsafe { copy_kernel_entries(directory) };
+        pgd_list::add(page);
         Some(PageDirectory { tables: PageTables { directory }, nr_tables: 0 })
     }
 
@@ -266,6 +267,7 @@ impl Drop for PageDirectory {
             addr = at;
         }
         let page = virt_to_page(self.directory);
+        pgd_list::remove(page);
         page.clear(pg::TABLE);
         __free_pages(page, 0);
     }

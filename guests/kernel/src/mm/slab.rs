@@ -1,30 +1,39 @@
-//! Caches of equal objects, `kmalloc` on top of them, and Rust's allocator on `kmalloc`.
+//! Caches of equal objects.
+//!
+//! A slab is a block of frames that is cut into objects; those that are free form a list in
+//! it. In front of the slabs each cache has an array of free objects of this CPU, which
+//! serves most requests. With `slab_debug`, objects are watched instead (`slab_debug.rs`).
 #![allow(unsafe_code)]
 
-use core::{
-    alloc::{GlobalAlloc, Layout},
-    cell::UnsafeCell,
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
-};
+use core::{cell::UnsafeCell, sync::atomic::Ordering::Relaxed};
 
 use abi::{
     Ptr32,
     books::KmemCacheRecord,
     errno::{EBUSY, Result},
 };
-use mm::slab::{self as geometry, KMALLOC_NAMES, KMALLOC_SIZES};
+use mm::slab::{self as geometry, ObjectLayout};
 
 use super::{
     Gfp, PAGE_SHIFT, Page,
     gfp::GFP_KERNEL,
-    page::{pfn_to_page, pg, virt_to_page},
+    kmalloc,
+    page::{pfn_to_page, pg},
     page_alloc::{__free_pages, alloc_pages},
+    slab_debug,
 };
-use crate::{arch::PAGE_OFFSET, lib::books, sync::SpinLock};
+use crate::{
+    arch::{PAGE_OFFSET, cpu},
+    lib::{books, kallsyms},
+    pr_info,
+    sync::SpinLock,
+};
 
 /// Start objects on cache lines.
 pub const SLAB_HWCACHE_ALIGN: u32 = 0x2000;
-/// Stop on a failed allocation.
+/// Objects can be given up when memory is short.
+pub const SLAB_RECLAIM_ACCOUNT: u32 = 0x2_0000;
+/// Stop on a failed creation.
 pub const SLAB_PANIC: u32 = 0x4_0000;
 
 /// Called on every object when its slab is made; objects are freed in that state again.
@@ -34,22 +43,33 @@ pub type Constructor = fn(*mut u8);
 const MIN_PARTIAL: u32 = 5;
 /// No frame: the end of the list of partial slabs.
 const NO_SLAB: u32 = !0;
+/// Largest objects that `slab_debug` watches.
+const LARGEST_WATCHED: u32 = 8192;
+/// What the second word of a free object holds, mixed with its address.
+const FREE_KEY: u32 = 0x6fee_0b1d;
+/// Room of a CPU's array.
+const CPU_ARRAY: usize = 120;
 
 /// `struct kmem_cache`.
 #[repr(C)]
 pub struct KmemCache {
-    record: KmemCacheRecord,
-    order: u8,
-    ctor: Option<Constructor>,
+    pub(super) record: KmemCacheRecord,
+    pub(super) layout: ObjectLayout,
+    pub(super) flags: u32,
+    pub(super) order: u8,
+    pub(super) ctor: Option<Constructor>,
     /// Slabs with free objects: frame of the first; links in `lru`.
     partial: u32,
     /// Slabs on that list without any used object.
     empty: u32,
+    /// Free objects of this CPU, the newest last.
+    array_len: u32,
+    array: [u32; CPU_ARRAY],
 }
 
-/// A cache that lives for ever. The lock is that of all caches.
+/// A cache. The lock is that of all caches.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct CacheRef(*mut KmemCache);
+pub struct CacheRef(pub(super) *mut KmemCache);
 
 // SAFETY: the cache is only touched under `CHAIN`.
 unsafe impl Send for CacheRef {}
@@ -58,13 +78,11 @@ unsafe impl Sync for CacheRef {}
 
 struct Chain {
     first: Ptr32<KmemCacheRecord>,
-    kmalloc: [Option<CacheRef>; KMALLOC_SIZES.len()],
     caches: Option<CacheRef>,
 }
 
 /// All caches, newest first.
-static CHAIN: SpinLock<Chain> =
-    SpinLock::new(Chain { first: Ptr32::NULL, kmalloc: [None; KMALLOC_SIZES.len()], caches: None });
+static CHAIN: SpinLock<Chain> = SpinLock::new(Chain { first: Ptr32::NULL, caches: None });
 
 struct BootCache(UnsafeCell<KmemCache>);
 // SAFETY: only reached through its `CacheRef`.
@@ -72,6 +90,28 @@ unsafe impl Sync for BootCache {}
 
 /// The cache of caches.
 static BOOT_CACHE: BootCache = BootCache(UnsafeCell::new(KmemCache::EMPTY));
+
+/// Slabs that leave their cache, linked by `lru`, to be freed without the lock.
+struct Leaving {
+    first: u32,
+    order: u8,
+}
+
+impl Leaving {
+    fn add(&mut self, page: &'static Page) {
+        page.lru[1].store(self.first, Relaxed);
+        self.first = page.pfn();
+    }
+
+    fn free(self) {
+        let mut at = self.first;
+        while at != NO_SLAB {
+            let page = pfn_to_page(at);
+            at = page.lru[1].load(Relaxed);
+            free_slab(page, self.order);
+        }
+    }
+}
 
 impl KmemCache {
     const EMPTY: KmemCache = KmemCache {
@@ -91,33 +131,39 @@ impl KmemCache {
             num_slabs: 0,
             sharedavail: 0,
         },
+        layout: ObjectLayout { red_left: 0, object_size: 0, inuse: 0, link: 0, track: 0, end: 0, size: 0 },
+        flags: 0,
         order: 0,
         ctor: None,
         partial: NO_SLAB,
         empty: 0,
+        array_len: 0,
+        array: [0; CPU_ARRAY],
     };
 
     fn new(name: &'static str, size: u32, align: u32, flags: u32, ctor: Option<Constructor>) -> Self {
+        // Whole blocks of frames are not watched: there is no room around them.
+        let flags = if size <= LARGEST_WATCHED { flags | slab_debug::flags_of(name) } else { flags };
         let align = if flags & SLAB_HWCACHE_ALIGN != 0 { align.max(geometry::hwcache_align(size)) } else { align };
-        // A constructed object must survive on the free list: its link stands behind it.
-        let size = if ctor.is_some() { size.next_multiple_of(4) + 4 } else { size };
-        let layout = geometry::layout(size, align, 1);
-        let mut cache = KmemCache { order: layout.order, ctor, ..KmemCache::EMPTY };
-        cache.record.name = Ptr32::new(name.as_ptr() as u32);
-        cache.record.name_len = name.len() as u32;
-        cache.record.objsize = layout.size;
-        cache.record.objperslab = layout.objects;
-        cache.record.pagesperslab = 1 << layout.order;
+        let layout = geometry::object_layout(size, align, flags, ctor.is_some());
+        let slab = geometry::layout(layout.size, align, 1);
+        let mut cache = KmemCache { layout, flags, order: slab.order, ctor, ..KmemCache::EMPTY };
+        let record = &mut cache.record;
+        (record.name, record.name_len) = (Ptr32::new(name.as_ptr() as u32), name.len() as u32);
+        (record.objsize, record.objperslab, record.pagesperslab) = (slab.size, slab.objects, 1 << slab.order);
+        if flags & geometry::debug::ALL == 0 {
+            record.limit = geometry::cpu_array_limit(size);
+            record.batchcount = record.limit.div_ceil(2);
+        }
         cache
     }
 
     /// Where a free object keeps the address of the next.
-    fn link(&self, object: u32) -> *mut u32 {
-        let offset = if self.ctor.is_some() { self.record.objsize - 4 } else { 0 };
-        (object + offset) as *mut u32
+    pub(super) fn link(&self, object: u32) -> *mut u32 {
+        (object + self.layout.link) as *mut u32
     }
 
-    fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         // SAFETY: made from a `&'static str` in `new`.
         unsafe {
             let bytes = core::slice::from_raw_parts(self.record.name.0 as *const u8, self.record.name_len as usize);
@@ -154,9 +200,11 @@ impl KmemCache {
             page.set(pg::SLAB);
             page.mapping.store(this, Relaxed);
         }
+        slab_debug::poison_slab(self, base);
         let mut next = 0;
         for n in (0..self.record.objperslab).rev() {
-            let object = base + n * self.record.objsize;
+            let object = base + n * self.record.objsize + self.layout.red_left;
+            slab_debug::init_free_object(self, object);
             if let Some(ctor) = self.ctor {
                 ctor(object as *mut u8);
             }
@@ -172,7 +220,7 @@ impl KmemCache {
         self.record.num_objs += self.record.objperslab;
     }
 
-    /// Takes a free object, if a slab has one.
+    /// Takes a free object out of a slab, if one has any.
     fn take(&mut self) -> Option<u32> {
         if self.partial == NO_SLAB {
             return None;
@@ -189,23 +237,19 @@ impl KmemCache {
         if next == 0 {
             self.unlink_partial(page);
         }
-        self.record.active_objs += 1;
         Some(object)
     }
 
-    /// Takes an object back. Returns the slab if it should leave the cache.
-    fn give(&mut self, page: &'static Page, object: u32) -> Option<&'static Page> {
-        let base = page.address().expect("slabs lie in the direct map");
+    /// Puts an object back into its slab. Returns the slab if it should leave the cache.
+    fn give(&mut self, object: u32) -> Option<&'static Page> {
+        let page = slab_head(object, self.order);
         let first = page.index.load(Relaxed);
-        assert!(
-            (object - base).is_multiple_of(self.record.objsize) && page.private.load(Relaxed) != 0 && first != object,
-            "kfree: bad or double free of {object:#x} in {}",
-            self.name()
-        );
+        if first == object || page.private.load(Relaxed) == 0 {
+            slab_debug::object_err(self, page, object, "Object already free");
+        }
         // SAFETY: an object of this slab that its user has given up.
         unsafe { self.link(object).write(first) };
         page.index.store(object, Relaxed);
-        self.record.active_objs -= 1;
         if first == 0 {
             self.push_partial(page);
         }
@@ -217,6 +261,86 @@ impl KmemCache {
         (self.empty > MIN_PARTIAL || self.order > 3).then(|| self.remove_slab(page))
     }
 
+    /// The second word of a free object says that it is free, so that freeing it again is
+    /// nearly always noticed without looking for it.
+    fn key(&self, object: u32) -> Option<*mut u32> {
+        (self.ctor.is_none() && self.record.limit != 0 && self.layout.object_size >= 8)
+            .then_some((object + 4) as *mut u32)
+    }
+
+    fn set_key(&self, object: u32, key: u32) {
+        if let Some(at) = self.key(object) {
+            // SAFETY: inside an object that no user has.
+            unsafe { at.write(key) };
+        }
+    }
+
+    fn has_key(&self, object: u32) -> bool {
+        // SAFETY: inside an object that its user gives up.
+        self.key(object).is_some_and(|at| unsafe { at.read() } == FREE_KEY ^ object)
+    }
+
+    /// Whether an object is in this CPU's array or on the list of its slab.
+    #[cold]
+    fn is_free(&self, object: u32) -> bool {
+        self.array[..self.array_len as usize].contains(&object)
+            || slab_debug::on_freelist(self, slab_head(object, self.order), object)
+    }
+
+    /// An object for a user: from this CPU's array, which is filled when it is empty.
+    fn alloc(&mut self) -> Option<u32> {
+        if self.array_len == 0 {
+            let first = self.take()?;
+            while self.array_len + 1 < self.record.batchcount {
+                let Some(object) = self.take() else { break };
+                self.array[self.array_len as usize] = object;
+                self.array_len += 1;
+            }
+            // The lowest of a fresh slab comes first.
+            self.array[..self.array_len as usize].reverse();
+            self.record.active_objs += 1;
+            self.set_key(first, 0);
+            return Some(first);
+        }
+        self.array_len -= 1;
+        self.record.active_objs += 1;
+        let object = self.array[self.array_len as usize];
+        self.set_key(object, 0);
+        Some(object)
+    }
+
+    /// Takes an object of a user back.
+    fn free(&mut self, object: u32, leaving: &mut Leaving) {
+        self.record.active_objs -= 1;
+        if self.record.limit == 0 {
+            self.give(object).into_iter().for_each(|page| leaving.add(page));
+            return;
+        }
+        if self.has_key(object) && self.is_free(object) {
+            slab_debug::object_err(self, slab_head(object, self.order), object, "Object already free");
+        }
+        self.set_key(object, FREE_KEY ^ object);
+        if self.array_len == self.record.limit {
+            self.drain(self.record.batchcount, leaving);
+        }
+        self.array[self.array_len as usize] = object;
+        self.array_len += 1;
+    }
+
+    /// The oldest objects of this CPU's array go back to their slabs.
+    fn drain(&mut self, count: u32, leaving: &mut Leaving) {
+        let count = count.min(self.array_len) as usize;
+        for n in 0..count {
+            self.give(self.array[n]).into_iter().for_each(|page| leaving.add(page));
+        }
+        self.array.copy_within(count..self.array_len as usize, 0);
+        self.array_len -= count as u32;
+    }
+
+    fn leaving(&self) -> Leaving {
+        Leaving { first: NO_SLAB, order: self.order }
+    }
+
     fn remove_slab(&mut self, page: &'static Page) -> &'static Page {
         self.unlink_partial(page);
         self.empty -= 1;
@@ -225,17 +349,19 @@ impl KmemCache {
         page
     }
 
-    /// An empty slab, taken out of the cache.
-    fn pop_empty(&mut self) -> Option<&'static Page> {
+    /// Takes all empty slabs out of the cache.
+    fn shrink(&mut self) -> Leaving {
+        let mut leaving = self.leaving();
+        self.drain(self.array_len, &mut leaving);
         let mut at = self.partial;
         while self.empty > 0 && at != NO_SLAB {
             let page = pfn_to_page(at);
-            if page.private.load(Relaxed) == 0 {
-                return Some(self.remove_slab(page));
-            }
             at = page.lru[1].load(Relaxed);
+            if page.private.load(Relaxed) == 0 {
+                leaving.add(self.remove_slab(page));
+            }
         }
-        None
+        leaving
     }
 }
 
@@ -261,16 +387,21 @@ impl CacheRef {
     /// there is no memory.
     pub fn alloc(self, gfp: Gfp) -> *mut u8 {
         loop {
-            let order = {
+            let (order, flags) = {
                 let _chain = CHAIN.lock_irqsave();
                 // SAFETY: under the lock.
                 let cache = unsafe { self.get() };
-                if let Some(object) = cache.take() {
+                if let Some(object) = cache.alloc() {
+                    if cache.flags & geometry::debug::ALL != 0 {
+                        slab_debug::alloc_object(cache, slab_head(object, cache.order), object, cpu::frame_pointer());
+                    }
                     return object as *mut u8;
                 }
-                cache.order
+                (cache.order, cache.flags)
             };
-            let Some(page) = alloc_pages(gfp & !(Gfp::HIGHMEM | Gfp::ZERO | Gfp::MOVABLE), order) else {
+            let kind = if flags & SLAB_RECLAIM_ACCOUNT != 0 { Gfp::RECLAIMABLE } else { Gfp::empty() };
+            let gfp = gfp & !(Gfp::HIGHMEM | Gfp::ZERO | Gfp::MOVABLE) | kind;
+            let Some(page) = alloc_pages(gfp, order) else {
                 return core::ptr::null_mut();
             };
             let _chain = CHAIN.lock_irqsave();
@@ -290,29 +421,57 @@ impl CacheRef {
             // SAFETY: under the lock.
             let cache = unsafe { self.get() };
             let page = slab_head(addr, cache.order);
-            assert!(
-                page.is(pg::SLAB) && page.mapping.load(Relaxed) == self.0 as u32,
-                "kmem_cache_free: {addr:#x} does not belong to {}",
-                cache.name()
-            );
-            cache.give(page, addr).map(|page| (page, cache.order))
+            if !page.is(pg::SLAB) || page.mapping.load(Relaxed) != self.0 as u32 {
+                wrong_cache(cache, page, addr);
+            }
+            let base = page.address().unwrap_or(0) + cache.layout.red_left;
+            if !addr.wrapping_sub(base).is_multiple_of(cache.record.objsize) {
+                slab_debug::invalid_pointer(cache, page, addr);
+            }
+            if cache.flags & geometry::debug::ALL != 0 {
+                slab_debug::free_object(cache, page, addr, cpu::frame_pointer());
+            }
+            let mut leaving = cache.leaving();
+            cache.free(addr, &mut leaving);
+            leaving
         };
-        if let Some((page, order)) = leaving {
-            free_slab(page, order);
-        }
+        leaving.free();
+    }
+
+    /// `kmem_cache_shrink`: gives empty slabs back.
+    pub fn shrink(self) {
+        let leaving = {
+            let _chain = CHAIN.lock_irqsave();
+            // SAFETY: under the lock.
+            unsafe { self.get() }.shrink()
+        };
+        leaving.free();
+    }
+
+    /// Objects that users have.
+    pub fn active_objs(self) -> u32 {
+        let _chain = CHAIN.lock_irqsave();
+        // SAFETY: under the lock.
+        unsafe { self.get() }.record.active_objs
     }
 
     /// `kmem_cache_destroy`: EBUSY while objects live.
+    #[inline(never)]
     pub fn destroy(self) -> Result<()> {
+        let caller = cpu::return_address();
         let mut chain = CHAIN.lock_irqsave();
         // SAFETY: under the lock.
         let cache = unsafe { self.get() };
         if cache.record.active_objs != 0 {
+            let name = cache.name();
+            drop(chain);
+            pr_info!(
+                "kmem_cache_destroy {name}: Slab cache still has objects when called from {}",
+                kallsyms::Symbol(caller)
+            );
             return Err(EBUSY);
         }
-        while let Some(page) = cache.pop_empty() {
-            free_slab(page, cache.order);
-        }
+        let leaving = cache.shrink();
         let (this, next) = (Ptr32::new(self.0 as u32), cache.record.next);
         if chain.first == this {
             chain.first = next;
@@ -331,14 +490,26 @@ impl CacheRef {
         }
         let caches = chain.caches.expect("slab::init has run");
         drop(chain);
+        leaving.free();
         // SAFETY: it came from there, and nothing on the list names it any more.
         unsafe { caches.free(self.0.cast()) };
         Ok(())
     }
 }
 
+/// `cache_from_obj`: the object belongs to another cache, or to none.
+#[cold]
+fn wrong_cache(cache: &KmemCache, page: &'static Page, object: u32) -> ! {
+    if !page.is(pg::SLAB) {
+        slab_debug::not_a_slab("kmem_cache_free", page, object);
+    }
+    // SAFETY: a slab's page names its living cache.
+    let other = unsafe { &*(page.mapping.load(Relaxed) as *const KmemCache) };
+    slab_debug::wrong_cache(cache, other, page, object)
+}
+
 /// The first page of the slab that holds an address.
-fn slab_head(addr: u32, order: u8) -> &'static Page {
+pub(super) fn slab_head(addr: u32, order: u8) -> &'static Page {
     let pfn = (addr - PAGE_OFFSET) >> PAGE_SHIFT;
     pfn_to_page(pfn & !((1 << order) - 1))
 }
@@ -354,7 +525,7 @@ pub fn kmem_cache_create(
     let caches = CHAIN.lock_irqsave().caches.expect("slab::init has run");
     let at = caches.alloc(GFP_KERNEL).cast::<KmemCache>();
     if at.is_null() {
-        assert!(flags & SLAB_PANIC == 0, "cannot create the cache {name}");
+        assert!(flags & SLAB_PANIC == 0, "kmem_cache_create: Failed to create slab '{name}'");
         return None;
     }
     // SAFETY: a fresh object of the right size.
@@ -377,40 +548,30 @@ fn link(cache: CacheRef) -> CacheRef {
     cache
 }
 
-/// Makes the cache of caches and the `kmalloc` caches. `/proc/slabinfo` lists the newest
-/// first, so the smallest size is made first.
+/// Makes the cache of caches and the `kmalloc` caches.
 pub fn init() {
     let boot = CacheRef(BOOT_CACHE.0.get());
     // SAFETY: nobody else knows it yet.
     unsafe { *boot.0 = KmemCache::new("kmem_cache", size_of::<KmemCache>() as u32, 4, SLAB_HWCACHE_ALIGN, None) };
     link(boot);
     CHAIN.lock_irqsave().caches = Some(boot);
-    for (n, size) in KMALLOC_SIZES.into_iter().enumerate() {
-        let align = geometry::kmalloc_align(size).min(4096);
-        let cache = kmem_cache_create(KMALLOC_NAMES[n], size, align, SLAB_PANIC, None);
-        CHAIN.lock_irqsave().kmalloc[n] = cache;
-    }
+    kmalloc::init();
 }
 
 /// Gives all empty slabs back, when memory is short.
 pub fn shrink_all() {
-    loop {
-        let found = {
-            let chain = CHAIN.lock_irqsave();
-            let mut at = chain.first;
-            let mut found = None;
-            while !at.is_null() && found.is_none() {
-                // SAFETY: every record on the list begins a living cache; the lock is held.
-                let cache = unsafe { &mut *(at.0 as *mut KmemCache) };
-                found = cache.pop_empty().map(|page| (page, cache.order));
-                at = cache.record.next;
-            }
-            found
+    let mut at = CHAIN.lock_irqsave().first;
+    while !at.is_null() {
+        let (leaving, next) = {
+            let _chain = CHAIN.lock_irqsave();
+            // SAFETY: every record on the list begins a living cache; a cache that goes away
+            // while the lock is open is only ever one that its own user destroys, and its
+            // memory stays a cache's.
+            let cache = unsafe { &mut *(at.0 as *mut KmemCache) };
+            (cache.shrink(), cache.record.next)
         };
-        match found {
-            Some((page, order)) => free_slab(page, order),
-            None => return,
-        }
+        leaving.free();
+        at = next;
     }
 }
 
@@ -431,105 +592,25 @@ pub fn for_each_cache(mut visit: impl FnMut(&KmemCacheRecord, &'static str)) {
     }
 }
 
+/// The order of the slabs of the cache that a slab's frame names; `None` if there is no such
+/// cache.
+pub fn slab_order(page: &Page) -> Option<u8> {
+    let chain = CHAIN.lock_irqsave();
+    let (named, mut at) = (page.mapping.load(Relaxed), chain.first);
+    while !at.is_null() {
+        // SAFETY: every record on the list begins a living cache; the lock is held.
+        let cache = unsafe { &*(at.0 as *const KmemCache) };
+        if at.0 == named {
+            return Some(cache.order);
+        }
+        at = cache.record.next;
+    }
+    None
+}
+
 /// Pages of all slabs.
 pub fn slab_pages() -> u32 {
     let mut pages = 0;
     for_each_cache(|record, _| pages += record.num_slabs * record.pagesperslab);
     pages
-}
-
-/// `kmalloc` with an alignment: contiguous memory of the direct map; null if there is none
-/// or the size is above 4 MiB.
-pub fn kmalloc_aligned(size: u32, align: u32, gfp: Gfp) -> *mut u8 {
-    let Some(n) = geometry::kmalloc_index(size, align) else { return core::ptr::null_mut() };
-    let cache = CHAIN.lock_irqsave().kmalloc[n];
-    let object = match cache {
-        Some(cache) => cache.alloc(gfp),
-        None => return core::ptr::null_mut(),
-    };
-    if gfp.contains(Gfp::ZERO) && !object.is_null() {
-        // SAFETY: a fresh object of at least `size` bytes.
-        unsafe { object.write_bytes(0, size as usize) };
-    }
-    object
-}
-
-/// `kmalloc`.
-pub fn kmalloc(size: u32, gfp: Gfp) -> *mut u8 {
-    kmalloc_aligned(size, 1, gfp)
-}
-
-/// `ksize`: how many bytes an object of `kmalloc` really has.
-///
-/// # Safety
-/// `object` came from `kmalloc` or a cache.
-pub unsafe fn ksize(object: *mut u8) -> u32 {
-    // SAFETY: by the caller, the page is a slab's and names its cache.
-    unsafe { (*cache_of(object).0).record.objsize }
-}
-
-fn cache_of(object: *mut u8) -> CacheRef {
-    let page = virt_to_page(object as u32);
-    assert!(page.is(pg::SLAB), "kfree: {object:p} is no slab object");
-    CacheRef(page.mapping.load(Relaxed) as *mut KmemCache)
-}
-
-/// `kfree`; null is ignored.
-///
-/// # Safety
-/// `object` came from `kmalloc`, and nobody uses it any more.
-pub unsafe fn kfree(object: *mut u8) {
-    if !object.is_null() {
-        // SAFETY: by the caller.
-        unsafe { cache_of(object).free(object) };
-    }
-}
-
-/// For Rust's collections, which are changed under spin locks and by reclaim itself: never
-/// sleeps, and takes the reserve, which is filled again before the return to ring 3.
-const GFP_COLLECTIONS: Gfp = Gfp::HIGH.union(Gfp::KSWAPD_RECLAIM);
-
-/// Rust's allocator.
-struct KernelAllocator;
-
-#[global_allocator]
-static ALLOCATOR: KernelAllocator = KernelAllocator;
-
-static FAILED: AtomicU32 = AtomicU32::new(0);
-
-/// Allocations of Rust collections that found no memory.
-pub fn failed_allocations() -> u32 {
-    FAILED.load(Relaxed)
-}
-
-// SAFETY: `kmalloc` gives disjoint, aligned memory that stays until `kfree`.
-unsafe impl GlobalAlloc for KernelAllocator {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let object = kmalloc_aligned(layout.size() as u32, layout.align() as u32, GFP_COLLECTIONS);
-        if object.is_null() {
-            FAILED.fetch_add(1, Relaxed);
-        }
-        object
-    }
-
-    unsafe fn dealloc(&self, object: *mut u8, _layout: Layout) {
-        // SAFETY: by the caller.
-        unsafe { kfree(object) };
-    }
-
-    unsafe fn realloc(&self, object: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        // SAFETY: the object is living.
-        if new_size as u32 <= unsafe { ksize(object) } {
-            return object;
-        }
-        // SAFETY: sizes and alignment are valid, as they were for `layout`.
-        unsafe {
-            let new = self.alloc(Layout::from_size_align_unchecked(new_size, layout.align()));
-            if !new.is_null() {
-                core::ptr::copy_nonoverlapping(object, new, layout.size());
-                kfree(object);
-            }
-            new
-        }
-    }
 }

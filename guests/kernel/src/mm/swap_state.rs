@@ -67,6 +67,15 @@ pub fn delete_from_swap_cache(page: &'static Page) {
     put_page(page);
 }
 
+/// The slot of a locked page has another frame from now on, which has its data then. `false`
+/// if the page is not in the cache.
+pub fn replace(old: &'static Page, new: &'static Page) -> bool {
+    let mut space = SWAPPER_SPACE.lock();
+    let Some(slot) = space.get_mut(&entry_of(old)).filter(|there| core::ptr::eq(**there, old)) else { return false };
+    *slot = new;
+    true
+}
+
 /// `folio_free_swap`: gives the slot of a locked page back if nobody else needs it. The page
 /// is then the only copy.
 pub fn try_to_free_swap(page: &'static Page) -> bool {

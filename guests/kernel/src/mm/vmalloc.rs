@@ -344,6 +344,12 @@ pub fn for_each_area(mut in_use: impl FnMut(&VmStructRecord, &[u8]), mut unpurge
     space.unpurged.iter().rev().for_each(|area| unpurged(&area.record));
 }
 
+/// Calls `visit` with each frame that an area holds.
+pub fn for_each_page(mut visit: impl FnMut(&'static Page)) {
+    let space = SPACE.get().lock();
+    space.busy.values().flat_map(|area| &area.pages).for_each(|page| visit(page));
+}
+
 fn caller_name(record: &VmStructRecord) -> &'static [u8] {
     if record.caller_name.is_null() {
         return b"";

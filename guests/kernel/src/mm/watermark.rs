@@ -7,8 +7,8 @@ use super::{
     page_alloc::{MAX_NR_ZONES, ZONE_HIGHMEM},
 };
 
-/// `lowmem_reserve_ratio` of DMA and Normal.
-const LOWMEM_RESERVE_RATIO: [u32; 2] = [256, 32];
+/// `lowmem_reserve_ratio` of DMA and Normal at boot.
+pub const LOWMEM_RESERVE_RATIO: [u32; 2] = [256, 32];
 
 /// `min_free_kbytes` for this much directly mapped memory.
 pub fn min_free_kbytes(lowmem_pages: u32) -> u32 {
@@ -28,7 +28,11 @@ fn isqrt(n: u32) -> u32 {
 }
 
 /// Sets every zone's marks and reserves.
-pub fn setup_per_zone_wmarks(records: &mut [ZoneRecord; MAX_NR_ZONES], min_free_kbytes: u32) {
+pub fn setup_per_zone_wmarks(
+    records: &mut [ZoneRecord; MAX_NR_ZONES],
+    min_free_kbytes: u32,
+    lowmem_reserve_ratio: [u32; 2],
+) {
     let pages_min = min_free_kbytes / (PAGE_SIZE / 1024);
     let managed = records.each_ref().map(|record| record.managed_pages);
     let lowmem: u32 = managed[..ZONE_HIGHMEM].iter().sum();
@@ -45,7 +49,7 @@ pub fn setup_per_zone_wmarks(records: &mut [ZoneRecord; MAX_NR_ZONES], min_free_
             // Movable lies in the highest zone.
             let class = class.min(ZONE_HIGHMEM);
             *reserve = if class > n && managed[n] != 0 {
-                managed[n + 1..=class].iter().sum::<u32>() / LOWMEM_RESERVE_RATIO[n.min(1)]
+                managed[n + 1..=class].iter().sum::<u32>().checked_div(lowmem_reserve_ratio[n.min(1)]).unwrap_or(0)
             } else {
                 0
             };

@@ -1,14 +1,17 @@
 //! Locks.
 //!
-//! Order, outermost first: `mmap_lock` → page cache of a file → zone → slab cache →
+//! Order, outermost first: `mmap_lock` → page cache of a file → vmalloc's space → slab
+//! cache → zone →
 //! run queue → printk. In ext2: the writer of a file → the file system's space → its buffers,
 //! and pages behind the space; write-back, which comes with a page locked, only tries the space.
 //! No allocation under a lock that an interrupt handler takes.
 
 mod mutex;
 mod once;
+mod preempt;
 mod spinlock;
 
 pub use mutex::{Mutex, MutexGuard};
 pub use once::Once;
+pub use preempt::{PreemptGuard, in_atomic, might_sleep, preempt_count, preempt_disable, schedule_debug};
 pub use spinlock::{SpinLock, SpinLockGuard, SpinLockIrqGuard};

@@ -29,7 +29,9 @@ impl<T> Mutex<T> {
 
 impl<T: ?Sized> Mutex<T> {
     /// Takes the lock. While another thread has it, this one lets others run.
+    #[track_caller]
     pub fn lock(&self) -> MutexGuard<'_, T> {
+        super::might_sleep();
         while self.locked.swap(true, Ordering::Acquire) {
             crate::task::sched::schedule();
         }

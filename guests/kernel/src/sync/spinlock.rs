@@ -9,6 +9,7 @@ use core::{
 
 use abi::Ptr32;
 
+use super::preempt;
 use crate::arch::irqflags::{IrqFlags, local_irq_restore, local_irq_save};
 
 /// Data under a spin lock.
@@ -31,6 +32,7 @@ impl<T> SpinLock<T> {
 
 impl<T: ?Sized> SpinLock<T> {
     fn acquire(&self) {
+        preempt::count_add();
         let mut spins = 0u32;
         while self.locked.swap(true, Ordering::Acquire) {
             core::hint::spin_loop();
@@ -66,7 +68,11 @@ impl<T: ?Sized> SpinLock<T> {
 
     /// Takes the lock if it is open.
     pub fn try_lock(&self) -> Option<SpinLockGuard<'_, T>> {
-        (!self.locked.swap(true, Ordering::Acquire)).then_some(SpinLockGuard { lock: self })
+        if self.locked.swap(true, Ordering::Acquire) {
+            return None;
+        }
+        preempt::count_add();
+        Some(SpinLockGuard { lock: self })
     }
 
     /// Whether somebody holds the lock: for assertions and for the panic path.
@@ -106,6 +112,7 @@ impl<T: ?Sized> DerefMut for SpinLockGuard<'_, T> {
 impl<T: ?Sized> Drop for SpinLockGuard<'_, T> {
     fn drop(&mut self) {
         self.lock.locked.store(false, Ordering::Release);
+        preempt::count_sub();
     }
 }
 

@@ -18,6 +18,28 @@ pub fn pid_and_comm() -> (u32, String) {
     (task.pid(), task.comm())
 }
 
+/// The running thread, for messages of code that holds locks and must not allocate.
+pub struct Comm {
+    /// Its number.
+    pub pid: u32,
+    name: [u8; 16],
+}
+
+impl core::fmt::Display for Comm {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let len = self.name.iter().position(|&b| b == 0).unwrap_or(self.name.len());
+        f.write_str(core::str::from_utf8(&self.name[..len]).unwrap_or("?"))
+    }
+}
+
+/// The number and name of the running thread.
+pub fn running() -> Comm {
+    if !current::exists() {
+        return Comm { pid: 0, name: *b"swapper\0\0\0\0\0\0\0\0\0" };
+    }
+    current().record().with(|record| Comm { pid: record.pid, name: record.comm })
+}
+
 /// The address space of the running thread, unless it is a kernel thread.
 pub fn current_mm() -> Option<&'static MmStruct> {
     if current::exists() { current().mm_of_current() } else { None }

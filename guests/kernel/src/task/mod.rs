@@ -21,6 +21,6 @@ pub mod timer;
 pub mod wait;
 
 pub use current::{Current, current};
-pub use hooks::{account_fault, current_mm, for_each_process, kill_process, pid_and_comm, rlimit};
+pub use hooks::{account_fault, current_mm, for_each_process, kill_process, pid_and_comm, rlimit, running};
 pub use init::start_init;
 pub use task_struct::{SignalStruct, TaskStruct};

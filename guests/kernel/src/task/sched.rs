@@ -27,7 +27,7 @@ use crate::{
         MmRef,
         uaccess::{UserPtr, put_user},
     },
-    sync::{Once, SpinLock},
+    sync::{Once, SpinLock, schedule_debug},
     time::{TICK_NSEC, ktime_get_ns},
 };
 
@@ -137,6 +137,7 @@ pub fn make_ready(task: &Arc<TaskStruct>) {
 /// Gives the CPU to the next ready task. A task in another state than running comes back
 /// when somebody wakes it.
 pub fn schedule() {
+    schedule_debug();
     softirq::run();
     NEED_RESCHED.store(false, Relaxed);
     let flags = local_irq_save();

@@ -1,11 +1,18 @@
 //! Kernel stacks.
-#![allow(unsafe_code)]
-
-use alloc::alloc::{Layout, alloc, dealloc};
 
 use abi::errno::{ENOMEM, Result};
 
-use crate::arch::THREAD_SIZE;
+use crate::{
+    arch::THREAD_SIZE,
+    mm::{
+        Gfp,
+        gfp::GFP_KERNEL,
+        page_alloc::{free_pages, get_free_pages},
+    },
+};
+
+/// log2 of the pages of a stack.
+const THREAD_SIZE_ORDER: u8 = (THREAD_SIZE / crate::mm::PAGE_SIZE).trailing_zeros() as u8;
 
 /// `THREAD_SIZE` bytes, aligned to their size.
 pub struct KernelStack {
@@ -13,16 +20,10 @@ pub struct KernelStack {
     owned: bool,
 }
 
-const LAYOUT: Layout = match Layout::from_size_align(THREAD_SIZE as usize, THREAD_SIZE as usize) {
-    Ok(layout) => layout,
-    Err(_) => panic!("the size of a stack is a power of two"),
-};
-
 impl KernelStack {
     /// A new stack.
     pub fn new() -> Result<Self> {
-        // SAFETY: the layout has a size.
-        let base = unsafe { alloc(LAYOUT) } as usize as u32;
+        let base = get_free_pages(GFP_KERNEL | Gfp::COMP, THREAD_SIZE_ORDER);
         if base == 0 { Err(ENOMEM) } else { Ok(KernelStack { base, owned: true }) }
     }
 
@@ -40,8 +41,8 @@ impl KernelStack {
 impl Drop for KernelStack {
     fn drop(&mut self) {
         if self.owned {
-            // SAFETY: from `alloc` with this layout; the thread that ran on it is gone.
-            unsafe { dealloc(self.base as usize as *mut u8, LAYOUT) };
+            // The thread that ran on it is gone.
+            free_pages(self.base, THREAD_SIZE_ORDER);
         }
     }
 }

@@ -89,6 +89,11 @@ pub enum Command {
         #[command(flatten)]
         at: Where,
     },
+    /// Free blocks by zone, migrate type and order, as /proc/pagetypeinfo.
+    Pagetypeinfo {
+        #[command(flatten)]
+        at: Where,
+    },
     /// Slab caches, as /proc/slabinfo.
     Slabinfo {
         #[command(flatten)]
@@ -126,6 +131,13 @@ pub enum Command {
     },
     /// Swap areas, as /proc/swaps.
     Swaps {
+        #[command(flatten)]
+        at: Where,
+    },
+    /// A frame: its descriptor, the block that it is in, and who maps it.
+    Page {
+        /// The frame's number, decimal or hexadecimal with 0x.
+        pfn: String,
         #[command(flatten)]
         at: Where,
     },
@@ -224,6 +236,7 @@ impl Command {
             Command::Iomem { machine, at } => (Request::Iomem { machine }, at),
             Command::Ioports { machine, at } => (Request::Ioports { machine }, at),
             Command::Buddyinfo { at } => (Request::Buddyinfo, at),
+            Command::Pagetypeinfo { at } => (Request::Pagetypeinfo, at),
             Command::Slabinfo { at } => (Request::Slabinfo, at),
             Command::Vmallocinfo { at } => (Request::Vmallocinfo, at),
             Command::Meminfo { at } => (Request::Meminfo, at),
@@ -232,6 +245,7 @@ impl Command {
             Command::Interrupts { at } => (Request::Interrupts, at),
             Command::Cpuinfo { at } => (Request::Cpuinfo, at),
             Command::Swaps { at } => (Request::Swaps, at),
+            Command::Page { pfn, at } => (Request::from_words(&["page", &pfn])?, at),
             Command::Walk { addr, space, at } => (Request::Walk { addr, cpu: space.cpu, pid: space.pid }, at),
             Command::Pagetable { space, at } => (Request::Pagetable { cpu: space.cpu, pid: space.pid }, at),
             Command::Tlb { cpu, at } => (Request::Tlb { cpu }, at),

@@ -10,7 +10,7 @@ use abi::{
 
 use super::Node;
 use crate::{
-    mm::{drop_caches, page_alloc, page_writeback, vmscan},
+    mm::{compaction, drop_caches, page_alloc, page_writeback, verify, vmscan},
     task::pid::PID_MAX,
 };
 
@@ -41,6 +41,8 @@ enum Value {
     Setting(&'static AtomicU32, u32, u32),
     /// A number that is read and set by functions, in a range.
     Call(fn() -> u32, fn(u32), u32, u32),
+    /// What a program may tell the kernel to do by writing a number.
+    Command(fn(u32) -> Result<()>),
 }
 
 /// `vm.overcommit_memory`: kept, without effect on the heuristic of mode 0.
@@ -70,6 +72,9 @@ static DIRTY: Entry = entry(17, Value::Setting(&page_writeback::DIRTY_RATIO, 0, 
 static DIRTY_EXPIRE: Entry = entry(18, Value::Setting(&page_writeback::DIRTY_EXPIRE_CENTISECS, 0, u32::MAX));
 static DIRTY_WRITEBACK: Entry = entry(19, Value::Setting(&page_writeback::DIRTY_WRITEBACK_CENTISECS, 0, u32::MAX));
 static NR_OPEN: Entry = entry(11, Value::Number(1 << 20));
+static LOWMEM_RESERVE_RATIO: Entry = entry(20, Value::Text("256\t32\t0\t0"));
+static VERIFY: Entry = entry(21, Value::Command(|_| verify::verify()));
+static COMPACT_MEMORY: Entry = entry(22, Value::Command(compact_memory));
 static PIPE_MAX_SIZE: Entry = entry(12, Value::Number(crate::fs::pipe::PIPE_SIZE as u32));
 
 static KERNEL: SysDir = SysDir {
@@ -90,16 +95,19 @@ static VM: SysDir = SysDir {
     number: 2,
     dirs: &[],
     files: &[
+        ("compact_memory", &COMPACT_MEMORY),
         ("dirty_background_ratio", &DIRTY_BACKGROUND),
         ("dirty_expire_centisecs", &DIRTY_EXPIRE),
         ("dirty_ratio", &DIRTY),
         ("dirty_writeback_centisecs", &DIRTY_WRITEBACK),
         ("drop_caches", &DROP_CACHES),
+        ("lowmem_reserve_ratio", &LOWMEM_RESERVE_RATIO),
         ("max_map_count", &MAX_MAP_COUNT),
         ("min_free_kbytes", &MIN_FREE_KBYTES),
         ("mmap_min_addr", &MMAP_MIN_ADDR),
         ("overcommit_memory", &OVERCOMMIT),
         ("swappiness", &SWAPPINESS_FILE),
+        ("verify", &VERIFY),
     ],
 };
 static FS: SysDir = SysDir { number: 3, dirs: &[], files: &[("nr_open", &NR_OPEN), ("pipe-max-size", &PIPE_MAX_SIZE)] };
@@ -110,6 +118,7 @@ impl Entry {
     /// Rights.
     pub fn mode(&self) -> u32 {
         match self.value {
+            Value::Command(_) => 0o200,
             // Reading it tells nobody anything.
             Value::Call(_, _, 1, 4) => 0o200,
             Value::Setting(..) | Value::Call(..) | Value::Hostname => 0o644,
@@ -129,6 +138,7 @@ impl Entry {
             Value::Number(number) => format!("{number}\n").into_bytes(),
             Value::Setting(cell, ..) => format!("{}\n", cell.load(Relaxed)).into_bytes(),
             Value::Call(get, ..) => format!("{}\n", get()).into_bytes(),
+            Value::Command(_) => Vec::new(),
         }
     }
 
@@ -145,6 +155,7 @@ impl Entry {
                 set(number(text, *least, *most)?);
                 Ok(())
             }
+            Value::Command(run) => run(number(text, 1, 1)?),
             _ => Err(EACCES),
         }
     }
@@ -154,6 +165,12 @@ impl Entry {
 fn number(text: &[u8], least: u32, most: u32) -> Result<u32> {
     let number = core::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     number.filter(|number| (least..=most).contains(number)).ok_or(EINVAL)
+}
+
+/// Only 1 means anything.
+fn compact_memory(_: u32) -> Result<()> {
+    compaction::compact_memory();
+    Ok(())
 }
 
 /// A name in a directory.

@@ -69,6 +69,7 @@ static ENTRIES: &[Entry] = &[
     entry(b"loadavg", loadavg),
     entry(b"meminfo", |out| with_counts(|counts| meminfo::write(out, &MemInfo::of(counts)))),
     entry(b"modules", |_| {}),
+    Entry { mode: 0o400, ..entry(b"pagetypeinfo", |out| with_zones(|all| zones::pagetypeinfo(out, all))) },
     Entry { mode: 0o400, ..entry(b"slabinfo", show_slabinfo) },
     entry(b"stat", stat),
     entry(b"partitions", block::proc::partitions),

@@ -1,0 +1,205 @@
+//! A CPU's own lists of free blocks: most requests are served from here, without a look at
+//! the zone.
+
+use crate::buddy::{Frames, MigrateType, NONE};
+
+/// Orders that are kept in the lists: 0 to `PAGE_ALLOC_COSTLY_ORDER`.
+pub const NR_PCP_ORDERS: usize = 4;
+/// Lists: one for each order and each type that requests have.
+const NR_LISTS: usize = NR_PCP_ORDERS * MigrateType::OF_REQUESTS.len();
+
+/// A list: newest and oldest block, or [`NONE`].
+#[derive(Clone, Copy, Debug)]
+struct List {
+    head: u32,
+    tail: u32,
+}
+
+/// The lists of one CPU for one zone.
+#[derive(Clone, Debug)]
+pub struct PerCpuPages {
+    lists: [List; NR_LISTS],
+    /// Frames in all lists.
+    pub count: u32,
+    /// The list from which the next block goes back to the zone.
+    next: usize,
+}
+
+/// Where blocks of a type and order lie. What no request has is kept as movable.
+fn index(order: u8, kind: MigrateType) -> usize {
+    let kind = if MigrateType::OF_REQUESTS.contains(&kind) { kind } else { MigrateType::Movable };
+    kind as usize * NR_PCP_ORDERS + order as usize
+}
+
+impl Default for PerCpuPages {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PerCpuPages {
+    /// Empty lists.
+    pub const fn new() -> Self {
+        PerCpuPages { lists: [List { head: NONE, tail: NONE }; NR_LISTS], count: 0, next: 0 }
+    }
+
+    /// Whether blocks of this order are kept here.
+    pub const fn keeps(order: u8) -> bool {
+        (order as usize) < NR_PCP_ORDERS
+    }
+
+    /// Takes the newest block, whose contents may still be in a cache.
+    pub fn take(&mut self, frames: &mut impl Frames, order: u8, kind: MigrateType) -> Option<u32> {
+        let list = &mut self.lists[index(order, kind)];
+        let pfn = list.head;
+        if pfn == NONE {
+            return None;
+        }
+        let [_, next] = frames.links(pfn);
+        list.head = next;
+        if next == NONE {
+            list.tail = NONE;
+        } else {
+            let [_, after] = frames.links(next);
+            frames.set_links(next, [NONE, after]);
+        }
+        self.count -= 1 << order;
+        Some(pfn)
+    }
+
+    /// Puts a block in front.
+    pub fn put(&mut self, frames: &mut impl Frames, pfn: u32, order: u8, kind: MigrateType) {
+        let list = &mut self.lists[index(order, kind)];
+        let next = core::mem::replace(&mut list.head, pfn);
+        frames.set_links(pfn, [NONE, next]);
+        if next == NONE {
+            list.tail = pfn;
+        } else {
+            let [_, after] = frames.links(next);
+            frames.set_links(next, [pfn, after]);
+        }
+        self.count += 1 << order;
+    }
+
+    /// Takes the oldest block of the lists in turn, to give it back to the zone: its first
+    /// frame and its order.
+    pub fn take_oldest(&mut self, frames: &mut impl Frames) -> Option<(u32, u8)> {
+        for n in 0..NR_LISTS {
+            let at = (self.next + n) % NR_LISTS;
+            let list = &mut self.lists[at];
+            let pfn = list.tail;
+            if pfn == NONE {
+                continue;
+            }
+            let [prev, _] = frames.links(pfn);
+            list.tail = prev;
+            if prev == NONE {
+                list.head = NONE;
+            } else {
+                let [before, _] = frames.links(prev);
+                frames.set_links(prev, [before, NONE]);
+            }
+            self.next = (at + 1) % NR_LISTS;
+            let order = (at % NR_PCP_ORDERS) as u8;
+            self.count -= 1 << order;
+            return Some((pfn, order));
+        }
+        None
+    }
+
+    /// Calls `visit` with the first frame and the order of every block.
+    pub fn for_each(&self, frames: &impl Frames, mut visit: impl FnMut(u32, u8)) {
+        for (n, list) in self.lists.iter().enumerate() {
+            let mut at = list.head;
+            while at != NONE {
+                visit(at, (n % NR_PCP_ORDERS) as u8);
+                at = frames.links(at)[1];
+            }
+        }
+    }
+}
+
+/// How many frames come or go at once (`zone_batchsize`): a thousandth of the zone, at most
+/// 1 MiB, a quarter of that, and one less than a power of two.
+pub fn batch(managed_pages: u32) -> u32 {
+    let quarter = ((managed_pages >> 10).min(256) / 4).max(1);
+    let power = 1 << (quarter + quarter / 2).ilog2();
+    (power - 1).max(1)
+}
+
+/// The number of frames from which some go back (`zone_highsize`): the zone's low mark,
+/// shared by all CPUs.
+pub fn high(watermark_low: u32, nr_cpus: u32, batch: u32) -> u32 {
+    (watermark_low / nr_cpus.max(1)).max(batch * 4)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::{vec, vec::Vec};
+
+    use super::*;
+    use crate::buddy::FreeBlock;
+    use MigrateType::{HighAtomic, Movable, Unmovable};
+
+    struct Links(Vec<[u32; 2]>);
+
+    impl Frames for Links {
+        fn free_block(&self, _: u32) -> Option<FreeBlock> {
+            None
+        }
+        fn set_free_block(&mut self, _: u32, _: Option<FreeBlock>) {}
+        fn links(&self, pfn: u32) -> [u32; 2] {
+            self.0[pfn as usize]
+        }
+        fn set_links(&mut self, pfn: u32, links: [u32; 2]) {
+            self.0[pfn as usize] = links;
+        }
+        fn pageblock(&self, _: u32) -> MigrateType {
+            Movable
+        }
+        fn set_pageblock(&mut self, _: u32, _: MigrateType) {}
+        fn is_movable(&self, _: u32) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn sizes_equal_those_of_a_real_kernel() {
+        // /proc/zoneinfo of a machine with 2 GiB and two CPUs: managed, low, high, batch.
+        for (managed, low, want_high, want_batch) in [(3840, 237, 118, 1), (211_160, 12_661, 6330, 63)] {
+            assert_eq!(batch(managed), want_batch);
+            assert_eq!(high(low, 2, batch(managed)), want_high);
+        }
+        assert_eq!((batch(0), high(0, 1, 1)), (1, 4));
+    }
+
+    #[test]
+    fn the_newest_is_used_first_and_the_oldest_goes_back_first() {
+        let (mut links, mut pcp) = (Links(vec![[NONE; 2]; 16]), PerCpuPages::new());
+        (1..5).for_each(|pfn| pcp.put(&mut links, pfn, 0, Movable));
+        pcp.put(&mut links, 8, 3, Unmovable);
+        assert_eq!(pcp.count, 12);
+        assert_eq!(pcp.take(&mut links, 0, Movable), Some(4));
+        assert_eq!(pcp.take(&mut links, 1, Movable), None);
+        assert_eq!(pcp.take_oldest(&mut links), Some((8, 3)));
+        assert_eq!(pcp.take_oldest(&mut links), Some((1, 0)));
+        assert_eq!(pcp.take(&mut links, 0, Movable), Some(3));
+        assert_eq!(pcp.take(&mut links, 0, Movable), Some(2));
+        assert_eq!((pcp.take(&mut links, 0, Movable), pcp.take_oldest(&mut links), pcp.count), (None, None, 0));
+    }
+
+    #[test]
+    fn every_list_gives_in_turn_and_what_no_request_has_is_movable() {
+        let (mut links, mut pcp) = (Links(vec![[NONE; 2]; 16]), PerCpuPages::new());
+        for pfn in 0..3 {
+            pcp.put(&mut links, pfn, 0, Unmovable);
+            pcp.put(&mut links, 8 + pfn, 0, HighAtomic);
+        }
+        let mut seen = Vec::new();
+        pcp.for_each(&links, |pfn, order| seen.push((pfn, order)));
+        assert_eq!(seen, [(2, 0), (1, 0), (0, 0), (10, 0), (9, 0), (8, 0)]);
+        let order: Vec<u32> = core::iter::from_fn(|| pcp.take_oldest(&mut links)).map(|(pfn, _)| pfn).collect();
+        assert_eq!(order, [0, 8, 1, 9, 2, 10]);
+    }
+}

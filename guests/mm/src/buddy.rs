@@ -120,9 +120,10 @@ impl FreeArea {
         }
     }
 
-    /// The first frame of each pageblock.
-    fn pageblocks(&self) -> impl Iterator<Item = u32> + use<> {
-        (self.start & !(PAGEBLOCK_PAGES - 1)..self.end).step_by(PAGEBLOCK_PAGES as usize)
+    /// The first frame of each pageblock. A zone without frames has none, wherever it lies.
+    pub fn pageblocks(&self) -> impl Iterator<Item = u32> + use<> {
+        let start = if self.start < self.end { self.start & !(PAGEBLOCK_PAGES - 1) } else { self.end };
+        (start..self.end).step_by(PAGEBLOCK_PAGES as usize)
     }
 
     fn set_pageblock(&self, frames: &mut impl Frames, zone: &mut ZoneRecord, pfn: u32, kind: MigrateType) {

@@ -13,7 +13,7 @@ use abi::{
     out::Text,
     page_flags,
 };
-use mm::buddy::{Frames, MAX_ORDER, MigrateType, NONE, PAGEBLOCK_PAGES};
+use mm::buddy::{Frames, MAX_ORDER, MigrateType, NONE};
 use x86::{Pde, Pte};
 
 use super::{
@@ -210,10 +210,9 @@ impl Verifier<'_> {
     }
 
     fn pageblocks(&mut self, zones: &Zones, zone: usize) {
-        let (start, end) = zones.areas[zone].span();
         let frames = MemMap::new();
         for kind in MigrateType::ALL {
-            let blocks = (start & !(PAGEBLOCK_PAGES - 1)..end).step_by(PAGEBLOCK_PAGES as usize);
+            let blocks = zones.areas[zone].pageblocks();
             let there = blocks.filter(|&pfn| frames.pageblock(pfn) == kind).count() as u32;
             self.count("a zone's count of pageblocks", zones.records[zone].blocks[kind as usize], there);
         }

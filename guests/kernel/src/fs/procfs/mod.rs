@@ -287,9 +287,4 @@ impl FileOps for ProcFile {
         *pos += count as u64;
         Ok(count)
     }
-
-    /// Opening one with `O_TRUNC`, as a shell does for `>`, changes nothing.
-    fn truncate(&self, _file: &File, _size: u64) -> Result<()> {
-        Ok(())
-    }
 }

@@ -40,14 +40,12 @@ pub(super) fn through_gate(
     switch(cpu, task, Reason::Nest, eip, flags, error_code)
 }
 
-/// Pushes an exception's error code in the new task.
-fn push_error_code(cpu: &mut Cpu, code: u32) -> Result<(), Exception> {
+/// Pushes an exception's error code in the new task, whose stack pointer moves once the stack is entered.
+fn push_error_code(cpu: &mut Cpu, code: u32) -> Result<Stack, Exception> {
     let wide = cpu.state.tr.rights & 0xf == SystemType::Tss32Busy as u32;
     let mut stack = Stack::current(cpu);
     stack.push(cpu, &[code], if wide { 4 } else { 2 })?;
-    let esp = cpu.state.gpr(crate::Gpr::Esp);
-    stack.enter(cpu, esp);
-    Ok(())
+    Ok(stack)
 }
 
 /// The TSS that `selector` names, if a switch to it may begin.
@@ -164,15 +162,20 @@ pub(crate) fn switch(
     cpu.state.tr = SegmentRegister { rights: new_tr.rights | u32::from(BUSY), ..new_tr };
     load_registers(cpu, &image, reason)?;
     load_segments(cpu, &image)?;
+    // A step that was due belongs to the old task.
+    cpu.run.interrupted = true;
+    let pushed = error_code.map(|code| push_error_code(cpu, code)).transpose()?;
+    if cpu.state.eip > cpu.state.seg(SegReg::Cs).limit {
+        return Err(Exception::gp(0));
+    }
+    if let Some(stack) = pushed {
+        let esp = cpu.state.gpr(crate::Gpr::Esp);
+        stack.enter(cpu, esp);
+    }
     if image.trap {
         cpu.state.pending_debug |= DR6_BT;
     }
-    // A step that was due belongs to the old task.
-    cpu.run.interrupted = true;
-    if let Some(code) = error_code {
-        push_error_code(cpu, code)?;
-    }
-    if cpu.state.eip > cpu.state.seg(SegReg::Cs).limit { Err(Exception::gp(0)) } else { Ok(()) }
+    Ok(())
 }
 
 fn read_item(cpu: &mut Cpu, base: LinearAddr, offset: u32, item: u32) -> Result<u32, Exception> {
@@ -251,7 +254,9 @@ fn load_registers(cpu: &mut Cpu, image: &Image, reason: Reason) -> Result<(), Ex
     pointers
 }
 
-/// Loads LDTR and the segment registers with the new task's privileges; faults belong to it.
+/// Loads LDTR and the segment registers with the new task's privileges; faults belong to it. The order is the P6
+/// family's (SDM Vol. 3A, "Task Switching", the table of exception conditions), but that each of LDT and data
+/// segments is done at once. UNDEFINED: "the exact order is model specific".
 fn load_segments(cpu: &mut Cpu, image: &Image) -> Result<(), Exception> {
     let vm = cpu.state.v86();
     for (seg, &selector) in cpu.state.seg.iter_mut().zip(&image.seg) {
@@ -267,21 +272,37 @@ fn load_segments(cpu: &mut Cpu, image: &Image) -> Result<(), Exception> {
     if vm {
         return Ok(());
     }
-    let code = if cs.is_null() { Err(Exception::ts_sel(cs)) } else { seg::find(cpu, cs, Exception::ts_sel) }?;
-    let d = code.descriptor;
-    let level_fits = if d.is_conforming() { d.dpl() <= cs.rpl() } else { d.dpl() == cs.rpl() };
-    if !d.is_code() || !level_fits {
+    let code = code_segment(cpu, cs);
+    if let Ok(code) = &code
+        && !level_fits(code)
+    {
         return Err(Exception::ts_sel(cs));
     }
-    cpu.state.seg[SegReg::Cs as usize] = code.present()?.load(cpu)?;
-    let cpl = cpu.state.cpl;
-    let ss = Selector(image.seg[SegReg::Ss as usize]);
+    // An exception from here on has a stack in the new task.
+    let (ss, cpl) = (Selector(image.seg[SegReg::Ss as usize]), cpu.state.cpl);
     cpu.state.seg[SegReg::Ss as usize] = seg::prepare_stack(cpu, ss, cpl, Exception::ts_sel)?;
+    cpu.state.seg[SegReg::Cs as usize] = code?.present()?.load(cpu)?;
     for reg in [SegReg::Ds, SegReg::Es, SegReg::Fs, SegReg::Gs] {
         let selector = Selector(image.seg[reg as usize]);
         cpu.state.seg[reg as usize] = seg::prepare_data(cpu, selector, Exception::ts_sel)?;
     }
     Ok(())
+}
+
+/// The code segment that `selector` names; #TS unless it is one.
+fn code_segment(cpu: &mut Cpu, selector: Selector) -> Result<Found, Exception> {
+    let wrong = Err(Exception::ts_sel(selector));
+    if selector.is_null() {
+        return wrong;
+    }
+    let code = seg::find(cpu, selector, Exception::ts_sel)?;
+    if code.descriptor.is_code() { Ok(code) } else { wrong }
+}
+
+/// Whether the code may run at the level that its selector asks for.
+fn level_fits(code: &Found) -> bool {
+    let (dpl, rpl) = (code.descriptor.dpl(), code.selector.rpl());
+    if code.descriptor.is_conforming() { dpl <= rpl } else { dpl == rpl }
 }
 
 fn local_table(cpu: &mut Cpu, selector: Selector) -> Result<SegmentRegister, Exception> {

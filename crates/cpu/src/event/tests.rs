@@ -322,6 +322,18 @@ fn a_selector_that_fails_in_the_new_task_faults_there() {
 }
 
 #[test]
+fn a_new_task_whose_code_is_absent_has_a_stack_to_say_so_on() {
+    let mut f = Fixture::ringed();
+    second_task(&mut f);
+    f.mem.write_u32(PhysAddr((TSS + 0x100 + 0x4c).into()), FREE.into()); // CS: no code
+    let seen = f.exec(&[0xea, 0, 0, 0, 0, FREE as u8, 0]);
+    assert_eq!(seen, Err(Exception::ts_sel(Selector(FREE))));
+    f.set_gate(10, CODE0, 0x5000, INTERRUPT_GATE);
+    raise(&mut f, Exception::ts_sel(Selector(FREE))).unwrap();
+    assert_eq!((f.cpu.state.eip, esp(&f)), (0x5000, 0xa000 - 16));
+}
+
+#[test]
 fn a_fault_of_the_tables_leaves_the_instruction_unbegun() {
     let mut f = Fixture::user();
     f.set_gate(0x80, CODE0, 0x5000, USER_GATE);

@@ -14,21 +14,20 @@ use super::{layout::RECORDS, outcome::Lines};
 
 /// How long Bochs may take to its first word, on a busy host.
 const START: Duration = Duration::from_secs(30);
-/// How long a case may stay silent.
-const SILENCE: Duration = Duration::from_secs(5);
+/// How long a case may stay silent in a batch, and how long when it runs alone to make sure of it.
+pub const SILENCE: Duration = Duration::from_secs(2);
+pub const LONG_SILENCE: Duration = Duration::from_secs(20);
 /// How often Bochs may be told to go on; more than a run has cases.
 const CONTINUES: usize = 10_000;
 
 /// A folder with the files that do not change.
 pub struct Bochs {
     folder: tempfile::TempDir,
-    model: &'static str,
 }
 
 impl Bochs {
-    /// `model` is Bochs' name of a processor.
-    pub fn new(model: &'static str) -> Bochs {
-        let bochs = Bochs { folder: tempfile::tempdir().expect("a temporary folder"), model };
+    pub fn new() -> Bochs {
+        let bochs = Bochs { folder: tempfile::tempdir().expect("a temporary folder") };
         // Bochs wants a ROM with the VGA's signature; nobody calls it.
         let mut vga = vec![0; 512];
         vga[..4].copy_from_slice(&[0x55, 0xaa, 1, 0xcb]);
@@ -36,7 +35,6 @@ impl Bochs {
         bochs.write("vga", &vga);
         // Debian's Bochs begins in its debugger, and returns to it at every triple fault.
         bochs.write("go", &b"c\n".repeat(CONTINUES));
-        bochs.write("bochsrc", bochs.configuration().as_bytes());
         bochs
     }
 
@@ -48,7 +46,7 @@ impl Bochs {
         fs::write(self.path(name), bytes).expect("the temporary folder can be written");
     }
 
-    fn configuration(&self) -> String {
+    fn configuration(&self, model: &str) -> String {
         let path = |name| self.path(name).display().to_string();
         format!(
             "config_interface: textconfig\n\
@@ -56,7 +54,7 @@ impl Bochs {
              romimage: file={rom}, address={RECORDS:#x}\n\
              vgaromimage: file={vga}\n\
              megs: 32\n\
-             cpu: model={model}, count=1, ips=50000000, reset_on_triple_fault=1\n\
+             cpu: model={model}, count=1, ips=50000000, reset_on_triple_fault=1, ignore_bad_msrs=0\n\
              port_e9_hack: enabled=1\n\
              plugin_ctrl: speaker=0, gameport=0, parallel=0, serial=0, extfpuirq=0, biosdev=1, unmapped=1, iodebug=0\n\
              pci: enabled=0\n\
@@ -65,20 +63,27 @@ impl Bochs {
              ata0: enabled=0\n\
              ata1: enabled=0\n\
              vga: extension=none, update_freq=1\n\
-             log: /dev/null\n\
+             log: {log}\n\
              panic: action=report\n\
              error: action=ignore\n\
              info: action=ignore\n\
              debug: action=ignore\n",
             rom = path("rom"),
             vga = path("vga"),
-            model = self.model,
+            log = path("log"),
         )
     }
 
-    /// Runs the cases of a ROM up to the end or to one that says nothing any more.
-    pub fn run(&self, rom: &[u8]) -> Lines {
+    /// Whether the last run ended because code was to be fetched from the memory of a device.
+    pub fn left_memory(&self) -> bool {
+        fs::read(self.path("log")).is_ok_and(|log| String::from_utf8_lossy(&log).contains("vetoed direct read"))
+    }
+
+    /// Runs the cases of a ROM up to the end or to one that says nothing for so long; `model` is Bochs' name of a
+    /// processor.
+    pub fn run(&self, rom: &[u8], model: &str, silence: Duration) -> Lines {
         self.write("rom", rom);
+        self.write("bochsrc", self.configuration(model).as_bytes());
         let child = Command::new("bochs")
             .args(["-q", "-f"])
             .arg(self.path("bochsrc"))
@@ -106,7 +111,7 @@ impl Bochs {
         while let Ok(bytes) = receiver.recv_timeout(patience) {
             lines.take(&bytes);
             if !lines.of.is_empty() {
-                patience = SILENCE;
+                patience = silence;
             }
         }
         drop(receiver);

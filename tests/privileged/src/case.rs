@@ -1,9 +1,11 @@
 //! One case: the arena as it finds it, the state it is entered with, the code it runs.
 
 use super::{
+    Pair,
     asm::Asm,
     descriptor::{self, Descriptor, gate, kind, level_near},
     layout::*,
+    outcome::place,
 };
 use pagewalk_oracle::random::Random;
 
@@ -12,6 +14,8 @@ use pagewalk_oracle::random::Random;
 pub struct Case {
     /// Name of the family.
     pub family: &'static str,
+    /// The processors that it runs on.
+    pub pair: Pair,
     /// What it tries, in a few words.
     pub about: String,
     pub level: u8,
@@ -19,6 +23,8 @@ pub struct Case {
     pub arena: Vec<u8>,
     pub init: [u32; WORDS],
     pub code: Asm,
+    /// EIP of each instruction that writes memory, and of one that is jumped to, if entries of its page tables change under the TLB.
+    pub stale: Option<Vec<u32>>,
     /// The next free slot among the GDT's random descriptors.
     slot: u16,
 }
@@ -90,12 +96,14 @@ impl Case {
     pub fn new(base: &[u8], random: &mut Random, family: &'static str, level: u8, bits: u8) -> Case {
         let mut case = Case {
             family,
+            pair: Pair::Plain,
             about: String::new(),
             level,
             bits,
             arena: base.to_vec(),
             init: [0; WORDS],
             code: Asm::new(bits),
+            stale: None,
             slot: sel::RANDOM + (random.below(16) as u16) * 8,
         };
         for register in 0..8 {
@@ -154,6 +162,17 @@ impl Case {
 
     pub fn put_u32(&mut self, offset: u32, value: u32) {
         self.put(offset, &value.to_le_bytes());
+    }
+
+    /// The doubleword at an offset, which wraps at the arena's end.
+    pub fn get_u32(&self, offset: u32) -> u32 {
+        let byte = |n: u32| self.arena[offset.wrapping_add(n) as usize % ARENA_LEN];
+        u32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)])
+    }
+
+    /// The doubleword that has this name before the case begins.
+    pub fn named(&self, name: &str) -> u32 {
+        (0..ARENA_LEN as u32).step_by(4).find(|&offset| place(offset) == name).map_or(0, |offset| self.get_u32(offset))
     }
 
     /// Puts a descriptor into the slot of `selector`, in the GDT or the LDT.
@@ -271,7 +290,7 @@ impl Case {
     pub fn record(&self, base: &[u8], number: u32) -> Vec<u8> {
         let mut arena = self.arena.clone();
         let code = self.init[word::EIP] as usize;
-        if self.init[word::ENTER] & enter::V86 != 0 {
+        if self.init[word::ENTER] & (enter::V86 | enter::REAL) != 0 {
             let start = (((self.init[word::CS] << 4) + self.init[word::EIP]) - ARENA) as usize;
             arena[start..start + self.code.bytes.len()].copy_from_slice(&self.code.bytes);
         } else {

@@ -1,23 +1,20 @@
-//! What is known of the differences from Bochs.
+//! What is known of the differences from Bochs: for each kind a rule, as narrow as it can be, with the section of
+//! the manual that decides for us or leaves the choice. What no rule names is a failure.
 
-use super::{case::Case, layout::word, outcome::Outcome};
+mod tasks;
 
-/// What is known of a difference.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Known {
-    /// The manual decides for us or leaves the choice; which section.
-    Explained(&'static str),
-    /// Not yet settled: ours may be wrong.
-    Open(&'static str),
-}
+use super::{
+    case::{Case, flag},
+    layout::{at, enter, sel, word},
+    outcome::Outcome,
+};
 
-/// What a rule looks at: the family, and where the outcomes differ, by name, with both values.
-struct Seen<'a> {
-    family: &'a str,
-    /// ESP at the beginning.
-    esp: u32,
-    vectors: (Option<u32>, Option<u32>),
-    differences: &'a [(String, Option<u32>, Option<u32>)],
+/// What a rule looks at: the case, both ends, and where they differ, by name, with both values.
+pub struct Seen<'a> {
+    case: &'a Case,
+    bochs: &'a Outcome,
+    ours: &'a Outcome,
+    differences: Vec<(String, Option<u32>, Option<u32>)>,
 }
 
 impl Seen<'_> {
@@ -26,9 +23,24 @@ impl Seen<'_> {
         self.differences.iter().all(|(name, bochs, ours)| fits(name, *bochs, *ours))
     }
 
+    /// How the case ended in Bochs and here.
+    fn vectors(&self) -> (Option<u32>, Option<u32>) {
+        (self.bochs.vector(), self.ours.vector())
+    }
+
     /// Both ended by this vector.
     fn both(&self, vector: u32) -> bool {
-        self.vectors == (Some(vector), Some(vector))
+        self.vectors() == (Some(vector), Some(vector))
+    }
+
+    /// The family's name.
+    fn family(&self) -> &str {
+        self.case.family
+    }
+
+    /// The code's first bytes.
+    fn begins(&self, bytes: &[u8]) -> bool {
+        self.case.code.bytes.starts_with(bytes)
     }
 }
 
@@ -38,6 +50,16 @@ struct Rule {
     reason: &'static str,
     applies: fn(&Seen) -> bool,
 }
+
+/// Explains a case that the processor here ends as Bochs does once its TLB is emptied (see `lib.rs`).
+pub const STALE: &str = "entries of page tables changed in memory while the TLB holds them, without INVLPG: here what is \
+                         held counts, Bochs walks again for the first write or fetch through what was read; with the TLB \
+                         emptied at that place ours ends as Bochs' (SDM Vol. 3A, \"Invalidation of TLBs and \
+                         Paging-Structure Caches\": both may be)";
+
+/// Explains a case that Bochs does not go on with.
+pub const DEVICE_CODE: &str = "code in the memory of a device: Bochs stops; here what is read there, all ones, is no \
+                               instruction and raises #UD (the manual does not tell what is there)";
 
 const RULES: &[Rule] = &[
     Rule {
@@ -56,48 +78,38 @@ const RULES: &[Rule] = &[
         reason: "PUSHA whose stack ends halfway: Bochs has written what fits; here nothing is written (SDM Vol. 3A, \
                  \"Restarting a Program or Task after an Exception\")",
         applies: |seen| {
-            seen.family == "memory in segments"
-                && seen.both(12)
+            seen.both(12)
+                && has(seen, &[0x60])
                 && seen.all(|name, _, ours| name.starts_with("stack+") && ours.is_none())
         },
     },
     Rule {
         reason: "a push around the end of a stack segment of 4 GiB: #SS in Bochs, here it wraps (SDM Vol. 3A, \"Limit \
                  Checking\": an access around the end may or may not fault)",
-        applies: |seen| seen.family == "memory in segments" && seen.esp < 0x20 && seen.vectors.1 == Some(3),
+        applies: |seen| {
+            seen.family() == "memory in segments" && seen.case.init[word::ESP] < 0x20 && seen.vectors().1 == Some(3)
+        },
     },
     Rule {
         reason: "an entry of a 4 MiB page with address bits above 36: reserved here, as CPUID's MAXPHYADDR says; Bochs \
                  is built for 40 (SDM Vol. 3A, \"32-Bit Paging\", table of the entries)",
         applies: |seen| {
-            seen.family == "paging, two levels"
-                && seen.vectors.1 == Some(14)
-                && seen.vectors.0 != Some(14)
-                && seen.differences.iter().any(|(name, _, ours)| {
-                    name.starts_with("stack+") && ours.is_some_and(|code| code < 0x20 && code & 8 != 0)
-                })
+            // The alias' entry.
+            let entry = seen.case.get_u32(at::PAGING + 4);
+            let large = entry & 1 << 7 != 0 && entry & 0xf << 17 != 0;
+            seen.family().starts_with("paging")
+                && large
+                && seen.case.init[word::CR4] & 0x30 == 0x10
+                && seen.vectors().1 == Some(14)
         },
     },
     Rule {
         reason: "a far call whose target is beyond the limit: Bochs has written the return address below ESP before \
                  #GP; here nothing is written (SDM Vol. 2A, \"CALL\": the limit is checked before the push)",
         applies: |seen| {
-            seen.family == "far transfers"
+            seen.family() == "far transfers"
                 && seen.both(13)
                 && seen.all(|name, _, ours| name.starts_with("stack+") && ours.is_none())
-        },
-    },
-    Rule {
-        reason: "a write through a translation that the TLB holds read-only, after the entry in memory lost its P \
-                 bit: here judged by what is held, in Bochs by a new walk (SDM Vol. 3A, \"Invalidation of TLBs and \
-                 Paging-Structure Caches\": both may be)",
-        applies: |seen| {
-            seen.family.starts_with("paging")
-                && seen.both(14)
-                && seen.all(|name, bochs, ours| {
-                    name.starts_with("stack+")
-                        && matches!((bochs, ours), (Some(bochs), Some(ours)) if bochs ^ ours == 1)
-                })
         },
     },
     Rule {
@@ -110,36 +122,97 @@ const RULES: &[Rule] = &[
                 })
         },
     },
+    Rule {
+        reason: "general detect while TF is set: Bochs sets BS too; no step was made (SDM Vol. 3B, \"Debug Status \
+                 Register (DR6)\": BS tells that single steps caused the exception)",
+        applies: |seen| {
+            seen.both(1)
+                && seen.case.init[word::EFLAGS] & flag::TF != 0
+                && seen.case.init[word::DR7] & 1 << 13 != 0
+                && seen.all(|name, bochs, ours| {
+                    name == "dr6"
+                        && matches!((bochs, ours), (Some(bochs), Some(ours)) if bochs ^ ours == 1 << 14 && bochs & 3 << 13 == 3 << 13)
+                })
+        },
+    },
+    Rule {
+        reason: "a TSS that ends one or two bytes behind the SS of an inner stack: enough here, Bochs asks for the \
+                 doubleword (SDM Vol. 2A, \"INT n/INTO/INT3/INT1\", INTER-PRIVILEGE-LEVEL-INTERRUPT: #TS if \
+                 TSSstackAddress + 5 is beyond the limit)",
+        applies: |seen| {
+            let limit = seen.case.get_u32(at::GDT + u32::from(sel::TSS)) & 0xffff;
+            matches!(limit, 9 | 10 | 17 | 18 | 25 | 26)
+                && (seen.bochs.reset || matches!(seen.vectors().0, Some(8 | 10)))
+                && seen.vectors().0 != seen.vectors().1
+        },
+    },
+    Rule {
+        reason: "a write of BT to DR6: Bochs drops the bit, here it is kept (SDM Vol. 3B, \"Debug Status Register \
+                 (DR6)\": the processor does not clear the register, software does)",
+        applies: |seen| {
+            has(seen, &[0x0f, 0x23])
+                && seen.all(|name, bochs, ours| {
+                    name == "dr6" && matches!((bochs, ours), (Some(bochs), Some(ours)) if ours ^ bochs == 1 << 15 && ours >> 15 & 1 == 1)
+                })
+        },
+    },
+    Rule {
+        reason: "a write of bit 11 to DR7: Bochs keeps it, here it stays 0 (SDM Vol. 3B, \"Debug Control Register \
+                 (DR7)\": RTM, reserved on a processor without transactional memory)",
+        applies: |seen| {
+            has(seen, &[0x0f, 0x23])
+                && seen.all(|name, bochs, ours| {
+                    name == "dr7" && matches!((bochs, ours), (Some(bochs), Some(ours)) if ours ^ bochs == 1 << 11 && bochs >> 11 & 1 == 1)
+                })
+        },
+    },
+    Rule {
+        reason: "MOV with a debug register above level 0 while DR7.GD is set: #DB in Bochs, #GP(0) here (SDM Vol. 2B, \
+                 \"MOV\u{2014}Move to/from Debug Registers\": both conditions hold and their order is not told; faults by \
+                 privilege come first for other instructions, as in SDM Vol. 3C, \"Relative Priority of Faults and VM \
+                 Exits\")",
+        applies: |seen| {
+            seen.case.level > 0
+                && seen.case.init[word::DR7] & 1 << 13 != 0
+                && (has(seen, &[0x0f, 0x21]) || has(seen, &[0x0f, 0x23]))
+                && seen.vectors() == (Some(1), Some(13))
+                && seen.bochs.words.get(&word::DR6).is_some_and(|dr6| dr6 & 1 << 13 != 0)
+        },
+    },
+    Rule {
+        reason: "CR4.VME, PVI or MCE: Bochs' processor has these features, ours does not tell of them in CPUID and \
+                 refuses the bits (SDM Vol. 3A, \"Control Registers\": a reserved bit of CR4 raises #GP(0))",
+        applies: |seen| {
+            seen.begins(&[0x0f, 0x22, 0xe0])
+                && seen.case.init[word::EAX] & 0x43 != 0
+                && seen.vectors().1 == Some(13)
+                && seen.bochs.words.get(&word::CR4) == Some(&seen.case.init[word::EAX])
+        },
+    },
+    Rule {
+        reason: "IRET to virtual-8086 mode with an EIP above FFFF: #GP(0) here, Bochs drops its upper half (SDM Vol. 2A, \
+                 \"IRET/IRETD\", RETURN-TO-VIRTUAL-8086-MODE: #GP(0) if EIP is not within CS' limit)",
+        applies: |seen| returns_to_v86(seen.case).is_some_and(|eip| eip > 0xffff) && seen.vectors().1 == Some(13),
+    },
 ];
 
-/// Families with differences that are not all settled, and what they are about.
-const OPEN: &[(&str, &str)] = &[
-    ("far transfers", "EIP behind offset ffff in 16-bit code: silicon goes on at 10000, as Bochs does"),
-    ("interrupts", "EIP behind offset ffff in 16-bit code"),
-    ("interrupt returns", "EIP behind offset ffff in 16-bit code"),
-    ("task switches", "#TS and #NP raised in the new task, accessed bits and the link of a switch that fails"),
-    ("virtual-8086 mode", "EIP behind offset ffff in 16-bit code"),
-    ("debug registers", "general detect before or after the privilege level"),
-    (
-        "paging, two levels",
-        "entries changed in memory while the TLB holds them: which the manual lets differ, one by one",
-    ),
-    ("system tables", "registers and bits that only one of the two processors has"),
-];
+/// The code has these bytes.
+fn has(seen: &Seen, bytes: &[u8]) -> bool {
+    seen.case.code.bytes.windows(bytes.len()).any(|window| window == bytes)
+}
 
-/// What is known of the difference between two outcomes, if anything is.
-pub fn known(case: &Case, bochs: Option<&Outcome>, ours: Option<&Outcome>) -> Option<Known> {
-    if let (Some(bochs), Some(ours)) = (bochs, ours) {
-        let differences = bochs.differences(ours);
-        let seen = Seen {
-            family: case.family,
-            esp: case.init[word::ESP],
-            vectors: (bochs.vector(), ours.vector()),
-            differences: &differences,
-        };
-        if let Some(rule) = RULES.iter().find(|rule| (rule.applies)(&seen)) {
-            return Some(Known::Explained(rule.reason));
-        }
-    }
-    OPEN.iter().find(|(family, _)| *family == case.family).map(|(_, about)| Known::Open(about))
+/// EIP of a return to virtual-8086 mode, if the case's first instruction is one.
+fn returns_to_v86(case: &Case) -> Option<u32> {
+    let iret: &[u8] = if case.bits == 32 { &[0xcf] } else { &[0x66, 0xcf] };
+    let from_handler = case.level == 0 && case.init[word::ENTER] & enter::V86 == 0;
+    let flags = case.get_u32(case.init[word::ESP].wrapping_add(8));
+    (from_handler && case.code.bytes == iret && flags & flag::VM != 0 && case.init[word::EFLAGS] & flag::NT == 0)
+        .then(|| case.get_u32(case.init[word::ESP]))
+}
+
+/// What explains the difference between two ends, if a rule does. A case that says nothing has none.
+pub fn explained(case: &Case, bochs: Option<&Outcome>, ours: Option<&Outcome>) -> Option<&'static str> {
+    let (bochs, ours) = (bochs?, ours?);
+    let seen = Seen { case, bochs, ours, differences: bochs.differences(ours) };
+    RULES.iter().chain(tasks::RULES).find(|rule| (rule.applies)(&seen)).map(|rule| rule.reason)
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! 0000_1000  the monitor's page: variables, the state to enter with, the state found, its stack
 //! 0001_0000  the arena, 64 KiB: tables, code, data and stacks of the case that runs
-//! 0002_0000  64 KiB of INT3, so that what lies behind the arena is known
+//! 0002_0000  64 KiB of INT3, so that what lies behind the arena is known; INT3 wherever else is RAM below 640 KiB
 //! 0003_0000  the arena as every case finds it, before its own patches
 //! 0004_0000  the arena as the running case found it
 //! 000f_0000  the end of the ROM: the entries of the 256 vectors, the monitor
@@ -16,6 +16,8 @@
 
 /// RAM of both machines, in bytes.
 pub const RAM: u32 = 32 << 20;
+/// The end of what is RAM below 1 MiB.
+pub const LOW_RAM: u32 = 0xa_0000;
 /// Bytes of ROM, which ends at 4 GiB; the largest that Bochs takes.
 pub const ROM_LEN: usize = 2 << 20;
 /// What of its end shows below 1 MiB too.
@@ -33,11 +35,20 @@ pub const V_PHASE: u32 = PAGE + 8;
 /// [`MAGIC`] once the monitor has begun.
 pub const V_MAGIC: u32 = PAGE + 12;
 pub const MAGIC: u32 = 0x7061_6765;
+/// 1 if arena and shadow must be made anew.
+pub const V_DIRTY: u32 = PAGE + 32;
+/// 1 if a case came back in real mode, then its CR0, and its GDTR as [`word::GDTR`].
+pub const V_REAL: u32 = PAGE + 16;
+pub const V_REAL_CR0: u32 = PAGE + 20;
+pub const V_REAL_GDTR: u32 = PAGE + 24;
 /// State to enter with.
 pub const INIT: u32 = PAGE + 0x100;
 /// State found.
 pub const SAVE: u32 = PAGE + 0x200;
 pub const MONITOR_STACK: u32 = PAGE + 0xf00;
+
+/// A byte here tells whoever runs the machine that a case begins (1) or is over (0).
+pub const PHASE_PORT: u16 = 0x8901;
 
 pub const ARENA: u32 = 0x1_0000;
 pub const ARENA_LEN: usize = 0x1_0000;
@@ -46,6 +57,8 @@ pub const BASE: u32 = 0x3_0000;
 pub const SHADOW: u32 = 0x4_0000;
 pub const STUBS: u32 = 0xf_0000;
 pub const MONITOR: u32 = 0xf_1000;
+/// The entries of the 256 vectors in real mode, 8 bytes each, as a far pointer.
+pub const REAL_STUBS: u32 = 0xf000_8000;
 /// The ROM's beginning.
 pub const RECORDS: u32 = 0u32.wrapping_sub(ROM_LEN as u32);
 /// Where the ROM has what is copied to [`BASE`].
@@ -104,6 +117,10 @@ pub mod enter {
     pub const OUTER: u32 = 2;
     /// IA32_EFER is set before and read after.
     pub const EFER: u32 = 4;
+    /// Into real mode.
+    pub const REAL: u32 = 8;
+    /// PAT, MTRRs and IA32_TSC_AUX are reset before.
+    pub const MSR: u32 = 16;
 }
 
 /// Names of the words that are reported.

@@ -8,6 +8,8 @@
 //!
 //! All numbers are hexadecimal: the case, a word's index and value, an offset in the arena divided by 4.
 
+mod real;
+
 use iced_x86::{
     BlockEncoderOptions, IcedError,
     code_asm::{
@@ -28,6 +30,11 @@ const GDTR: u32 = 0xf_e0f0;
 const HANDLER: u32 = MONITOR + 5;
 /// Where the handler goes on with a code segment of its own.
 const CLEAN: u32 = MONITOR + 10;
+/// Where a case that came back in real mode is taken up.
+const REAL_CLEAN: u32 = MONITOR + 15;
+/// Selectors of the ROM's own GDT: 16-bit code of the segment F000, 16-bit data from 0.
+const REAL_CODE: u16 = 0x18;
+const REAL_DATA: u16 = 0x20;
 /// More changes of the arena than this are not told apart.
 const MOST_CHANGES: u32 = 160;
 
@@ -58,11 +65,16 @@ pub fn rom(base: &[u8]) -> Vec<u8> {
         put(stub + 6, &HANDLER.wrapping_sub(stub + 10).to_le_bytes());
     }
     put(MONITOR, &code);
-    put(GDTR, &[0x17, 0]);
+    for (offset, bytes) in real::parts().expect("the part in real mode assembles") {
+        put(0xf_0000 + offset, &bytes);
+    }
+    put(GDTR, &[0x27, 0]);
     put(GDTR + 2, &GDT.to_le_bytes());
     put(GDT, &[0; 8]);
     put(GDT + 8, &0x00cf_9b00_0000_ffff_u64.to_le_bytes());
     put(GDT + 16, &0x00cf_9300_0000_ffff_u64.to_le_bytes());
+    put(GDT + u32::from(REAL_CODE), &0x0000_9b0f_0000_ffff_u64.to_le_bytes());
+    put(GDT + u32::from(REAL_DATA), &0x0000_9300_0000_ffff_u64.to_le_bytes());
     // cli; lgdt cs:[GDTR]; mov eax, cr0; or al, 1; mov cr0, eax; jmp 8:MONITOR
     let mut boot = vec![0xfa, 0x66, 0x2e, 0x0f, 0x01, 0x16];
     boot.extend((GDTR as u16).to_le_bytes());
@@ -74,12 +86,12 @@ pub fn rom(base: &[u8]) -> Vec<u8> {
     rom
 }
 
-/// The monitor, at [`MONITOR`]; jumps of 5 bytes lead to its beginning, to [`HANDLER`] and to [`CLEAN`].
+/// The monitor, at [`MONITOR`]; jumps of 5 bytes lead to its beginning, to [`HANDLER`], [`CLEAN`], [`REAL_CLEAN`].
 fn assemble() -> Result<Vec<u8>, IcedError> {
     let mut a = CodeAssembler::new(32)?;
     let mut labels = Labels::new(&mut a);
     // Long forms, so that they stand at known places.
-    for _ in 0..3 {
+    for _ in 0..4 {
         a.db(&[0xe9])?;
         a.dd(&[0])?;
     }
@@ -92,7 +104,7 @@ fn assemble() -> Result<Vec<u8>, IcedError> {
     // Where the jumps go is known only once everything is placed.
     let result = a.assemble_options(MONITOR.into(), BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS)?;
     let mut code = result.inner.code_buffer.clone();
-    for (i, label) in [labels.start, labels.handler, labels.clean].iter().enumerate() {
+    for (i, label) in [labels.start, labels.handler, labels.clean, labels.real].iter().enumerate() {
         let end = i * 5 + 5;
         let displacement = (result.label_ip(label)? as u32).wrapping_sub(MONITOR + end as u32);
         code[end - 4..end].copy_from_slice(&displacement.to_le_bytes());
@@ -104,6 +116,7 @@ struct Labels {
     start: CodeLabel,
     handler: CodeLabel,
     clean: CodeLabel,
+    real: CodeLabel,
     next: CodeLabel,
     advance: CodeLabel,
     /// Prints the case's number.
@@ -118,6 +131,7 @@ impl Labels {
             start: a.create_label(),
             handler: a.create_label(),
             clean: a.create_label(),
+            real: a.create_label(),
             next: a.create_label(),
             advance: a.create_label(),
             print_head: a.create_label(),
@@ -130,6 +144,12 @@ impl Labels {
 fn put_char(a: &mut CodeAssembler, character: u8) -> Assembled {
     a.mov(al, i32::from(character))?;
     a.out(0xe9, al)
+}
+
+fn tell_phase(a: &mut CodeAssembler, phase: u8) -> Assembled {
+    a.mov(al, i32::from(phase))?;
+    a.mov(dx, i32::from(PHASE_PORT))?;
+    a.out(dx, al)
 }
 
 fn flat_segments(a: &mut CodeAssembler) -> Assembled {
@@ -151,18 +171,23 @@ fn begin(a: &mut CodeAssembler, labels: &mut Labels) -> Assembled {
     a.cmp(dword_ptr(V_MAGIC), MAGIC as i32)?;
     a.je(again)?;
     a.mov(dword_ptr(V_MAGIC), MAGIC as i32)?;
+    a.mov(dword_ptr(V_DIRTY), 1)?;
     a.mov(dword_ptr(V_RECORD), RECORDS as i32)?;
     a.cld()?;
-    a.mov(edi, BEHIND)?;
     a.mov(eax, 0xcccc_cccc_u32)?;
-    a.mov(ecx, ARENA_LEN as u32 / 4)?;
-    a.rep().stosd()?;
+    // Code that goes astray ends soon.
+    for (start, end) in [(0, PAGE), (PAGE * 2, ARENA), (BEHIND, BASE), (SHADOW + ARENA_LEN as u32, LOW_RAM)] {
+        a.mov(edi, start)?;
+        a.mov(ecx, (end - start) / 4)?;
+        a.rep().stosd()?;
+    }
     a.mov(esi, BASE_IN_ROM)?;
     a.mov(edi, BASE)?;
     a.mov(ecx, ARENA_LEN as u32 / 4)?;
     a.rep().movsd()?;
     a.jmp(labels.next)?;
     a.set_label(&mut again)?;
+    a.mov(dword_ptr(V_DIRTY), 1)?;
     a.call(labels.print_head)?;
     put_char(a, b'R')?;
     put_char(a, b'\n')?;
@@ -175,6 +200,7 @@ fn begin(a: &mut CodeAssembler, labels: &mut Labels) -> Assembled {
 /// Arena, shadow and state from the record; ends the run behind the last one.
 fn prepare(a: &mut CodeAssembler, labels: &mut Labels) -> Assembled {
     let (mut go, mut patch, mut done) = (a.create_label(), a.create_label(), a.create_label());
+    let mut clean = a.create_label();
     a.set_label(&mut labels.next)?;
     a.mov(dword_ptr(V_RUNNING), 0)?;
     a.mov(esi, dword_ptr(V_RECORD))?;
@@ -188,12 +214,16 @@ fn prepare(a: &mut CodeAssembler, labels: &mut Labels) -> Assembled {
     a.hlt()?;
     a.set_label(&mut go)?;
     a.cld()?;
+    a.cmp(dword_ptr(V_DIRTY), 0)?;
+    a.je(clean)?;
     for target in [ARENA, SHADOW] {
         a.mov(esi, BASE)?;
         a.mov(edi, target)?;
         a.mov(ecx, ARENA_LEN as u32 / 4)?;
         a.rep().movsd()?;
     }
+    a.mov(dword_ptr(V_DIRTY), 0)?;
+    a.set_label(&mut clean)?;
     a.mov(esi, dword_ptr(V_RECORD))?;
     a.add(esi, 8)?;
     a.mov(edi, INIT)?;
@@ -227,14 +257,18 @@ fn prepare(a: &mut CodeAssembler, labels: &mut Labels) -> Assembled {
 fn launch(a: &mut CodeAssembler) -> Assembled {
     let (mut no_efer, mut v86, mut same, mut enter) =
         (a.create_label(), a.create_label(), a.create_label(), a.create_label());
+    let mut real = a.create_label();
     a.mov(dword_ptr(V_PHASE), 0)?;
+    a.mov(dword_ptr(V_REAL), 0)?;
     a.mov(dword_ptr(V_RUNNING), 1)?;
+    tell_phase(a, 1)?;
     a.xor(edx, edx)?;
     for i in 0..3 {
         a.mov(ecx, 0x174 + i)?;
         a.mov(eax, dword_ptr(init(word::SYSENTER_CS) + i * 4))?;
         a.wrmsr()?;
     }
+    reset_msrs(a)?;
     a.test(byte_ptr(init(word::ENTER)), enter::EFER as i32)?;
     a.je(no_efer)?;
     a.mov(ecx, 0xc000_0080_u32)?;
@@ -263,6 +297,8 @@ fn launch(a: &mut CodeAssembler) -> Assembled {
     a.mov(dr7, eax)?;
     a.test(byte_ptr(init(word::ENTER)), enter::V86 as i32)?;
     a.jne(v86)?;
+    a.test(byte_ptr(init(word::ENTER)), enter::REAL as i32)?;
+    a.jne(real)?;
     a.test(byte_ptr(init(word::ENTER)), enter::OUTER as i32)?;
     a.je(same)?;
     a.push(dword_ptr(init(word::SS)))?;
@@ -286,7 +322,39 @@ fn launch(a: &mut CodeAssembler) -> Assembled {
         a.push(dword_ptr(init(word)))?;
     }
     general_registers(a)?;
-    a.iretd()
+    a.iretd()?;
+    a.set_label(&mut real)?;
+    a.lgdt(ptr(GDTR).cs())?;
+    a.mov(eax, u32::from(REAL_DATA))?;
+    for register in [es, ss, ds, fs, gs] {
+        a.mov(register, eax)?;
+    }
+    // Far jump.
+    a.db(&[0xea])?;
+    a.dd(&[real::ENTRY])?;
+    a.dw(&[REAL_CODE])
+}
+
+/// PAT, the types of memory and IA32_TSC_AUX, if the case may change them.
+fn reset_msrs(a: &mut CodeAssembler) -> Assembled {
+    let mut keep = a.create_label();
+    a.test(byte_ptr(init(word::ENTER)), enter::MSR as i32)?;
+    a.je(keep)?;
+    a.xor(eax, eax)?;
+    for (first, last) in [(0x200, 0x20f), (0x250, 0x250), (0x258, 0x259), (0x268, 0x26f), (0x2ff, 0x2ff)] {
+        for number in first..=last {
+            a.mov(ecx, number)?;
+            a.wrmsr()?;
+        }
+    }
+    a.mov(ecx, 0xc000_0103_u32)?;
+    a.wrmsr()?;
+    a.mov(ecx, 0x277)?;
+    a.mov(eax, 0x0007_0406)?;
+    a.mov(edx, eax)?;
+    a.wrmsr()?;
+    a.xor(edx, edx)?;
+    a.set_label(&mut keep)
 }
 
 fn general_registers(a: &mut CodeAssembler) -> Assembled {
@@ -301,6 +369,7 @@ fn general_registers(a: &mut CodeAssembler) -> Assembled {
 /// All vectors lead here, with their number pushed: saves everything and leaves the case's mode.
 fn catch(a: &mut CodeAssembler, labels: &mut Labels) -> Assembled {
     let (mut first, mut no_efer, mut debug) = (a.create_label(), a.create_label(), a.create_label());
+    let (mut registers, mut protected) = (a.create_label(), a.create_label());
     a.set_label(&mut labels.handler)?;
     a.push(eax)?;
     a.push(ds)?;
@@ -316,11 +385,17 @@ fn catch(a: &mut CodeAssembler, labels: &mut Labels) -> Assembled {
     a.set_label(&mut first)?;
     a.pop(dword_ptr(save(word::EAX)))?;
     a.pop(dword_ptr(save(word::VECTOR)))?;
+    a.jmp(registers)?;
+    a.set_label(&mut labels.real)?;
+    a.mov(ebx, u32::from(sel::MONITOR_DATA))?;
+    a.mov(ds, ebx)?;
+    a.mov(ebx, dword_ptr(save(word::EAX + 3)))?;
+    a.set_label(&mut registers)?;
     for (i, register) in [eax, ecx, edx, ebx, esp, ebp, esi, edi].into_iter().enumerate().skip(1) {
         a.mov(dword_ptr(save(word::EAX + i)), register)?;
     }
     a.and(dword_ptr(save(word::DS)), 0xffff)?;
-    for (i, register) in [(word::ES, es), (word::CS, cs), (word::SS, ss), (word::FS, fs), (word::GS, gs)] {
+    for (i, register) in [(word::ES, es), (word::SS, ss), (word::FS, fs), (word::GS, gs)] {
         a.mov(word_ptr(save(i)), register)?;
         a.mov(word_ptr(save(i) + 2), 0)?;
     }
@@ -329,6 +404,17 @@ fn catch(a: &mut CodeAssembler, labels: &mut Labels) -> Assembled {
         a.mov(dword_ptr(save(i)), eax)?;
     }
     a.sgdt(ptr(save(word::GDTR) + 2))?;
+    a.mov(word_ptr(save(word::CS)), cs)?;
+    a.mov(word_ptr(save(word::CS) + 2), 0)?;
+    a.cmp(dword_ptr(V_REAL), 0)?;
+    a.je(protected)?;
+    // The way here has changed these.
+    a.mov(word_ptr(save(word::CS)), 0xf000)?;
+    for (to, from) in [(word::CR0, V_REAL_CR0), (word::GDTR, V_REAL_GDTR), (word::GDTR + 1, V_REAL_GDTR + 4)] {
+        a.mov(eax, dword_ptr(from))?;
+        a.mov(dword_ptr(save(to)), eax)?;
+    }
+    a.set_label(&mut protected)?;
     a.sidt(ptr(save(word::IDTR) + 2))?;
     a.sldt(word_ptr(save(word::LDTR)))?;
     a.str(word_ptr(save(word::TR)))?;
@@ -370,8 +456,14 @@ fn catch(a: &mut CodeAssembler, labels: &mut Labels) -> Assembled {
     a.mov(fs, eax)?;
     a.mov(gs, eax)?;
     a.lldt(ax)?;
+    // All of EFLAGS, VIF and VIP too: POPFD leaves these to the processor.
+    let mut plain = a.create_label();
     a.push(2)?;
-    a.popfd()?;
+    a.push(u32::from(sel::MONITOR_CODE) as i32)?;
+    a.call(plain)?;
+    a.set_label(&mut plain)?;
+    a.add(dword_ptr(esp), 5)?; // behind IRETD
+    a.iretd()?;
     let mut no_efer = a.create_label();
     a.test(byte_ptr(init(word::ENTER)), enter::EFER as i32)?;
     a.je(no_efer)?;
@@ -386,6 +478,7 @@ fn catch(a: &mut CodeAssembler, labels: &mut Labels) -> Assembled {
 fn report(a: &mut CodeAssembler, labels: &mut Labels) -> Assembled {
     let (mut next_word, mut same, mut scan, mut done) =
         (a.create_label(), a.create_label(), a.create_label(), a.create_label());
+    tell_phase(a, 0)?;
     a.cld()?;
     a.call(labels.print_head)?;
     a.xor(ebx, ebx)?;
@@ -421,12 +514,45 @@ fn report(a: &mut CodeAssembler, labels: &mut Labels) -> Assembled {
     a.mov(eax, dword_ptr(esi - 4))?;
     a.mov(cl, 8)?;
     a.call(labels.print_hex)?;
+    a.mov(eax, dword_ptr(edi - 4))?;
+    a.mov(dword_ptr(esi - 4), eax)?;
     a.mov(ecx, ebx)?;
     a.dec(ebp)?;
     a.jne(scan)?;
+    a.mov(dword_ptr(V_DIRTY), 1)?;
     a.set_label(&mut done)?;
     put_char(a, b'\n')?;
+    undo_patches(a)?;
     a.jmp(labels.advance)
+}
+
+/// The arena and its shadow are as every case finds them, but for what the case had patched: that too, without
+/// all of it being copied, which takes Bochs longer than all else.
+fn undo_patches(a: &mut CodeAssembler) -> Assembled {
+    let (mut patch, mut done) = (a.create_label(), a.create_label());
+    a.mov(edx, dword_ptr(V_RECORD))?;
+    a.add(edx, 8 + WORDS as i32 * 4)?;
+    a.set_label(&mut patch)?;
+    a.movzx(ebp, word_ptr(edx + 2))?;
+    a.test(ebp, ebp)?;
+    a.je(done)?;
+    for target in [ARENA, SHADOW] {
+        a.movzx(ebx, word_ptr(edx))?;
+        a.lea(esi, ptr(ebx + BASE))?;
+        a.lea(edi, ptr(ebx + target))?;
+        a.mov(ecx, ebp)?;
+        a.rep().movsb()?;
+    }
+    a.lea(edx, ptr(edx + ebp + 4))?;
+    a.jmp(patch)?;
+    a.set_label(&mut done)?;
+    // LTR's mark.
+    let rights = u32::from(sel::TSS) + 4;
+    a.mov(eax, dword_ptr(BASE + rights))?;
+    for target in [ARENA, SHADOW] {
+        a.mov(dword_ptr(target + rights), eax)?;
+    }
+    Ok(())
 }
 
 fn print(a: &mut CodeAssembler, labels: &mut Labels) -> Assembled {

@@ -5,18 +5,33 @@ use memory::{FrameKind, PhysMem};
 use x86::PhysAddr;
 
 use super::{
-    layout::{LOW_LEN, RAM, RECORDS},
+    layout::{LOW_LEN, LOW_RAM, PHASE_PORT, RAM, RECORDS},
     outcome::Lines,
 };
 
 const MIB: u64 = 1 << 20;
-/// Instructions after which a case that says nothing is given up.
-const SILENCE: u64 = 4_000_000;
+/// Instructions after which a case that has not come back is given up.
+const SILENCE: u64 = 200_000;
+/// More than the monitor needs between two cases, one at a time.
+const MONITOR: u64 = 4_000_000;
 
-/// Port 0xe9, and the port on which the monitor says that it has done.
+/// How a run executes its cases; the monitor always runs as fast as it can.
+#[derive(Clone, Copy, Debug)]
+pub enum How<'a> {
+    Blocks,
+    /// By the slow functions.
+    Steps,
+    /// By the slow functions, with the TLB emptied before the instructions at these EIPs, or all.
+    Emptied(Option<&'a [u32]>),
+}
+
+/// The ports that the monitor writes to.
 #[derive(Default)]
 struct Ports {
     output: Vec<u8>,
+    /// A case runs, as the monitor told last.
+    case: bool,
+    /// The monitor has done.
     done: bool,
 }
 
@@ -29,10 +44,17 @@ impl Bus for Ports {
     fn port_out(&mut self, _: u64, port: u16, size: IoSize, value: u32) -> IoEffect {
         match (port, size) {
             (0xe9, IoSize::Byte) => self.output.push(value as u8),
-            (0x8900, IoSize::Byte) => self.done = true,
+            (PHASE_PORT, IoSize::Byte) => {
+                self.case = value != 0;
+                return IoEffect::Recompute;
+            }
+            (0x8900, IoSize::Byte) => {
+                self.done = true;
+                return IoEffect::Recompute;
+            }
             _ => {}
         }
-        if self.done { IoEffect::Recompute } else { IoEffect::None }
+        IoEffect::None
     }
     fn mmio_read(&mut self, _: u64, _: PhysAddr, _: IoSize) -> IoRead {
         IoRead { value: !0, effect: IoEffect::None }
@@ -48,40 +70,59 @@ impl Bus for Ports {
     }
 }
 
-/// Runs the cases of a ROM up to the end or to one that says nothing any more.
-pub fn run(rom: &[u8], model: CpuModel, single_step: bool) -> Lines {
+/// Runs the cases of a ROM up to the end or to one that does not come back.
+pub fn run(rom: &[u8], model: CpuModel, how: How) -> Lines {
     let mut mem = PhysMem::new().expect("4 GiB of address space");
-    mem.map(PhysAddr(0), 0xa_0000, FrameKind::Ram).expect("whole frames");
+    mem.map(PhysAddr(0), LOW_RAM.into(), FrameKind::Ram).expect("whole frames");
     mem.map(PhysAddr(MIB), u64::from(RAM) - MIB, FrameKind::Ram).expect("whole frames");
     for (start, image) in [(MIB - LOW_LEN as u64, &rom[rom.len() - LOW_LEN..]), (RECORDS.into(), rom)] {
         mem.map(PhysAddr(start), image.len() as u64, FrameKind::Rom).expect("whole frames");
         mem.load(PhysAddr(start), image);
     }
     let mut cpu = Cpu::new(CpuState::reset(model));
-    let mut engine = Engine::new(EngineConfig { single_step, ..EngineConfig::default() });
+    let mut engine = Engine::default();
+    let mut step = Engine::new(EngineConfig { single_step: true, ..EngineConfig::default() });
     let mut ports = Ports::default();
     let mut lines = Lines::default();
-    let mut silent = false;
+    let mut left = SILENCE;
     loop {
-        let now = cpu.state.retired;
-        let exit =
-            engine.run(&mut cpu, &mut mem, &mut ports, RunRequest { budget: SILENCE, now, pass_breakpoint: false });
-        if ports.done {
-            lines.take(&ports.output);
-            return lines;
+        let in_case = ports.case;
+        let stepped = in_case && !matches!(how, How::Blocks);
+        let budget = match how {
+            _ if !in_case => MONITOR,
+            How::Emptied(_) => 1,
+            _ => SILENCE,
+        };
+        if let How::Emptied(at) = how
+            && stepped
+            && at.is_none_or(|at| at.contains(&cpu.state.eip))
+        {
+            cpu.state.tlb = CpuState::reset(model).tlb;
+            step.invalidate();
+        }
+        let request = RunRequest { budget, now: cpu.state.retired, pass_breakpoint: false };
+        let running = if stepped { &mut step } else { &mut engine };
+        let exit = running.run(&mut cpu, &mut mem, &mut ports, request);
+        left = if in_case { left.saturating_sub(budget) } else { SILENCE };
+        if stepped && !ports.case {
+            // Neither engine sees what the other writes.
+            step.invalidate();
+            engine.invalidate();
         }
         match exit {
             Exit::TripleFault { .. } => {
                 let retired = cpu.state.retired;
                 cpu.state = CpuState { retired, ..CpuState::reset(model) };
+                ports.case = false;
+                step.invalidate();
                 engine.invalidate();
             }
-            Exit::Budget if !ports.output.is_empty() => {}
-            Exit::Budget if !silent => {}
-            _ => return lines,
+            Exit::Bus if !ports.done => {}
+            Exit::Budget if matches!(how, How::Emptied(_)) && left > 0 => {}
+            _ => {
+                lines.take(&ports.output);
+                return lines;
+            }
         }
-        silent = ports.output.is_empty();
-        lines.take(&ports.output);
-        ports.output.clear();
     }
 }

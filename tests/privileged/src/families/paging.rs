@@ -1,10 +1,12 @@
 //! Two-level and PAE paging: tables with random bits, accesses of all kinds through them.
 
 use crate::{
+    asm::Asm,
     case::{Case, flag, pick},
     descriptor::{Descriptor, kind},
-    layout::{ARENA, PAGE, STUBS, at, word},
+    layout::{ARENA, PAGE, STUBS, at, enter, word},
 };
+use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind};
 use pagewalk_oracle::random::Random;
 
 const PRESENT: u64 = 1;
@@ -21,12 +23,27 @@ const CR4_PGE: u32 = 1 << 7;
 /// Linear address of the arena's second image, whose entries are random.
 const ALIAS: u32 = 0x40_0000;
 
+const CR4_UMIP: u32 = 1 << 11;
+const CR4_SMEP: u32 = 1 << 20;
+const CR4_SMAP: u32 = 1 << 21;
+const EFER_NXE: u32 = 1 << 11;
+
 /// Which structures a case has.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     TwoLevel,
     Pae,
 }
+
+/// Whether SMEP, SMAP, UMIP and NX may be on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Guard {
+    No,
+    Maybe,
+}
+
+/// Pages of the arena that a program of level 3 needs: code, data, its stack.
+const USERS_PAGES: &[u32] = &[at::CODE, at::LANDING, at::DATA, at::DATA + PAGE, at::STACKS + 3 * PAGE];
 
 impl Kind {
     /// Bytes of an entry.
@@ -61,8 +78,8 @@ fn attributes(random: &mut Random, kind: Kind) -> u64 {
 }
 
 /// Sets up paging: the monitor, the arena itself, and the alias.
-fn tables(case: &mut Case, random: &mut Random, kind: Kind) {
-    let width = kind.width();
+fn tables(case: &mut Case, random: &mut Random, kind: Kind, guard: Guard) {
+    let (width, level) = (kind.width(), case.level);
     // Structures: page 0 is the directory (PAE: page 0 the PDPT, page 3 the directory), page 1 the
     // table of the first megabytes, page 2 that of the alias.
     let page = |n: u32| at::PAGING + n * PAGE;
@@ -85,7 +102,9 @@ fn tables(case: &mut Case, random: &mut Random, kind: Kind) {
     }
     identity(0xf_e000, 0);
     for n in 0..16 {
-        identity(ARENA + n * PAGE, WRITABLE | USER);
+        // SMAP and SMEP keep the kernel, and its tables, from what users may have.
+        let open = guard == Guard::No || level == 3 && USERS_PAGES.contains(&(n * PAGE));
+        identity(ARENA + n * PAGE, WRITABLE | if open { USER } else { 0 });
     }
     let slot = ALIAS >> if kind == Kind::Pae { 21 } else { 22 };
     let mut entry = attributes(random, kind);
@@ -120,9 +139,9 @@ fn offset(random: &mut Random) -> u32 {
     if random.one_in(3) { page + 0xffd + random.below(3) as u32 } else { page + random.below(0xff8) as u32 }
 }
 
-fn case_of(base: &[u8], random: &mut Random, kind: Kind) -> Case {
+fn case_of(base: &[u8], random: &mut Random, kind: Kind, guard: Guard) -> Case {
     let mut case = Case::anywhere(base, random, "paging");
-    tables(&mut case, random, kind);
+    tables(&mut case, random, kind, guard);
     case.init[word::CR3] = ARENA + at::PAGING;
     case.init[word::CR0] |= PG | if random.one_in(2) { WP } else { 0 };
     let mut cr4 = 0;
@@ -141,18 +160,54 @@ fn case_of(base: &[u8], random: &mut Random, kind: Kind) -> Case {
     let selector = 0x1f8 | u16::from(case.level);
     case.descriptor(selector, alias.bits());
     case.init[word::FS] = selector.into();
-    access(&mut case, random);
+    if guard == Guard::Maybe {
+        protections(&mut case, random);
+    }
+    access(&mut case, random, guard);
+    if case.stale.is_some() {
+        case.stale = Some(writes(&case.code));
+    }
     case
 }
 
+/// SMEP, SMAP, UMIP, NX, each in half of the cases, and what they are about.
+fn protections(case: &mut Case, random: &mut Random) {
+    for bit in [CR4_SMEP, CR4_SMAP, CR4_UMIP] {
+        case.init[word::CR4] |= if random.one_in(2) { bit } else { 0 };
+    }
+    case.init[word::ENTER] |= enter::EFER;
+    case.init[word::EFER] = if random.one_in(3) { 0 } else { EFER_NXE };
+    case.init[word::EFLAGS] |= if random.one_in(4) { flag::AC } else { 0 };
+    // STAC, CLAC, SMSW EAX, SLDT EAX, STR EAX.
+    const PREVENTED: &[&[u8]] =
+        &[&[0x0f, 0x01, 0xcb], &[0x0f, 0x01, 0xca], &[0x0f, 0x01, 0xe0], &[0x0f, 0x00, 0xc0], &[0x0f, 0x00, 0xc8]];
+    if random.one_in(4) {
+        let bytes = *pick(random, PREVENTED);
+        case.code.raw(bytes);
+    }
+}
+
+/// EIP of each instruction that writes memory, and where a far jump arrives.
+fn writes(code: &Asm) -> Vec<u32> {
+    let mut decoder = Decoder::with_ip(code.bits.into(), &code.bytes, at::CODE.into(), DecoderOptions::NONE);
+    let place = |insn: Instruction| match insn.op0_kind() {
+        OpKind::Memory => Some(insn.ip32()),
+        OpKind::FarBranch32 => Some(insn.far_branch32()),
+        _ => None,
+    };
+    decoder.iter().filter_map(place).collect()
+}
+
 /// What the case does with the alias.
-fn access(case: &mut Case, random: &mut Random) {
+fn access(case: &mut Case, random: &mut Random, guard: Guard) {
     let at = offset(random);
     let width = *pick(random, &[8, 16, 32]);
     case.init[word::EAX + 3] = at;
     let rm = if case.bits == 32 { 3 } else { 7 };
     for round in 0..1 + random.below(3) {
-        if round > 0 && random.one_in(3) {
+        let tables_open = guard == Guard::No || case.level < 3;
+        if round > 0 && tables_open && random.one_in(3) {
+            case.stale.get_or_insert_default();
             // The same page again with other rights: what the TLB holds decides.
             let place = at::PAGING + 2 * PAGE + (0x10 + (at >> 12)) * 4;
             case.code.segment(3).raw(&[0x80]);
@@ -220,10 +275,16 @@ fn access(case: &mut Case, random: &mut Random) {
 
 /// 32-bit paging with pages of 4 KiB and 4 MiB.
 pub fn two_level(base: &[u8], random: &mut Random) -> Case {
-    case_of(base, random, Kind::TwoLevel)
+    case_of(base, random, Kind::TwoLevel, Guard::No)
 }
 
 /// PAE paging with pages of 4 KiB and 2 MiB.
 pub fn pae(base: &[u8], random: &mut Random) -> Case {
-    case_of(base, random, Kind::Pae)
+    case_of(base, random, Kind::Pae, Guard::No)
+}
+
+/// Either, with NX, SMEP, SMAP and UMIP.
+pub fn protected(base: &[u8], random: &mut Random) -> Case {
+    let kind = if random.one_in(3) { Kind::TwoLevel } else { Kind::Pae };
+    case_of(base, random, kind, Guard::Maybe)
 }

@@ -3,7 +3,7 @@
 use crate::{
     case::{Case, flag, pick},
     descriptor,
-    layout::{ARENA, at, sel, word},
+    layout::{ARENA, at, enter, sel, word},
 };
 use pagewalk_oracle::random::Random;
 
@@ -152,10 +152,10 @@ pub fn flag_instruction(case: &mut Case, random: &mut Random) {
         }
         1 => {
             let flags = random.bits(22) as u32;
-            if case.init[word::ENTER] & 1 == 0 {
+            if case.init[word::ENTER] & (enter::V86 | enter::REAL) == 0 {
                 case.push(size, flags);
             } else {
-                let place = (case.init[word::SS] << 4) + case.init[word::ESP] - ARENA;
+                let place = (case.init[word::SS] << 4) + (case.init[word::ESP] & 0xffff) - ARENA;
                 case.put_u32(place, flags);
             }
             case.code.size(size).raw(&[0x9d]);

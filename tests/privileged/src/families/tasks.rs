@@ -51,8 +51,11 @@ pub fn switch(base: &[u8], random: &mut Random) -> Case {
     case
 }
 
-/// Changes a field of the new task.
+/// Changes a field of the new task, unless it is in virtual-8086 mode: its code would be anywhere.
 fn spoil(case: &mut Case, random: &mut Random, tss: u32, wide: bool) {
+    if wide && case.get_u32(tss + 0x24) & flag::VM != 0 {
+        return;
+    }
     let segment = random.below(6) as u32;
     let field = if wide { tss + 0x48 + segment * 4 } else { tss + 0x22 + (segment % 4) * 2 };
     let level = random.below(4) as u8;

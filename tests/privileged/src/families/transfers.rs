@@ -10,7 +10,8 @@ use pagewalk_oracle::random::Random;
 /// An offset to arrive at: mostly in the landing page.
 fn landing(random: &mut Random) -> u32 {
     match random.below(12) {
-        0 => random.bits(16) as u32 | 0x1_0000,
+        // A gate of 16 bits takes the lower half.
+        0 => 0x1_0000 + at::LANDING + random.below(0x400) as u32,
         1 => 0xffff,
         2 => 0xfffe + random.below(4) as u32,
         _ => at::LANDING + random.below(8) as u32,
@@ -255,7 +256,8 @@ pub fn iret(base: &[u8], random: &mut Random) -> Case {
         case.push(32, 0x1000);
         case.push(32, stack_top(3) - 0x100);
         case.push(32, flags);
-        case.push(32, if random.one_in(4) { random.bits(16) as u32 } else { 0x1000 });
+        // Below the memory of devices.
+        case.push(32, if random.one_in(4) { random.below(0x8000) as u32 } else { 0x1000 });
     } else {
         stack_of(&mut case, random, size, outer);
         case.push(size, flags);

@@ -41,13 +41,17 @@ pub(crate) fn not_too_long(insn: &mut Instruction, bits: u32, bytes: &[u8]) {
 }
 
 /// The greatest length of an instruction (SDM Vol. 2, "Instruction Format").
-const MAX_BYTES: usize = 15;
+pub(crate) const MAX_BYTES: usize = 15;
+
+/// Whether a byte is a legacy prefix (SDM Vol. 2, "Instruction Prefixes").
+pub(crate) const fn is_prefix(byte: u8) -> bool {
+    matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3)
+}
 
 /// Whether these bytes hold a whole instruction: with a prefix less, which so long a one can always spare, the
 /// decoder asks for more if not.
 fn fits(bits: u32, bytes: &[u8]) -> bool {
-    let is_prefix = |byte: &u8| matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3);
-    let prefixes = bytes.iter().take_while(|byte| is_prefix(byte)).count();
+    let prefixes = bytes.iter().take_while(|byte| is_prefix(**byte)).count();
     let is_spare = |i: usize| match bytes[i] {
         0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 | 0xf0 => true,
         byte @ (0x66 | 0x67) => bytes[..i].contains(&byte),

@@ -6,7 +6,7 @@
 
 use iced_x86::{Instruction, Mnemonic};
 
-use crate::{Cpu, Exception, Exit};
+use crate::{Cpu, Exception, Exit, decode};
 
 /// What the engine does after a slow function.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,7 +58,7 @@ pub(crate) fn is_executed(insn: &Instruction) -> bool {
 /// No instruction at all: #UD, or #GP for one that prefixes make longer than 15 bytes, of which the decoder has
 /// read as many.
 fn invalid(_: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
-    Err(if insn.len() >= 15 { Exception::gp(0) } else { Exception::ud() })
+    Err(if insn.len() >= decode::MAX_BYTES { Exception::gp(0) } else { Exception::ud() })
 }
 
 /// An instruction that nothing here executes yet.

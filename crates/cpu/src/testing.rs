@@ -7,6 +7,24 @@ use x86::PhysAddr;
 
 use crate::{Bus, Cpu, CpuModel, CpuState, Engine, EngineConfig, Exit, Gpr, IoEffect, IoRead, IoSize, RunRequest};
 
+/// Xorshift: the same numbers on every host.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    /// The next number.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// One below `n`.
+    pub(crate) fn pick(&mut self, n: u64) -> u64 {
+        (self.next() >> 20) % n
+    }
+}
+
 /// Where code is put and begins.
 pub(crate) const CODE: u32 = 0x1000;
 /// Where ESP begins.

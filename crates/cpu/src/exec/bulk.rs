@@ -9,6 +9,7 @@ use super::string::{Kind, Pointers, advance};
 use crate::{
     Cpu, Gpr,
     alu::{self, Word},
+    decode,
     mmu::access::{self, View},
     operand, seg,
 };
@@ -167,14 +168,12 @@ unsafe fn copy_up(from: *const u8, to: *mut u8, bytes: usize) {
 /// Where the stretch whose first element is at `first` lies on the host, if only the code in its page asks
 /// for a look; that code is dead then. Null where it may be the code that is running.
 fn overwrite_code(cpu: &mut Cpu, first: LinearAddr, stretch: &Stretch) -> *mut u8 {
-    /// An instruction has at most so many bytes.
-    const LONGEST: u32 = 15;
     let privilege = access::privilege(&cpu.state, View::Current);
     let Some(beside) = cpu.beside_code(privilege, first) else { return std::ptr::null_mut() };
     let pc = LinearAddr(cpu.state.pc());
     let running = host(cpu.run.exec, pc);
     let in_frame = (running.addr().wrapping_sub(cpu.mem().host_base().addr()) >> 12) as u32 == beside.frame;
-    if pc.page_offset() > 0x1000 - LONGEST || running.is_null() || in_frame {
+    if pc.page_offset() > 0x1000 - decode::MAX_BYTES as u32 || running.is_null() || in_frame {
         return std::ptr::null_mut();
     }
     let bytes = stretch.count * stretch.len;

@@ -3,6 +3,8 @@
 
 use iced_x86::Instruction;
 
+use crate::decode::is_prefix;
+
 /// Keeps the 11 bits of an x87 instruction's opcode in `insn`, whose encoding is `bytes`, for [`opcode`]: the
 /// decoder forgets how a memory operand was encoded. They lie where an immediate would, of which no
 /// x87 instruction has one.
@@ -10,7 +12,7 @@ use iced_x86::Instruction;
 pub(crate) fn keep_opcode(insn: &mut Instruction, bytes: &[u8]) {
     let opcode = match *bytes {
         [escape @ 0xd8..=0xdf, modrm, ..] => Some((escape, modrm)),
-        [0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3, ref rest @ ..] => behind_prefixes(rest),
+        [first, ref rest @ ..] if is_prefix(first) => behind_prefixes(rest),
         _ => None,
     };
     if let Some((escape, modrm)) = opcode {
@@ -21,8 +23,7 @@ pub(crate) fn keep_opcode(insn: &mut Instruction, bytes: &[u8]) {
 /// The first byte that is no prefix and the one behind it, if the first is an escape to the FPU.
 #[cold]
 fn behind_prefixes(bytes: &[u8]) -> Option<(u8, u8)> {
-    let is_prefix = |byte: &u8| matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3);
-    let at = bytes.iter().position(|byte| !is_prefix(byte))?;
+    let at = bytes.iter().position(|byte| !is_prefix(*byte))?;
     match bytes[at..] {
         [escape @ 0xd8..=0xdf, modrm, ..] => Some((escape, modrm)),
         _ => None,

@@ -377,27 +377,16 @@ pub(crate) fn compare(a: F80, b: F80) -> Option<std::cmp::Ordering> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fpu::{
-        arith::{self, Env, Outcome},
-        flags,
-        number::Narrow,
+    use crate::{
+        fpu::{
+            arith::{self, Env, Outcome},
+            flags,
+            number::Narrow,
+        },
+        testing::Random,
     };
 
-    /// Xorshift: the same numbers on every host.
-    struct Random(u64);
-
     impl Random {
-        fn next(&mut self) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            self.0
-        }
-
-        fn pick(&mut self, n: u64) -> u64 {
-            (self.next() >> 20) % n
-        }
-
         /// Patterns that meet ties, carries, cancellation and the ends of the range.
         fn number(&mut self, near: u16) -> F80 {
             let significand = match self.pick(8) {

@@ -424,22 +424,9 @@ to_integer! {
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
     use super::{super::host, *};
-
-    /// Xorshift: the same numbers on every host.
-    struct Random(u64);
+    use crate::testing::Random;
 
     impl Random {
-        fn next(&mut self) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            self.0
-        }
-
-        fn pick(&mut self, n: u64) -> u64 {
-            (self.next() >> 20) % n
-        }
-
         /// A lane: special values, neighbours of the ends of the range, ties, integers, anything.
         fn lane(&mut self, format: Narrow) -> u64 {
             let fraction = format.infinity().trailing_zeros();

@@ -120,7 +120,17 @@ fn between_registers(op: &mut Op, insn: &Instruction) -> Option<Handler> {
         }
         M::Fcmovb | M::Fcmovnb | M::Fcmove | M::Fcmovne | M::Fcmovbe | M::Fcmovnbe | M::Fcmovu | M::Fcmovnu => {
             op.src = st(1);
-            x87::conditional_move_on(super::condition(insn)?)?
+            // The condition as opcodes encode it; iced tells that of CMOVcc and Jcc alone.
+            x87::conditional_move_on(match insn.mnemonic() {
+                M::Fcmovb => 2,
+                M::Fcmovnb => 3,
+                M::Fcmove => 4,
+                M::Fcmovne => 5,
+                M::Fcmovbe => 6,
+                M::Fcmovnbe => 7,
+                M::Fcmovu => 10,
+                _ => 11,
+            })
         }
         M::Fld1 => x87::LOAD_ONE,
         M::Fldz => x87::LOAD_ZERO,
@@ -138,4 +148,20 @@ fn between_registers(op: &mut Op, insn: &Instruction) -> Option<Handler> {
             x87::arithmetic_between(operation, pops)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use iced_x86::{Decoder, DecoderOptions};
+
+    use super::*;
+
+    #[test]
+    fn a_conditional_move_has_a_handler_for_every_condition() {
+        for (escape, condition) in [0xda, 0xdb].into_iter().flat_map(|escape| (0..4).map(move |n| (escape, n))) {
+            let bytes = [escape, 0xc1 | condition << 3];
+            let insn = Decoder::new(32, &bytes, DecoderOptions::NONE).decode();
+            assert!(between_registers(&mut Op::new(data::NOP), &insn).is_some(), "{insn}");
+        }
+    }
 }

@@ -8,6 +8,8 @@ pub(super) const ECX: u8 = 4;
 pub(super) const EDX: u8 = 8;
 pub(super) const ESP: u8 = 16;
 pub(super) const EBP: u8 = 20;
+pub(super) const ESI: u8 = 24;
+pub(super) const EDI: u8 = 28;
 
 /// A general-purpose register by the byte offset of its lowest byte.
 ///

@@ -5,7 +5,7 @@ use x86::PhysAddr;
 
 use crate::{
     F80, Gpr, TableRegister,
-    testing::{CODE, Lab},
+    testing::{CODE, Lab, Random},
 };
 
 /// Where memory operands lie.
@@ -13,15 +13,9 @@ const DATA: u32 = 0x4000;
 /// Control words that programs load, from here on.
 const CONTROLS: u32 = 0x9000;
 
-/// Xorshift: the same numbers on every host.
-struct Random(u64);
-
 impl Random {
     fn word(&mut self) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 16) as u32
+        (self.next() >> 16) as u32
     }
 
     fn below(&mut self, n: u32) -> u32 {
@@ -157,8 +151,10 @@ fn x87(r: &mut Random, out: &mut Vec<u8>) {
         }
         11 if r.below(4) == 0 => out.extend([0xdb, [0xe2, 0xe3][r.below(2) as usize]]),
         12 if r.below(3) == 0 => out.extend([0x0f, 0x77]),
+        // FCMOVcc.
+        13 => out.extend([[0xda, 0xdb][r.below(2) as usize], 0xc0 | r.below(32) as u8]),
         // FPU arithmetic and comparison of all forms.
-        13..=20 => {
+        14..=20 => {
             out.push([0xd8, 0xdc, 0xde, 0xda, 0xd8, 0xdc][r.below(6) as usize]);
             let reg = r.below(8) as u8;
             modrm(r, reg, out);

@@ -3,7 +3,7 @@
 use x86::Eflags;
 
 use super::{
-    access::{EAX, get, host, load, place, set},
+    access::{EAX, EDI, ESI, get, host, load, place, set},
     go, handlers,
     slow::slow,
 };
@@ -12,10 +12,6 @@ use crate::{
     alu::Word,
     block::{Handler, Op},
 };
-
-/// Byte offsets of the registers that these instructions imply.
-const ESI: u8 = 24;
-const EDI: u8 = 28;
 
 /// Moves a pointer register behind an element, in the direction that DF says.
 #[inline(always)]

@@ -2,9 +2,13 @@
 //! exception, a special operand or result, is found before anything changes, and handed over to the
 //! instruction's slow form.
 
+mod choose;
+mod notes;
+mod stack;
+
 use std::cmp::Ordering;
 
-use x86::{Eflags, SegReg};
+use x86::Eflags;
 
 use super::{
     access::{EAX, condition, effective, set},
@@ -15,13 +19,23 @@ use super::{
 use crate::{
     Cpu, F80, Fpu,
     alu::Flags,
-    block::{Handler, Op},
-    cpu::{RunContext, X87Notes},
+    block::Op,
     fpu::{
         Rounding, arith,
         quick::{self, Double, Extended, Packed, Precision, Quick},
     },
 };
+
+pub(crate) use choose::{
+    ABSOLUTE, CHANGE_SIGN, COMPARE, COMPARE_TO_EFLAGS, COMPARE_TO_EFLAGS_POP, EXCHANGE, LOAD_CONTROL, LOAD_ONE,
+    LOAD_REGISTER, LOAD_ZERO, ROUND, SQUARE_ROOT, STATUS_TO_AX, STORE_CONTROL, STORE_REGISTER, STORE_REGISTER_POP,
+    STORE_STATUS, TEST, WAIT, arithmetic_between, arithmetic_of, compare_of, conditional_move_on, load_of,
+    store_integer_of, store_of, store_truncated_of,
+};
+pub(crate) use notes::put_opcode_and_segment;
+pub(super) use notes::take_notes;
+use notes::{clear_c1, note, note_operand, note_result};
+use stack::{Stack, Words, get, put};
 
 /// Formats in memory.
 pub(crate) const SINGLE: u8 = 0;
@@ -122,219 +136,6 @@ macro_rules! require {
             return slow($cpu, $op);
         }
     };
-}
-
-/// The control word, and the status word above it: one load and one store.
-#[derive(Clone, Copy)]
-struct Words(u32);
-
-impl Words {
-    const PLACE: usize = std::mem::offset_of!(Fpu, control);
-    const ES: u32 = (Fpu::ES as u32) << 16;
-    /// TOP.
-    const TOP: u32 = (Fpu::TOP as u32) << 16;
-    /// What decides whether results can be worked out here.
-    const GOVERNING: u32 = Self::ES | (PC | RC | PE) as u32;
-    /// As after FNINIT.
-    const EXTENDED: u32 = (PC | PE) as u32;
-    /// The same with 53 bits.
-    const DOUBLE: u32 = (DOUBLE_PC | PE) as u32;
-
-    #[inline(always)]
-    fn of(fpu: &Fpu) -> Self {
-        // SAFETY: both words, side by side and aligned as one, are part of what is borrowed. Volatile, so that it
-        // is as wide as the store in `put`: a load of what two stores have left waits for both.
-        let raw = unsafe { std::ptr::from_ref(fpu).byte_add(Self::PLACE).cast::<u32>().read_volatile() };
-        Words(if cfg!(target_endian = "big") { raw.rotate_left(16) } else { raw })
-    }
-
-    #[inline(always)]
-    fn put(self, fpu: &mut Fpu) {
-        let raw = if cfg!(target_endian = "big") { self.0.rotate_left(16) } else { self.0 };
-        // SAFETY: as in `of`.
-        unsafe { std::ptr::from_mut(fpu).byte_add(Self::PLACE).cast::<u32>().write_volatile(raw) };
-    }
-
-    /// An exception is pending.
-    #[inline(always)]
-    const fn pending(self) -> bool {
-        self.0 & Self::ES != 0
-    }
-
-    /// To nearest, with the inexact result masked.
-    #[inline(always)]
-    const fn plain(self) -> bool {
-        self.0 & (RC | PE) as u32 == PE as u32
-    }
-
-    #[inline(always)]
-    const fn with_top(self, top: u8) -> Self {
-        Words(self.0 & !Self::TOP | ((top & 7) as u32) << 27)
-    }
-}
-
-const _: () = assert!(
-    Words::PLACE.is_multiple_of(4)
-        && std::mem::offset_of!(Fpu, status) == Words::PLACE + 2
-        && align_of::<Fpu>().is_multiple_of(4)
-);
-
-/// Where the registers are.
-#[derive(Clone, Copy)]
-struct Stack {
-    words: Words,
-    top: u8,
-    tag: u8,
-}
-
-impl Stack {
-    #[inline(always)]
-    fn of_words(fpu: &Fpu, words: Words) -> Self {
-        Stack { words, top: (words.0 >> 27) as u8 & 7, tag: as_stored(&fpu.tag) }
-    }
-
-    /// `None` while an exception is pending.
-    #[inline(always)]
-    fn of(fpu: &Fpu) -> Option<Self> {
-        let words = Words::of(fpu);
-        (!words.pending()).then_some(Self::of_words(fpu, words))
-    }
-
-    /// `None` also if results are not rounded as after FNINIT.
-    #[inline(always)]
-    fn extended(fpu: &Fpu) -> Option<Self> {
-        let words = Words::of(fpu);
-        (words.0 & Words::GOVERNING == Words::EXTENDED).then_some(Self::of_words(fpu, words))
-    }
-
-    /// The physical number of ST(i).
-    #[inline(always)]
-    fn physical(self, i: u8) -> u8 {
-        self.top.wrapping_add(i) & 7
-    }
-
-    #[inline(always)]
-    fn is_full(self, i: u8) -> bool {
-        self.tag >> self.physical(i) & 1 != 0
-    }
-
-    /// Pops a register that is not empty.
-    #[inline(always)]
-    fn pop(self, fpu: &mut Fpu) {
-        fpu.tag = self.tag & !(1 << self.top);
-        self.words.with_top(self.top.wrapping_add(1)).put(fpu);
-    }
-
-    /// Pushes onto a register that is empty.
-    #[inline(always)]
-    fn push(self, fpu: &mut Fpu, value: F80) {
-        let physical = self.physical(7);
-        put(fpu, physical, value);
-        fpu.tag = self.tag | 1 << physical;
-        self.words.with_top(physical).put(fpu);
-    }
-}
-
-/// Loads what was likely just stored, and no more than that: a wider load, which the compiler would choose where
-/// it is aligned, would have to wait until the store has reached the cache.
-#[inline(always)]
-fn as_stored<T: Copy>(place: &T) -> T {
-    // SAFETY: a reference can be read.
-    unsafe { std::ptr::from_ref(place).read_volatile() }
-}
-
-#[inline(always)]
-fn get(fpu: &Fpu, physical: u8) -> F80 {
-    let register = &fpu.r[usize::from(physical & 7)];
-    F80 { significand: register.significand, sign_exponent: as_stored(&register.sign_exponent) }
-}
-
-#[inline(always)]
-fn put(fpu: &mut Fpu, physical: u8, value: F80) {
-    fpu.r[usize::from(physical & 7)] = value;
-}
-
-/// Puts what handlers have noted where it belongs: the pointers, the opcode, C1 and PE.
-///
-/// # Safety
-/// As for handlers: no block has died since the notes were made.
-#[inline(never)]
-pub(super) unsafe fn take_notes(cpu: *mut Cpu) {
-    // SAFETY: by the caller; nobody else uses the CPU.
-    let (state, notes) = unsafe { (&mut (*cpu).state, std::mem::replace(&mut (*cpu).run.x87, X87Notes::NONE)) };
-    if notes.op.is_null() {
-        return;
-    }
-    let fpu = &mut state.fpu;
-    if notes.c1 != X87Notes::C1_KEPT {
-        fpu.status = fpu.status & !C1 | u16::from(notes.c1) << 9;
-    }
-    if notes.cut != 0 {
-        fpu.status |= PE;
-    }
-    // SAFETY: they are operations of live blocks, by the caller.
-    unsafe {
-        let op = &*notes.op;
-        fpu.ip = op.imm;
-        fpu.cs = state.seg[SegReg::Cs as usize].selector;
-        fpu.opcode = if notes.op == notes.operand { opcode_and_segment(op).0 } else { op.disp as u16 };
-        if !notes.operand.is_null() {
-            fpu.dp = notes.data;
-            fpu.ds = state.seg[opcode_and_segment(&*notes.operand).1].selector;
-        }
-    }
-}
-
-/// Puts the opcode and the number of the segment of a memory operand into an operation. An
-/// instruction without such an operand has its opcode in `disp`.
-pub(crate) fn put_opcode_and_segment(op: &mut Op, opcode: u16, segment: u8) {
-    (op.src, op.dst) = (opcode as u8, (opcode >> 8) as u8 & 7 | segment << 4);
-}
-
-/// What [`put_opcode_and_segment`] has put there.
-fn opcode_and_segment(op: &Op) -> (u16, usize) {
-    (u16::from(op.dst & 7) << 8 | u16::from(op.src), usize::from(op.dst >> 4).min(5))
-}
-
-/// Sets C1, and PE if a result was inexact.
-#[inline(always)]
-fn note_result<T>(run: &mut RunContext, result: &Quick<T>) {
-    run.x87.c1 = result.up;
-    run.x87.cut |= result.cut;
-}
-
-/// Clears C1.
-#[inline(always)]
-fn clear_c1(run: &mut RunContext) {
-    run.x87.c1 = 0;
-}
-
-/// Notes the instruction: where it is, `imm` of its operation, and its opcode.
-///
-/// Selectors are found when the notes are taken: only slow functions change them, and those take the
-/// notes first.
-///
-/// # Safety
-/// As for handlers.
-#[inline(always)]
-unsafe fn note(cpu: *mut Cpu, op: *const Op) {
-    // SAFETY: by the caller.
-    unsafe { (*cpu).run.x87.op = op };
-}
-
-/// Notes the instruction and its memory operand.
-///
-/// # Safety
-/// As for handlers.
-#[inline(always)]
-unsafe fn note_operand(cpu: *mut Cpu, op: *const Op, addr: u32) {
-    // SAFETY: by the caller.
-    unsafe {
-        note(cpu, op);
-        let notes = &mut (*cpu).run.x87;
-        notes.operand = op;
-        notes.data = addr;
-    }
 }
 
 #[inline(always)]
@@ -756,7 +557,10 @@ handlers! {
     fn store_word<const CONTROL: bool>(cpu, op) {
         let addr = effective::<true>(cpu, op);
         let place = or_slow!(cpu, op, host_bytes((*cpu).run.write, addr, 2, false));
-        take_notes(cpu);
+        // Nothing that is noted is in the control word.
+        if !CONTROL {
+            take_notes(cpu);
+        }
         let fpu = &(*cpu).state.fpu;
         place.cast::<u16>().write_unaligned(if CONTROL { fpu.control } else { fpu.status });
         go(cpu, op.add(1))
@@ -780,142 +584,3 @@ handlers! {
         go(cpu, op.add(1))
     }
 }
-
-/// FLD and FILD from memory.
-pub(crate) fn load_of(format: u8) -> Handler {
-    match format {
-        SINGLE => load::<SINGLE>,
-        DOUBLE => load::<DOUBLE>,
-        INT16 => load::<INT16>,
-        INT32 => load::<INT32>,
-        INT64 => load::<INT64>,
-        _ => load::<EXTENDED>,
-    }
-}
-
-/// FST and FSTP to memory.
-pub(crate) fn store_of(format: u8, pops: bool) -> Handler {
-    match (format, pops) {
-        (SINGLE, false) => store::<SINGLE, false>,
-        (SINGLE, true) => store::<SINGLE, true>,
-        (DOUBLE, false) => store::<DOUBLE, false>,
-        (DOUBLE, true) => store::<DOUBLE, true>,
-        _ => store::<EXTENDED, true>,
-    }
-}
-
-/// FIST and FISTP.
-pub(crate) fn store_integer_of(format: u8, pops: bool) -> Handler {
-    match (format, pops) {
-        (INT16, false) => store_integer::<INT16, false, false>,
-        (INT16, true) => store_integer::<INT16, true, false>,
-        (INT32, false) => store_integer::<INT32, false, false>,
-        (INT32, true) => store_integer::<INT32, true, false>,
-        _ => store_integer::<INT64, true, false>,
-    }
-}
-
-/// FISTTP.
-pub(crate) fn store_truncated_of(format: u8) -> Handler {
-    match format {
-        INT16 => store_integer::<INT16, true, true>,
-        INT32 => store_integer::<INT32, true, true>,
-        _ => store_integer::<INT64, true, true>,
-    }
-}
-
-/// The handler of `$f` for an operation.
-macro_rules! by_operation {
-    ($f:ident, $operation:expr, $last:tt) => {
-        match $operation {
-            ADD => $f::<ADD, $last> as Handler,
-            MUL => $f::<MUL, $last>,
-            SUB => $f::<SUB, $last>,
-            SUBR => $f::<SUBR, $last>,
-            DIV => $f::<DIV, $last>,
-            _ => $f::<DIVR, $last>,
-        }
-    };
-}
-
-/// Arithmetic with memory.
-pub(crate) fn arithmetic_of(operation: u8, format: u8) -> Handler {
-    match format {
-        SINGLE => by_operation!(arithmetic, operation, SINGLE),
-        DOUBLE => by_operation!(arithmetic, operation, DOUBLE),
-        INT16 => by_operation!(arithmetic, operation, INT16),
-        _ => by_operation!(arithmetic, operation, INT32),
-    }
-}
-
-/// Arithmetic between registers.
-pub(crate) fn arithmetic_between(operation: u8, pops: bool) -> Handler {
-    if pops { by_operation!(arithmetic_r, operation, true) } else { by_operation!(arithmetic_r, operation, false) }
-}
-
-/// Comparison with memory.
-pub(crate) fn compare_of(format: u8, pops: bool) -> Handler {
-    match (format, pops) {
-        (SINGLE, false) => compare_m::<SINGLE, false>,
-        (SINGLE, true) => compare_m::<SINGLE, true>,
-        (INT16, false) => compare_m::<INT16, false>,
-        (INT16, true) => compare_m::<INT16, true>,
-        (INT32, false) => compare_m::<INT32, false>,
-        (INT32, true) => compare_m::<INT32, true>,
-        (_, false) => compare_m::<DOUBLE, false>,
-        (_, true) => compare_m::<DOUBLE, true>,
-    }
-}
-
-/// Comparison of registers.
-pub(crate) const COMPARE: [Handler; 3] = [compare_r::<0>, compare_r::<1>, compare_r::<2>];
-/// FCOMI and FUCOMI.
-pub(crate) const COMPARE_TO_EFLAGS: Handler = compare_to_eflags::<false>;
-/// FCOMIP and FUCOMIP.
-pub(crate) const COMPARE_TO_EFLAGS_POP: Handler = compare_to_eflags::<true>;
-/// FLD of a register.
-pub(crate) const LOAD_REGISTER: Handler = load_r;
-/// FLD1.
-pub(crate) const LOAD_ONE: Handler = load_constant::<true>;
-/// FLDZ.
-pub(crate) const LOAD_ZERO: Handler = load_constant::<false>;
-/// FST to a register.
-pub(crate) const STORE_REGISTER: Handler = store_r::<false>;
-/// FSTP to a register.
-pub(crate) const STORE_REGISTER_POP: Handler = store_r::<true>;
-/// FCHS.
-pub(crate) const CHANGE_SIGN: Handler = sign::<true>;
-/// FABS.
-pub(crate) const ABSOLUTE: Handler = sign::<false>;
-/// FXCH.
-pub(crate) const EXCHANGE: Handler = exchange;
-/// FCMOVcc, by the condition as opcodes encode it: B, E, BE, U, or their opposites.
-pub(crate) fn conditional_move_on(code: u8) -> Option<Handler> {
-    Some(match code {
-        2 => conditional_move::<2>,
-        3 => conditional_move::<3>,
-        4 => conditional_move::<4>,
-        5 => conditional_move::<5>,
-        6 => conditional_move::<6>,
-        7 => conditional_move::<7>,
-        10 => conditional_move::<10>,
-        11 => conditional_move::<11>,
-        _ => return None,
-    })
-}
-/// FTST.
-pub(crate) const TEST: Handler = test;
-/// FSQRT.
-pub(crate) const SQUARE_ROOT: Handler = square_root;
-/// FRNDINT.
-pub(crate) const ROUND: Handler = round;
-/// FNSTSW AX.
-pub(crate) const STATUS_TO_AX: Handler = status_to_ax;
-/// FNSTSW to memory.
-pub(crate) const STORE_STATUS: Handler = store_word::<false>;
-/// FNSTCW.
-pub(crate) const STORE_CONTROL: Handler = store_word::<true>;
-/// FLDCW.
-pub(crate) const LOAD_CONTROL: Handler = load_control;
-/// WAIT.
-pub(crate) const WAIT: Handler = wait;

@@ -10,6 +10,8 @@ use abi::books::{NR_MIGRATE_TYPES, ZoneRecord};
 
 pub use abi::books::NR_ORDERS;
 
+use crate::list::{END, Links};
+
 /// The largest order.
 pub const MAX_ORDER: u8 = NR_ORDERS as u8 - 1;
 /// log2 of the frames of a pageblock, whose migrate type is kept: as in Linux without huge
@@ -18,7 +20,7 @@ pub const PAGEBLOCK_ORDER: u8 = MAX_ORDER;
 /// Frames of a pageblock.
 pub const PAGEBLOCK_PAGES: u32 = 1 << PAGEBLOCK_ORDER;
 /// No frame: the end of a list.
-pub const NONE: u32 = !0;
+pub const NONE: u32 = END;
 
 /// What can become of the users of a block (`enum migratetype`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,15 +62,11 @@ pub struct FreeBlock {
 }
 
 /// The frame descriptors, as far as the buddy system uses them.
-pub trait Frames {
+pub trait Frames: Links {
     /// The free block that begins at `pfn`, if one does.
     fn free_block(&self, pfn: u32) -> Option<FreeBlock>;
     /// Marks `pfn` as the beginning of a free block, or as not.
     fn set_free_block(&mut self, pfn: u32, block: Option<FreeBlock>);
-    /// Neighbours in the free list: previous and next, or [`NONE`].
-    fn links(&self, pfn: u32) -> [u32; 2];
-    /// Sets the neighbours.
-    fn set_links(&mut self, pfn: u32, links: [u32; 2]);
     /// The type of the pageblock around `pfn`.
     fn pageblock(&self, pfn: u32) -> MigrateType;
     /// Sets it.

@@ -1,24 +1,20 @@
 //! A CPU's own lists of free blocks: most requests are served from here, without a look at
 //! the zone.
 
-use crate::buddy::{Frames, MigrateType, NONE};
+use crate::{
+    buddy::MigrateType,
+    list::{END, Links, PfnList},
+};
 
 /// Orders that are kept in the lists: 0 to `PAGE_ALLOC_COSTLY_ORDER`.
 pub const NR_PCP_ORDERS: usize = 4;
 /// Lists: one for each order and each type that requests have.
 const NR_LISTS: usize = NR_PCP_ORDERS * MigrateType::OF_REQUESTS.len();
 
-/// A list: newest and oldest block, or [`NONE`].
-#[derive(Clone, Copy, Debug)]
-struct List {
-    head: u32,
-    tail: u32,
-}
-
 /// The lists of one CPU for one zone.
 #[derive(Clone, Debug)]
 pub struct PerCpuPages {
-    lists: [List; NR_LISTS],
+    lists: [PfnList; NR_LISTS],
     /// Frames in all lists.
     pub count: u32,
     /// The list from which the next block goes back to the zone.
@@ -40,7 +36,7 @@ impl Default for PerCpuPages {
 impl PerCpuPages {
     /// Empty lists.
     pub const fn new() -> Self {
-        PerCpuPages { lists: [List { head: NONE, tail: NONE }; NR_LISTS], count: 0, next: 0 }
+        PerCpuPages { lists: [PfnList::new(); NR_LISTS], count: 0, next: 0 }
     }
 
     /// Whether blocks of this order are kept here.
@@ -49,56 +45,26 @@ impl PerCpuPages {
     }
 
     /// Takes the newest block, whose contents may still be in a cache.
-    pub fn take(&mut self, frames: &mut impl Frames, order: u8, kind: MigrateType) -> Option<u32> {
+    pub fn take(&mut self, frames: &mut impl Links, order: u8, kind: MigrateType) -> Option<u32> {
         let list = &mut self.lists[index(order, kind)];
-        let pfn = list.head;
-        if pfn == NONE {
-            return None;
-        }
-        let [_, next] = frames.links(pfn);
-        list.head = next;
-        if next == NONE {
-            list.tail = NONE;
-        } else {
-            let [_, after] = frames.links(next);
-            frames.set_links(next, [NONE, after]);
-        }
+        let pfn = list.head()?;
+        list.remove(frames, pfn);
         self.count -= 1 << order;
         Some(pfn)
     }
 
     /// Puts a block in front.
-    pub fn put(&mut self, frames: &mut impl Frames, pfn: u32, order: u8, kind: MigrateType) {
-        let list = &mut self.lists[index(order, kind)];
-        let next = core::mem::replace(&mut list.head, pfn);
-        frames.set_links(pfn, [NONE, next]);
-        if next == NONE {
-            list.tail = pfn;
-        } else {
-            let [_, after] = frames.links(next);
-            frames.set_links(next, [pfn, after]);
-        }
+    pub fn put(&mut self, frames: &mut impl Links, pfn: u32, order: u8, kind: MigrateType) {
+        self.lists[index(order, kind)].push_head(frames, pfn);
         self.count += 1 << order;
     }
 
     /// Takes the oldest block of the lists in turn, to give it back to the zone: its first
     /// frame and its order.
-    pub fn take_oldest(&mut self, frames: &mut impl Frames) -> Option<(u32, u8)> {
+    pub fn take_oldest(&mut self, frames: &mut impl Links) -> Option<(u32, u8)> {
         for n in 0..NR_LISTS {
             let at = (self.next + n) % NR_LISTS;
-            let list = &mut self.lists[at];
-            let pfn = list.tail;
-            if pfn == NONE {
-                continue;
-            }
-            let [prev, _] = frames.links(pfn);
-            list.tail = prev;
-            if prev == NONE {
-                list.head = NONE;
-            } else {
-                let [before, _] = frames.links(prev);
-                frames.set_links(prev, [before, NONE]);
-            }
+            let Some(pfn) = self.lists[at].pop_tail(frames) else { continue };
             self.next = (at + 1) % NR_LISTS;
             let order = (at % NR_PCP_ORDERS) as u8;
             self.count -= 1 << order;
@@ -108,12 +74,12 @@ impl PerCpuPages {
     }
 
     /// Calls `visit` with the first frame and the order of every block.
-    pub fn for_each(&self, frames: &impl Frames, mut visit: impl FnMut(u32, u8)) {
+    pub fn for_each(&self, frames: &impl Links, mut visit: impl FnMut(u32, u8)) {
         for (n, list) in self.lists.iter().enumerate() {
-            let mut at = list.head;
-            while at != NONE {
-                visit(at, (n % NR_PCP_ORDERS) as u8);
-                at = frames.links(at)[1];
+            let mut at = list.head();
+            while let Some(pfn) = at {
+                visit(pfn, (n % NR_PCP_ORDERS) as u8);
+                at = Some(frames.links(pfn)[1]).filter(|&next| next != END);
             }
         }
     }
@@ -139,28 +105,16 @@ mod tests {
     use std::{vec, vec::Vec};
 
     use super::*;
-    use crate::buddy::FreeBlock;
     use MigrateType::{HighAtomic, Movable, Unmovable};
 
-    struct Links(Vec<[u32; 2]>);
+    struct Table(Vec<[u32; 2]>);
 
-    impl Frames for Links {
-        fn free_block(&self, _: u32) -> Option<FreeBlock> {
-            None
-        }
-        fn set_free_block(&mut self, _: u32, _: Option<FreeBlock>) {}
+    impl Links for Table {
         fn links(&self, pfn: u32) -> [u32; 2] {
             self.0[pfn as usize]
         }
         fn set_links(&mut self, pfn: u32, links: [u32; 2]) {
             self.0[pfn as usize] = links;
-        }
-        fn pageblock(&self, _: u32) -> MigrateType {
-            Movable
-        }
-        fn set_pageblock(&mut self, _: u32, _: MigrateType) {}
-        fn is_movable(&self, _: u32) -> bool {
-            false
         }
     }
 
@@ -176,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_newest_is_used_first_and_the_oldest_goes_back_first() {
-        let (mut links, mut pcp) = (Links(vec![[NONE; 2]; 16]), PerCpuPages::new());
+        let (mut links, mut pcp) = (Table(vec![[END; 2]; 16]), PerCpuPages::new());
         (1..5).for_each(|pfn| pcp.put(&mut links, pfn, 0, Movable));
         pcp.put(&mut links, 8, 3, Unmovable);
         assert_eq!(pcp.count, 12);
@@ -191,7 +145,7 @@ mod tests {
 
     #[test]
     fn every_list_gives_in_turn_and_what_no_request_has_is_movable() {
-        let (mut links, mut pcp) = (Links(vec![[NONE; 2]; 16]), PerCpuPages::new());
+        let (mut links, mut pcp) = (Table(vec![[END; 2]; 16]), PerCpuPages::new());
         for pfn in 0..3 {
             pcp.put(&mut links, pfn, 0, Unmovable);
             pcp.put(&mut links, 8 + pfn, 0, HighAtomic);

@@ -9,11 +9,11 @@ use mm::buddy::{MigrateType, PAGEBLOCK_PAGES};
 use super::{
     Gfp, Page,
     migrate::migrate_page,
-    page::{MAPCOUNT_NONE, get_page, pfn_to_page, pg},
+    page::{MAPCOUNT_NONE, MemMap, get_page, pfn_to_page, pg},
     page_alloc::{__free_pages, MAX_NR_ZONES, drain_all_pages},
     swap::{lru_del, putback},
     vmstat::{self, Item},
-    zone::{self, MemMap},
+    zone,
 };
 use crate::{
     sync::{in_atomic, might_sleep},
@@ -158,13 +158,13 @@ impl zone::Zones {
     /// free as a whole (`suitable_migration_target`).
     fn pageblock_for_migration(&self, pfn: u32) -> bool {
         use mm::buddy::Frames;
-        let frames = MemMap::new();
+        let frames = MemMap::get();
         let whole = frames.free_block(pfn).is_some_and(|block| 1 << block.order >= PAGEBLOCK_PAGES);
         frames.pageblock(pfn) == MigrateType::Movable && !whole
     }
 
     /// Takes the free block that begins at a frame, if one does; its order.
     fn isolate_free_block(&mut self, zone: usize, pfn: u32) -> Option<u8> {
-        self.areas[zone].take_block(&mut MemMap::new(), &mut self.records[zone], pfn)
+        self.areas[zone].take_block(&mut MemMap::get(), &mut self.records[zone], pfn)
     }
 }

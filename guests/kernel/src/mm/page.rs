@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
 
 use abi::books::PageRecord;
 pub use abi::books::pg;
+use mm::list::Links;
 
 use super::{PAGE_SHIFT, PAGE_SIZE};
 use crate::arch::PAGE_OFFSET;
@@ -57,6 +58,33 @@ pub fn mem_map() -> &'static [Page] {
             map if map.is_null() => &[],
             map => core::slice::from_raw_parts(map, max_pfn() as usize),
         }
+    }
+}
+
+/// The descriptors for the lists that are linked through them.
+pub struct MemMap(&'static [Page]);
+
+impl MemMap {
+    /// All descriptors, as they are now.
+    pub fn get() -> Self {
+        MemMap(mem_map())
+    }
+
+    /// The array.
+    pub fn pages(&self) -> &'static [Page] {
+        self.0
+    }
+}
+
+impl Links for MemMap {
+    fn links(&self, pfn: u32) -> [u32; 2] {
+        let lru = &self.0[pfn as usize].lru;
+        [lru[0].load(Relaxed), lru[1].load(Relaxed)]
+    }
+    fn set_links(&mut self, pfn: u32, links: [u32; 2]) {
+        let lru = &self.0[pfn as usize].lru;
+        lru[0].store(links[0], Relaxed);
+        lru[1].store(links[1], Relaxed);
     }
 }
 

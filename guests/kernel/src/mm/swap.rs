@@ -2,13 +2,11 @@
 //! that cannot be reclaimed. (Linux keeps this in a file of the same name, which is older
 //! than swapping of single pages.)
 
-use core::sync::atomic::Ordering::Relaxed;
-
-use mm::list::{Links, PfnList};
+use mm::list::PfnList;
 
 use super::{
     Page,
-    page::{get_page, mem_map, pfn_to_page, pg, put_page},
+    page::{MemMap, get_page, pfn_to_page, pg, put_page},
     vmstat::{self, Item},
 };
 use crate::sync::SpinLock;
@@ -58,21 +56,6 @@ impl Lru {
 /// `struct lruvec`.
 static LRUVEC: SpinLock<[PfnList; NR_LRU_LISTS]> = SpinLock::new([PfnList::new(); NR_LRU_LISTS]);
 
-/// The descriptors, for the lists.
-struct MemMap;
-
-impl Links for MemMap {
-    fn links(&self, pfn: u32) -> [u32; 2] {
-        let lru = &mem_map()[pfn as usize].lru;
-        [lru[0].load(Relaxed), lru[1].load(Relaxed)]
-    }
-    fn set_links(&mut self, pfn: u32, links: [u32; 2]) {
-        let lru = &mem_map()[pfn as usize].lru;
-        lru[0].store(links[0], Relaxed);
-        lru[1].store(links[1], Relaxed);
-    }
-}
-
 /// An end of a list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
@@ -88,8 +71,8 @@ pub fn lru_add(page: &'static Page, end: End) {
     debug_assert!(!page.is(pg::LRU), "frame {:#x} is on a list", page.pfn());
     let lru = Lru::of(page);
     match end {
-        End::Head => lists[lru as usize].push_head(&mut MemMap, page.pfn()),
-        End::Tail => lists[lru as usize].push_tail(&mut MemMap, page.pfn()),
+        End::Head => lists[lru as usize].push_head(&mut MemMap::get(), page.pfn()),
+        End::Tail => lists[lru as usize].push_tail(&mut MemMap::get(), page.pfn()),
     }
     page.set(pg::LRU);
     vmstat::add(lru.item(), 1);
@@ -108,7 +91,7 @@ pub fn lru_del(page: &Page) -> bool {
         return false;
     }
     let lru = Lru::of(page);
-    lists[lru as usize].remove(&mut MemMap, page.pfn());
+    lists[lru as usize].remove(&mut MemMap::get(), page.pfn());
     page.clear(pg::LRU);
     vmstat::add(lru.item(), -1);
     true
@@ -192,10 +175,10 @@ pub fn isolate(lru: Lru, nr: u32, highest: usize, batch: &mut Batch) -> u32 {
     let (mut scanned, mut left) = (0, list.len());
     while scanned < nr && left > 0 {
         left -= 1;
-        let Some(pfn) = list.pop_tail(&mut MemMap) else { break };
+        let Some(pfn) = list.pop_tail(&mut MemMap::get()) else { break };
         let page = pfn_to_page(pfn);
         if page.zone() > highest || page.count() == 0 {
-            list.push_head(&mut MemMap, pfn);
+            list.push_head(&mut MemMap::get(), pfn);
             vmstat::count([Item::pgskip_dma, Item::pgskip_normal, Item::pgskip_high][page.zone()]);
             continue;
         }

@@ -13,19 +13,22 @@ use abi::{
     out::Text,
     page_flags,
 };
-use mm::buddy::{Frames, MAX_ORDER, MigrateType, NONE};
+use mm::{
+    buddy::{Frames, MAX_ORDER, MigrateType, NONE},
+    list::Links,
+};
 use x86::{Pde, Pte};
 
 use super::{
     PAGE_SHIFT, Page,
-    page::{max_pfn, mem_map, pfn_to_page_checked, pg},
+    page::{MemMap, max_pfn, mem_map, pfn_to_page_checked, pg},
     page_alloc::MAX_NR_ZONES,
     pgd_list,
     pgtable::PteExt,
     slab,
     vmalloc::{self, vfree, vzalloc},
     vmstat::{self, Item},
-    zone::{self, MemMap, Zones},
+    zone::{self, Zones},
 };
 use crate::{
     arch::{PAGE_OFFSET, paging},
@@ -170,7 +173,7 @@ impl Verifier<'_> {
 
     fn free_lists(&mut self, zones: &Zones) {
         for zone in 0..MAX_NR_ZONES {
-            let (frames, area, record) = (MemMap::new(), &zones.areas[zone], &zones.records[zone]);
+            let (frames, area, record) = (MemMap::get(), &zones.areas[zone], &zones.records[zone]);
             let mut free = 0;
             for list in MigrateType::ALL {
                 for order in 0..=MAX_ORDER {
@@ -210,7 +213,7 @@ impl Verifier<'_> {
     }
 
     fn pageblocks(&mut self, zones: &Zones, zone: usize) {
-        let frames = MemMap::new();
+        let frames = MemMap::get();
         for kind in MigrateType::ALL {
             let blocks = zones.areas[zone].pageblocks();
             let there = blocks.filter(|&pfn| frames.pageblock(pfn) == kind).count() as u32;

@@ -14,9 +14,9 @@ use mm::{
 };
 
 use super::{
-    Gfp, Page,
+    Gfp,
     memblock::Region,
-    page::{MAPCOUNT_NONE, mem_map, pfn_to_page, pg},
+    page::{MAPCOUNT_NONE, MemMap, mem_map, pfn_to_page, pg},
     vmstat::{self, Item},
     watermark,
 };
@@ -78,26 +78,16 @@ pub(super) fn lock() -> SpinLockIrqGuard<'static, Zones> {
     ZONES.lock_irqsave()
 }
 
-/// The frame descriptors as the buddy system sees them.
-pub(super) struct MemMap(&'static [Page]);
-
-impl MemMap {
-    /// All descriptors.
-    pub(super) fn new() -> Self {
-        MemMap(mem_map())
-    }
-}
-
 impl Frames for MemMap {
     fn free_block(&self, pfn: u32) -> Option<FreeBlock> {
-        let page = &self.0[pfn as usize];
+        let page = &self.pages()[pfn as usize];
         page.is(pg::BUDDY).then(|| FreeBlock {
             order: page.private.load(Relaxed) as u8,
             list: MigrateType::from_number(page.index.load(Relaxed) as u8),
         })
     }
     fn set_free_block(&mut self, pfn: u32, block: Option<FreeBlock>) {
-        let page = &self.0[pfn as usize];
+        let page = &self.pages()[pfn as usize];
         match block {
             Some(block) => {
                 page.private.store(block.order.into(), Relaxed);
@@ -111,15 +101,6 @@ impl Frames for MemMap {
             }
         }
     }
-    fn links(&self, pfn: u32) -> [u32; 2] {
-        let lru = &self.0[pfn as usize].lru;
-        [lru[0].load(Relaxed), lru[1].load(Relaxed)]
-    }
-    fn set_links(&mut self, pfn: u32, links: [u32; 2]) {
-        let lru = &self.0[pfn as usize].lru;
-        lru[0].store(links[0], Relaxed);
-        lru[1].store(links[1], Relaxed);
-    }
     fn pageblock(&self, pfn: u32) -> MigrateType {
         MigrateType::from_number(PAGEBLOCKS[(pfn >> PAGEBLOCK_ORDER) as usize].load(Relaxed))
     }
@@ -127,7 +108,7 @@ impl Frames for MemMap {
         PAGEBLOCKS[(pfn >> PAGEBLOCK_ORDER) as usize].store(kind as u8, Relaxed);
     }
     fn is_movable(&self, pfn: u32) -> bool {
-        let page = &self.0[pfn as usize];
+        let page = &self.pages()[pfn as usize];
         page.is(pg::LRU) || page.mapcount() != 0
     }
 }
@@ -188,7 +169,7 @@ impl Zones {
             None => self.rmqueue_buddy(zone, order, kind, flags)?,
         };
         if order > 0 && flags.harder {
-            self.areas[zone].reserve_highatomic(&mut MemMap::new(), &mut self.records[zone], pfn);
+            self.areas[zone].reserve_highatomic(&mut MemMap::get(), &mut self.records[zone], pfn);
         }
         vmstat::add([Item::pgalloc_dma, Item::pgalloc_normal, Item::pgalloc_high][zone], 1 << order);
         Some(pfn)
@@ -196,7 +177,7 @@ impl Zones {
 
     /// From the CPU's own list, which is filled when it is empty.
     fn rmqueue_pcp(&mut self, zone: usize, order: u8, kind: MigrateType) -> Option<u32> {
-        let (frames, pcp, record) = (&mut MemMap::new(), &mut self.pcps[zone], &mut self.records[zone]);
+        let (frames, pcp, record) = (&mut MemMap::get(), &mut self.pcps[zone], &mut self.records[zone]);
         let found = pcp.take(frames, order, kind).or_else(|| {
             let mut blocks = record.pcp_batch;
             if blocks > 1 {
@@ -214,7 +195,7 @@ impl Zones {
     }
 
     fn rmqueue_buddy(&mut self, zone: usize, order: u8, kind: MigrateType, flags: AllocFlags) -> Option<u32> {
-        let (frames, record, area) = (&mut MemMap::new(), &mut self.records[zone], &mut self.areas[zone]);
+        let (frames, record, area) = (&mut MemMap::get(), &mut self.records[zone], &mut self.areas[zone]);
         if flags.harder
             && order > 0
             && let Some(pfn) = area.alloc_smallest(frames, record, order, MigrateType::HighAtomic)
@@ -227,7 +208,7 @@ impl Zones {
     /// Gives a block back: to the CPU's own list, or to the zone.
     #[track_caller]
     pub(super) fn free(&mut self, zone: usize, pfn: u32, order: u8) {
-        let frames = &mut MemMap::new();
+        let frames = &mut MemMap::get();
         let kind = frames.pageblock(pfn);
         // A zone that is short gets its frames at once, or those who reclaim would see no gain.
         let short = self.records[zone].free_pages < self.records[zone].watermark_low;
@@ -246,7 +227,7 @@ impl Zones {
     #[track_caller]
     fn free_bulk(&mut self, zone: usize, keep: u32) {
         while self.pcps[zone].count > keep {
-            let Some((pfn, order)) = self.pcps[zone].take_oldest(&mut MemMap::new()) else { break };
+            let Some((pfn, order)) = self.pcps[zone].take_oldest(&mut MemMap::get()) else { break };
             self.free_to_zone(zone, pfn, order);
         }
         self.records[zone].pcp_count = self.pcps[zone].count;
@@ -254,7 +235,7 @@ impl Zones {
 
     #[track_caller]
     fn free_to_zone(&mut self, zone: usize, pfn: u32, order: u8) {
-        match self.areas[zone].free(&mut MemMap::new(), &mut self.records[zone], pfn, order) {
+        match self.areas[zone].free(&mut MemMap::get(), &mut self.records[zone], pfn, order) {
             Ok(()) => {}
             Err(BadFree::Double) => panic!("Bad page state: frame {pfn:#x} (order {order}) is freed twice"),
             Err(BadFree::Foreign) => panic!("Bad page state: frame {pfn:#x} (order {order}) is no block of its zone"),
@@ -264,7 +245,7 @@ impl Zones {
     /// Gives a pageblock that is kept for atomic requests to others.
     pub(super) fn unreserve_highatomic(&mut self, zone: usize, gfp: Gfp, force: bool) -> bool {
         let record = &mut self.records[zone];
-        self.areas[zone].unreserve_highatomic(&mut MemMap::new(), record, gfp.migrate_type(), force)
+        self.areas[zone].unreserve_highatomic(&mut MemMap::get(), record, gfp.migrate_type(), force)
     }
 
     fn setup_marks(&mut self) {
@@ -288,7 +269,7 @@ pub fn init_zones(borders: [u32; MAX_NR_ZONES]) {
         let record = &mut records[n];
         record.name[..ZONE_NAMES[n].len()].copy_from_slice(ZONE_NAMES[n].as_bytes());
         (record.start_pfn, record.spanned_pages) = (start, end - start);
-        areas[n].init_pageblocks(&mut MemMap::new(), record);
+        areas[n].init_pageblocks(&mut MemMap::get(), record);
         start = end;
     }
 }

@@ -3,35 +3,21 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use abi::{
-    Ptr32,
-    books::TaskRecord,
-    errno::{ENOENT, Result},
-};
+use abi::errno::{ENOENT, Result};
 
 use super::{
-    SignalStruct, TaskStruct,
-    cred::Cred,
-    current,
+    TaskStruct, current,
     exec::{self, Strings},
-    pid,
-    rlimits::Rlimits,
-    sched,
-    signal::{SIGCHLD, SigHand, TaskSignals},
-    stack::KernelStack,
-    task_struct::{TaskParts, state},
+    kthread::new_kernel_task,
+    pid, sched,
+    signal::SIGCHLD,
 };
 use crate::{
-    arch::{PtRegs, ThreadStruct, local_irq_enable, task_pt_regs},
+    arch::{PtRegs, local_irq_enable, task_pt_regs},
     drivers::{ata, random, tty},
-    fs::{
-        self, FdTable, OnExec,
-        file::o,
-        namei::{FsStruct, Last},
-    },
+    fs::{self, OnExec, file::o, namei::Last},
     lib::{cmdline, panic},
     mm, pr_info, selftest,
-    sync::SpinLock,
 };
 
 /// Programs that are tried as PID 1, after `rdinit=` or `init=`.
@@ -57,32 +43,7 @@ pub fn start_init() -> ! {
 
 fn new_init_task() -> Result<Arc<TaskStruct>> {
     let number = pid::alloc()?;
-    let stack = KernelStack::new()?;
-    // SAFETY: the stack is new.
-    let thread = unsafe { ThreadStruct::kernel_thread(stack.base(), kernel_init, 0) };
-    let mut comm = [0; 16];
-    comm[..4].copy_from_slice(b"init");
-    let record = TaskRecord {
-        next: Ptr32::NULL,
-        pid: number,
-        tgid: number,
-        state: state::UNINTERRUPTIBLE,
-        comm,
-        nr_threads: 1,
-        ..TaskRecord::default()
-    };
-    let task = TaskStruct::new(TaskParts {
-        record,
-        thread,
-        stack,
-        signal: SignalStruct::new(number, None, Rlimits::initial()),
-        mm: None,
-        fs: Arc::new(FsStruct::initial()),
-        files: Arc::new(SpinLock::new(FdTable::default())),
-        sighand: Arc::new(SpinLock::new(SigHand::default())),
-        signals: TaskSignals::default(),
-        cred: Cred::default(),
-    });
+    let task = new_kernel_task("init", number, kernel_init, 0)?;
     task.exit_signal.store(SIGCHLD, core::sync::atomic::Ordering::Relaxed);
     Ok(task)
 }

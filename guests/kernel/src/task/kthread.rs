@@ -30,10 +30,22 @@ type Body = fn() -> !;
 /// EAGAIN if there is no free number, ENOMEM without memory for its stack.
 pub fn kthread_run(name: &str, body: Body) -> Result<Arc<TaskStruct>> {
     let number = pid::alloc_last()?;
-    let stack = KernelStack::new()?;
     let body = Box::into_raw(Box::new(body)) as u32;
+    let task = new_kernel_task(name, number, begin, body).inspect_err(|_| {
+        // SAFETY: made above, and nobody else has it.
+        drop(unsafe { Box::from_raw(body as *mut Body) });
+    })?;
+    pid::insert(&task);
+    sched::make_ready(&task);
+    Ok(task)
+}
+
+/// A task that begins in the kernel, by `entry`, and is on no list yet. ENOMEM without memory
+/// for its stack.
+pub fn new_kernel_task(name: &str, number: u32, entry: extern "C" fn(u32), argument: u32) -> Result<Arc<TaskStruct>> {
+    let stack = KernelStack::new()?;
     // SAFETY: the stack is new.
-    let thread = unsafe { ThreadStruct::kernel_thread(stack.base(), begin, body) };
+    let thread = unsafe { ThreadStruct::kernel_thread(stack.base(), entry, argument) };
     let mut comm = [0; 16];
     let len = name.len().min(15);
     comm[..len].copy_from_slice(&name.as_bytes()[..len]);
@@ -45,7 +57,7 @@ pub fn kthread_run(name: &str, body: Body) -> Result<Arc<TaskStruct>> {
         nr_threads: 1,
         ..TaskRecord::default()
     };
-    let task = TaskStruct::new(TaskParts {
+    Ok(TaskStruct::new(TaskParts {
         record,
         thread,
         stack,
@@ -56,10 +68,7 @@ pub fn kthread_run(name: &str, body: Body) -> Result<Arc<TaskStruct>> {
         sighand: Arc::new(SpinLock::new(SigHand::default())),
         signals: TaskSignals::default(),
         cred: Cred::default(),
-    });
-    pid::insert(&task);
-    sched::make_ready(&task);
-    Ok(task)
+    }))
 }
 
 /// The first function of every kernel thread.

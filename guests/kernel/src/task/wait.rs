@@ -71,59 +71,43 @@ pub fn wait_event(queue: &WaitQueue, ready: impl FnMut() -> bool) -> Result<()> 
 }
 
 /// The same until a point of monotonic time.
-pub fn wait_event_until(
+pub fn wait_event_until(queue: &WaitQueue, deadline_ns: Option<u64>, ready: impl FnMut() -> bool) -> Result<Waited> {
+    wait_in(state::INTERRUPTIBLE, signal::pending, queue, deadline_ns, ready)
+}
+
+/// The same, not disturbed by signals.
+pub fn wait_event_uninterruptible(queue: &WaitQueue, ready: impl FnMut() -> bool) {
+    undisturbed(state::UNINTERRUPTIBLE, queue, None, ready);
+}
+
+/// The same for kernel threads, which no signal disturbs: until a point of monotonic time,
+/// or for ever. Such a sleep is no load.
+pub fn wait_event_idle(queue: &WaitQueue, deadline_ns: Option<u64>, ready: impl FnMut() -> bool) -> Waited {
+    undisturbed(state::INTERRUPTIBLE, queue, deadline_ns, ready)
+}
+
+fn undisturbed(sleeping: u32, queue: &WaitQueue, deadline_ns: Option<u64>, ready: impl FnMut() -> bool) -> Waited {
+    // Nothing disturbs, so there is no error.
+    wait_in(sleeping, || false, queue, deadline_ns, ready).unwrap_or(Waited::Ready)
+}
+
+/// Sleeps in a state until `ready`, the time is over, or `disturbed`: ERESTARTSYS.
+fn wait_in(
+    sleeping: u32,
+    disturbed: impl Fn() -> bool,
     queue: &WaitQueue,
     deadline_ns: Option<u64>,
     mut ready: impl FnMut() -> bool,
 ) -> Result<Waited> {
     loop {
         queue.enter();
-        current().set_state(state::INTERRUPTIBLE);
+        current().set_state(sleeping);
         let result = if ready() {
             Some(Ok(Waited::Ready))
-        } else if signal::pending() {
+        } else if disturbed() {
             Some(Err(ERESTARTSYS))
         } else if deadline_ns.is_some_and(timer::has_passed) {
             Some(Ok(Waited::TimedOut))
-        } else {
-            timer::sleep_until(deadline_ns);
-            None
-        };
-        current().set_state(state::RUNNING);
-        queue.leave();
-        if let Some(result) = result {
-            return result;
-        }
-    }
-}
-
-/// The same, not disturbed by signals.
-pub fn wait_event_uninterruptible(queue: &WaitQueue, mut ready: impl FnMut() -> bool) {
-    loop {
-        queue.enter();
-        current().set_state(state::UNINTERRUPTIBLE);
-        let done = ready();
-        if !done {
-            sched::schedule();
-        }
-        current().set_state(state::RUNNING);
-        queue.leave();
-        if done {
-            return;
-        }
-    }
-}
-
-/// The same for kernel threads, which no signal disturbs: until a point of monotonic time,
-/// or for ever. Such a sleep is no load.
-pub fn wait_event_idle(queue: &WaitQueue, deadline_ns: Option<u64>, mut ready: impl FnMut() -> bool) -> Waited {
-    loop {
-        queue.enter();
-        current().set_state(state::INTERRUPTIBLE);
-        let result = if ready() {
-            Some(Waited::Ready)
-        } else if deadline_ns.is_some_and(timer::has_passed) {
-            Some(Waited::TimedOut)
         } else {
             timer::sleep_until(deadline_ns);
             None

@@ -14,18 +14,21 @@ pub struct Map {
     movable: Vec<bool>,
 }
 
+impl Links for Map {
+    fn links(&self, pfn: u32) -> [u32; 2] {
+        self.links[pfn as usize]
+    }
+    fn set_links(&mut self, pfn: u32, links: [u32; 2]) {
+        self.links[pfn as usize] = links;
+    }
+}
+
 impl Frames for Map {
     fn free_block(&self, pfn: u32) -> Option<FreeBlock> {
         self.free[pfn as usize]
     }
     fn set_free_block(&mut self, pfn: u32, block: Option<FreeBlock>) {
         self.free[pfn as usize] = block;
-    }
-    fn links(&self, pfn: u32) -> [u32; 2] {
-        self.links[pfn as usize]
-    }
-    fn set_links(&mut self, pfn: u32, links: [u32; 2]) {
-        self.links[pfn as usize] = links;
     }
     fn pageblock(&self, pfn: u32) -> MigrateType {
         self.pageblocks[(pfn >> PAGEBLOCK_ORDER) as usize]

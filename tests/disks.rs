@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Write,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -10,7 +9,7 @@ use std::{
 use libtest_mimic::Trial;
 use tempfile::TempDir;
 
-use crate::support::{Need, pagewalk, trial};
+use crate::support::{Need, pagewalk, trial, with_input};
 
 const SECTOR: usize = 512;
 
@@ -72,11 +71,7 @@ fn run(script: &str, arrange: impl FnOnce(&mut Command)) -> Output {
     let mut command = pagewalk();
     command.args(["run", "--timeout", "120"]);
     arrange(&mut command);
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start pagewalk");
-    // One that ends at once does not read its input.
-    let _ = child.stdin.take().expect("its input").write_all(script.as_bytes());
-    child.wait_with_output().expect("its end")
+    with_input(&mut command, script)
 }
 
 /// What a script printed, which must succeed.

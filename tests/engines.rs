@@ -1,13 +1,11 @@
 //! Every way of running gives the same run: blocks or slow functions, kept or translated anew,
 //! entered for one instruction or for many; and with a bounded TLB too.
 
-use std::{io::Write, process::Stdio};
-
 use images::Initramfs;
 use libtest_mimic::Trial;
 use machine::{Boot, Detached, EngineConfig, Image, Machine, MachineConfig, RunLimit, SerialInput, Stop, TlbGeometry};
 
-use crate::support::{pagewalk, trial};
+use crate::support::{pagewalk, trial, with_input};
 
 /// Instructions between two looks.
 const INTERVAL: u64 = 100_000;
@@ -102,12 +100,8 @@ fn note(tlb: TlbGeometry, looks: &[(u64, u64)]) {
 /// The same script, booted with 16 entries of 2 ways and without a limit.
 fn bounded_boot() {
     let output = |options: &[&str]| {
-        let mut command = pagewalk();
-        command.arg("run").args(options).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("the command runs");
-        let script = b"x=6; echo $((x * 7)); ls /bin | wc -l; workload; exit 3\n";
-        child.stdin.take().expect("a pipe").write_all(script).expect("written");
-        let output = child.wait_with_output().expect("an end");
+        let script = "x=6; echo $((x * 7)); ls /bin | wc -l; workload; exit 3\n";
+        let output = with_input(pagewalk().arg("run").args(options), script);
         (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
     };
     let unlimited = output(&[]);

@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    io::Write,
     path::Path,
     process::{Command, Stdio},
 };
@@ -12,7 +11,7 @@ use images::Initramfs;
 use libtest_mimic::Trial;
 use tempfile::TempDir;
 
-use crate::support::{Need, pagewalk, trial};
+use crate::support::{Need, pagewalk, trial, with_input};
 
 /// Seconds after which a boot has failed.
 const TIME_LIMIT: &str = "120";
@@ -40,14 +39,7 @@ pub fn trials() -> Vec<Trial> {
 
 /// What a shell script in the guest prints.
 fn script(memory: &str, script: &str) -> String {
-    let mut child = pagewalk()
-        .args(["run", "--timeout", TIME_LIMIT, "--memory", memory])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("start pagewalk");
-    child.stdin.take().expect("its input").write_all(script.as_bytes()).expect("type");
-    let output = child.wait_with_output().expect("its end");
+    let output = with_input(pagewalk().args(["run", "--timeout", TIME_LIMIT, "--memory", memory]), script);
     String::from_utf8(output.stdout).expect("text")
 }
 

@@ -10,7 +10,7 @@ use inspect::{Books, KernelImage, Request, Target, look, parse_address, process_
 use libtest_mimic::Trial;
 use machine::{Boot, Host, Image, Machine, MachineConfig, Outlet, RunLimit, SerialInput, Stop};
 
-use crate::support::{pagewalk, trial};
+use crate::support::{pagewalk, trial, with_input};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -282,17 +282,8 @@ fn running_machine() {
 fn saved_machine() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("saved");
-    let mut child = pagewalk()
-        .args(["run", "--save"])
-        .arg(&file)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("start pagewalk");
-    let mut stdin = child.stdin.take().expect("its input");
-    stdin.write_all(b"cat /proc/iomem\necho ==\ncat /proc/ioports\n").expect("type");
-    drop(stdin);
-    let printed = stdout(child.wait_with_output().expect("its end"));
+    let script = "cat /proc/iomem\necho ==\ncat /proc/ioports\n";
+    let printed = stdout(with_input(pagewalk().args(["run", "--save"]).arg(&file), script));
     let (iomem, ioports) = printed.split_once("==\n").expect("two files");
     let lens = |words: &[&str]| stdout(run(pagewalk().args(words).arg("--snapshot").arg(&file)));
     assert_eq!(lens(&["iomem"]), iomem);

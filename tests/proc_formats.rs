@@ -1,10 +1,10 @@
 //! The text of `/proc` files against that of Linux: `proc_formats.txt` has the form of each.
 
-use std::{collections::BTreeMap, fs, io::Write, process::Stdio};
+use std::{collections::BTreeMap, fs, io::Write};
 
 use libtest_mimic::Trial;
 
-use crate::support::{pagewalk, root, trial};
+use crate::support::{pagewalk, root, trial, with_input};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -157,16 +157,10 @@ fn read_in_guest(files: impl Iterator<Item = String>) -> (BTreeMap<String, Strin
     }
     let mut disk = tempfile::NamedTempFile::new().expect("a disk");
     disk.write_all(&[0; 1 << 20]).expect("a disk");
-    let mut child = pagewalk()
-        // The self-test leaves areas behind for vmallocinfo to show.
-        .args(["run", "--memory", "2048M", "--append", "selftest=vmalloc", "--disk"])
-        .arg(disk.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("start pagewalk");
-    child.stdin.take().expect("its input").write_all(script.as_bytes()).expect("type");
-    let output = child.wait_with_output().expect("its end");
+    let mut command = pagewalk();
+    // The self-test leaves areas behind for vmallocinfo to show.
+    command.args(["run", "--memory", "2048M", "--append", "selftest=vmalloc", "--disk"]).arg(disk.path());
+    let output = with_input(&mut command, &script);
     assert!(output.status.success(), "{}", output.status);
     let printed = String::from_utf8(output.stdout).expect("text");
     let mut parts = printed.split(MARK);

@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    io::Write,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -12,7 +11,7 @@ use std::{
 use libtest_mimic::Trial;
 use tempfile::TempDir;
 
-use crate::support::{Need, pagewalk, trial};
+use crate::support::{Need, pagewalk, trial, with_input};
 
 pub fn trials() -> Vec<Trial> {
     let needs = [Need::NativeI386];
@@ -154,16 +153,6 @@ fn cases_in_the_guest() {
 fn status(output: &Output) -> i32 {
     use std::os::unix::process::ExitStatusExt;
     output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0))
-}
-
-fn with_input(command: &mut Command, input: &str) -> Output {
-    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("start a program");
-    let mut stdin = child.stdin.take().expect("its input");
-    // A program that does not read all its input may be gone by now.
-    let _ = stdin.write_all(input.as_bytes());
-    drop(stdin);
-    child.wait_with_output().expect("its output")
 }
 
 fn every_applet_is_listed() {

@@ -1,16 +1,11 @@
 //! Memory that is short, shared or in uproar: what programs see of it, and what the guest's
 //! own `/proc` and the host's lenses say.
 
-use std::{
-    env, fs,
-    io::Write,
-    os::unix::fs::PermissionsExt,
-    process::{Command, Stdio},
-};
+use std::{env, fs, os::unix::fs::PermissionsExt, process::Command};
 
 use libtest_mimic::Trial;
 
-use crate::support::{Need, pagewalk, trial};
+use crate::support::{Need, pagewalk, trial, with_input};
 
 /// How many seeds of the storm are tried; a long run sets this variable to more.
 const STORMS: &str = "PAGEWALK_STORMS";
@@ -27,12 +22,7 @@ pub fn trials() -> Vec<Trial> {
 
 /// What a script prints in the embedded shell of a machine with `options`.
 pub fn guest(options: &[&str], script: &str) -> String {
-    let mut command = pagewalk();
-    command.arg("run").args(options).args(["--timeout", "300"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the command runs");
-    child.stdin.take().expect("a pipe").write_all(script.as_bytes()).expect("written");
-    let output = child.wait_with_output().expect("an end");
+    let output = with_input(pagewalk().arg("run").args(options).args(["--timeout", "300"]), script);
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{:?}: {out}{err}", output.status);
     out.into_owned()
@@ -45,7 +35,7 @@ pub fn natively(args: &[&str]) -> String {
     let (_, bytes) = images::programs().iter().find(|(name, _)| *name == "workload").expect("the program is embedded");
     fs::write(&path, bytes).expect("write the program");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("make it executable");
-    let output = Command::new(&path).args(args).stdin(Stdio::null()).output().expect("the host runs it");
+    let output = Command::new(&path).args(args).output().expect("the host runs it");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

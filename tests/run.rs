@@ -9,7 +9,7 @@ use std::{
 
 use libtest_mimic::Trial;
 
-use crate::support::{Need, debian_root, pagewalk, trial};
+use crate::support::{Need, debian_root, pagewalk, trial, with_input};
 
 pub fn trials() -> Vec<Trial> {
     let busybox = [Need::Debian("busybox-static")];
@@ -373,15 +373,7 @@ fn tour() {
 }
 
 fn shell_script() {
-    let mut child = pagewalk()
-        .arg("run")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command runs");
-    child.stdin.take().expect("a pipe").write_all(b"uname -s; x=5\necho $((x*2)) | cat\nexit 6\n").expect("written");
-    let output = child.wait_with_output().expect("an end");
+    let output = with_input(pagewalk().arg("run"), "uname -s; x=5\necho $((x*2)) | cat\nexit 6\n");
     assert_eq!(text(&output.stdout), "Linux\n10\n", "{}", text(&output.stderr));
     assert_eq!(output.status.code(), Some(6));
 }

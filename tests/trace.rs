@@ -1,14 +1,10 @@
 //! `run --trace fault`: page faults from the access to the retry.
 
-use std::{
-    fs,
-    io::Write,
-    process::{Output, Stdio},
-};
+use std::{fs, process::Output};
 
 use libtest_mimic::Trial;
 
-use crate::support::{pagewalk, root, trial};
+use crate::support::{pagewalk, root, trial, with_input};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -21,16 +17,7 @@ pub fn trials() -> Vec<Trial> {
 
 /// The embedded shell with a script.
 fn shell(script: &str, options: &[&str]) -> Output {
-    let mut child = pagewalk()
-        .arg("run")
-        .args(options)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command runs");
-    child.stdin.take().expect("a pipe").write_all(script.as_bytes()).expect("the shell reads");
-    child.wait_with_output().expect("it ends")
+    with_input(pagewalk().arg("run").args(options), script)
 }
 
 /// The faults of a script, a block each.

@@ -2,8 +2,10 @@
 
 use std::{
     env,
+    io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
 };
 
 use libtest_mimic::{Failed, Trial};
@@ -59,8 +61,20 @@ pub fn root() -> &'static Path {
 
 /// The `pagewalk` command under test.
 #[allow(dead_code, reason = "for the modules that run it")]
-pub fn pagewalk() -> std::process::Command {
-    std::process::Command::new(env!("CARGO_BIN_EXE_pagewalk"))
+pub fn pagewalk() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_pagewalk"))
+}
+
+/// Runs a command with a text as its standard input, to its end.
+#[allow(dead_code, reason = "for the modules that run it")]
+pub fn with_input(command: &mut Command, input: &str) -> Output {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|why| panic!("{command:?}: {why}"));
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // Who does not read all its input may be gone by now.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    child.wait_with_output().expect("its output")
 }
 
 /// Where a program is, if it is on the PATH.

@@ -70,7 +70,8 @@ impl Bochs {
              pci: enabled=0\n\
              sound: waveoutdrv=dummy\n\
              floppya: type=none\n\
-             ata0: enabled=0\n\
+             ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14\n\
+             ata0-master: type=disk, path={disk}, mode=flat\n\
              ata1: enabled=0\n\
              vga: extension=none, update_freq=1\n\
              log: {log}\n\
@@ -80,6 +81,7 @@ impl Bochs {
              debug: action=ignore\n",
             rom = path("rom"),
             vga = path("vga"),
+            disk = path("disk"),
             serial = path("serial"),
             log = path("log"),
             memory = guest::MEMORY_MIB,
@@ -101,8 +103,10 @@ impl Platform for Bochs {
     }
 
     fn run(&self, job: Job) -> Result<Outcome, Error> {
-        let rom = rom::image(images::KERNEL, &guest::initramfs(job)?, guest::COMMAND_LINE, guest::MEMORY_MIB);
-        self.write("rom", &rom.map_err(Error::Rom)?)?;
+        let start = rom::start(images::KERNEL, &guest::initramfs(job)?, guest::COMMAND_LINE, guest::MEMORY_MIB);
+        let start = start.map_err(Error::Rom)?;
+        self.write("rom", &start.rom)?;
+        self.write("disk", &start.disk)?;
         self.write("serial", b"")?;
         let mut command = Command::new(&self.bochs);
         command.arg("-q").arg("-f").arg(self.runner.file("bochsrc")).arg("-rc").arg(self.runner.file("go"));

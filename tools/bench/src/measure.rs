@@ -26,10 +26,14 @@ pub struct Plan<'a> {
 struct Cell<'a> {
     platform: &'a dyn Platform,
     rounds: u32,
+    /// CPU seconds that the work of a run should take.
+    wanted: f64,
     baselines: Vec<Outcome>,
     runs: Vec<Outcome>,
 }
 
+/// How often a workload is tried again with more rounds.
+const RETRIES: u32 = 3;
 /// Nobody waits for more rounds than these.
 const MAX_ROUNDS: u32 = 1 << 24;
 
@@ -60,9 +64,10 @@ impl Plan<'_> {
         for platform in self.platforms {
             progress.says(format!("{} on {}: how many rounds", spec.name, platform.name()));
             match self.calibrate(spec, platform.as_ref(), native_round) {
-                Ok((rounds, round_seconds)) => {
+                Ok(Calibrated { rounds, round_seconds, wanted }) => {
                     native_round.get_or_insert(round_seconds / platform.slowness());
-                    cells.push(Cell { platform: platform.as_ref(), rounds, baselines: Vec::new(), runs: Vec::new() });
+                    let platform = platform.as_ref();
+                    cells.push(Cell { platform, rounds, wanted, baselines: Vec::new(), runs: Vec::new() });
                 }
                 Err(error) => {
                     fail(progress, platform.name(), error.to_string());
@@ -84,10 +89,13 @@ impl Plan<'_> {
             });
         }
         let mut results = Vec::new();
-        for cell in &cells {
-            match cell.measured() {
-                Some(measured) => results.push(measured),
-                None => fail(progress, cell.platform.name(), "the work took no more time than the start".into()),
+        for cell in &mut cells {
+            progress.says(format!("{} on {}: once more", spec.name, cell.platform.name()));
+            let again = cell.make_certain(self.runs, |cell| cell.run(spec, &mut answer));
+            match again.map(|()| cell.measured()) {
+                Ok(Some(measured)) => results.push(measured),
+                Err(error) => fail(progress, cell.platform.name(), error.to_string()),
+                Ok(None) => fail(progress, cell.platform.name(), "the work took no more time than the start".into()),
             }
         }
         WorkloadReport {
@@ -101,7 +109,7 @@ impl Plan<'_> {
     }
 
     /// The number of rounds that takes about as long as wanted, and how long one takes.
-    fn calibrate(&self, spec: &Spec, platform: &dyn Platform, native_round: Option<f64>) -> Result<(u32, f64), Error> {
+    fn calibrate(&self, spec: &Spec, platform: &dyn Platform, native_round: Option<f64>) -> Result<Calibrated, Error> {
         let native = platform.slowness() == 1.0;
         let wanted = if native { self.seconds / 3.0 } else { self.seconds };
         let base = platform.run(baseline_job(spec))?.cpu_seconds;
@@ -116,14 +124,43 @@ impl Plan<'_> {
             let factor = (wanted / work.max(wanted / 64.0)).clamp(1.0 / 64.0, 64.0);
             if is_certain || rounds == MAX_ROUNDS {
                 let chosen = ((f64::from(rounds) * factor).round() as u32).clamp(1, MAX_ROUNDS);
-                return Ok((chosen, (work / f64::from(rounds)).max(f64::MIN_POSITIVE)));
+                let round_seconds = (work / f64::from(rounds)).max(f64::MIN_POSITIVE);
+                return Ok(Calibrated { rounds: chosen, round_seconds, wanted });
             }
             rounds = ((f64::from(rounds) * factor.max(2.0)) as u32).min(MAX_ROUNDS);
         }
     }
 }
 
+/// What a platform is to do of a workload.
+struct Calibrated {
+    rounds: u32,
+    round_seconds: f64,
+    wanted: f64,
+}
+
 impl Cell<'_> {
+    /// Does it all again with more rounds while the work is lost in what starts differ by.
+    fn make_certain(&mut self, runs: u32, mut run: impl FnMut(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
+        for _ in 0..RETRIES {
+            let work = self.work_seconds();
+            if work > self.wanted / 4.0 || self.rounds == MAX_ROUNDS {
+                break;
+            }
+            let factor = (self.wanted / work.max(self.wanted / 64.0)).max(2.0);
+            self.rounds = ((f64::from(self.rounds) * factor) as u32).min(MAX_ROUNDS);
+            self.baselines.clear();
+            self.runs.clear();
+            (0..runs).try_for_each(|_| run(self))?;
+        }
+        Ok(())
+    }
+
+    /// What a run's work takes, 0 if it is not to be seen.
+    fn work_seconds(&self) -> f64 {
+        self.measured().map_or(0.0, |measured| measured.round_seconds.median * f64::from(self.rounds))
+    }
+
     /// One turn: the run without the work and the run with it.
     fn run(&mut self, spec: &Spec, answer: &mut Option<String>) -> Result<(), Error> {
         self.baselines.push(self.platform.run(baseline_job(spec))?);

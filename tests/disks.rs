@@ -15,6 +15,7 @@ const SECTOR: usize = 512;
 
 pub fn trials() -> Vec<Trial> {
     let tools = [Need::Program("mke2fs"), Need::Program("e2fsck")];
+    let attributes = [Need::Program("mke2fs"), Need::Program("e2fsck"), Need::Program("debugfs")];
     let qemu = [Need::Program("mke2fs"), Need::Program("e2fsck"), Need::Program("qemu-system-i386")];
     vec![
         trial("disks::a_device_is_read_and_written_as_a_file", &[], device_file),
@@ -22,6 +23,8 @@ pub fn trials() -> Vec<Trial> {
         trial("disks::a_saved_machine_goes_on_with_its_disk", &[], saved),
         trial("disks::ext2_is_read_as_the_host_made_it", &tools, ext2_read),
         trial("disks::ext2_is_consistent_after_the_guest_wrote", &tools, ext2_write),
+        trial("disks::ext2_keeps_apart_attributes_and_what_stands_in_the_inode", &attributes, ext2_attributes),
+        trial("disks::a_file_without_a_name_keeps_its_file_system_mounted", &tools, ext2_unlinked),
         trial("disks::a_full_ext2_says_so_and_stays_consistent", &tools, ext2_full),
         trial("disks::a_damaged_ext2_never_hurts_the_kernel", &tools, ext2_damaged),
         trial("disks::a_failing_disk_gives_eio_and_loses_nothing_that_was_synced", &tools, ext2_failing),
@@ -169,6 +172,9 @@ fn bad_images() {
     );
     assert!(refusal(&images.write("empty", &[])).contains("is empty"));
     assert!(refusal(images.0.path()).contains("is not a file"));
+    let pipe = images.0.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("run mkfifo").success());
+    assert!(refusal(&pipe).contains("is not a file"));
     let image = images.write("image", &[0; 1024]);
     let twice = run("", |command| {
         command.arg("--disk").arg(&image).arg("--disk").arg(&image);
@@ -354,6 +360,40 @@ fn ext2_write() {
             ls /m/d/moved | wc -l; cat /m/d/a-file-with-a-rather-long-name-119";
         assert_eq!(printed(again, disk(&image)), "short\n108899\n108899\n0\n119\n");
     }
+}
+
+/// Extended attributes in a block of their own: such an inode has a block, and still no pointers.
+fn ext2_attributes() {
+    let images = Images::new();
+    let tree = images.0.path().join("tree");
+    fs::create_dir_all(&tree).expect("a folder");
+    fs::write(tree.join("file"), pattern(5000)).expect("a file");
+    std::os::unix::fs::symlink("file", tree.join("link")).expect("a link");
+    let image = images.0.path().join("image");
+    let mut command = Command::new("mke2fs");
+    command.args(["-q", "-F", "-t", "ext2", "-b", "1024", "-I", "128", "-d"]).args([&tree, &image]).arg("1024");
+    assert!(command.status().expect("run mke2fs").success());
+    let commands = images.write(
+        "commands",
+        b"mknod device c 12 34\nea_set /link trusted.a one\nea_set /device trusted.a two\nea_set /file trusted.a three\n",
+    );
+    let mut debugfs = Command::new("debugfs");
+    let made = debugfs.arg("-w").arg("-f").arg(commands).arg(&image).output().expect("run debugfs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert_clean(&image);
+    let script = "mkdir /m; mount /dev/sda /m; ls -l /m/link | grep -c 'link -> file'; cat /m/link | wc -c; ls -l /m/device | grep -c '12, *34'\n\
+        rm /m/link /m/device /m/file; ls /m; umount /m && echo unmounted";
+    assert_eq!(printed(script, disk(&image)), "1\n5000\n1\nlost+found\nunmounted\n");
+    assert_clean(&image);
+}
+
+fn ext2_unlinked() {
+    let images = Images::new();
+    let image = ext2(&images, "image", 1024, 1024, None);
+    let script = "mkdir /m; mount /dev/sda /m; echo text >/m/f; exec 3</m/f; rm /m/f; umount /m || echo busy; cat <&3\n\
+        exec 3<&-; umount /m && echo unmounted";
+    assert_eq!(printed(script, disk(&image)), "busy\ntext\nunmounted\n");
+    assert_clean(&image);
 }
 
 fn ext2_full() {

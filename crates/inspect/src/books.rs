@@ -37,7 +37,6 @@ const LOWMEM_BYTES: u32 = 896 << 20;
 pub struct Books<'a> {
     reader: Reader<'a>,
     root: KernelBooks,
-    page_offset: u32,
 }
 
 /// An open file as a mapping shows it.
@@ -81,7 +80,7 @@ impl<'a> Books<'a> {
         }
         let direct = DirectMap { start: note.page_offset, len: LOWMEM_BYTES };
         let reader = target.reader(0)?.with_direct_map(direct);
-        let books = Books { reader, root: KernelBooks::default(), page_offset: note.page_offset };
+        let books = Books { reader, root: KernelBooks::default() };
         let root: KernelBooks = books.read("books", note.books)?;
         match root.version {
             VERSION => Ok(Books { root, ..books }),
@@ -93,11 +92,6 @@ impl<'a> Books<'a> {
     /// The root record.
     pub fn root(&self) -> &KernelBooks {
         &self.root
-    }
-
-    /// The linear address of physical address 0.
-    pub fn page_offset(&self) -> u32 {
-        self.page_offset
     }
 
     /// Kernel memory.

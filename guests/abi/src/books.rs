@@ -426,6 +426,10 @@ pub struct KmemCacheRecord {
     pub sharedavail: u32,
 }
 
+/// In [`PageRecord::mapping`]: anonymous memory; the rest is the address of the kernel's record of
+/// who may map it, or 0 while no table maps the page.
+pub const PAGE_MAPPING_ANON: u32 = 1;
+
 /// Bits of [`PageRecord::flags`], with Linux's names.
 pub mod pg {
     pub const LOCKED: u32 = 1 << 0;

@@ -118,7 +118,7 @@ pub struct RunArgs {
     /// Start from a saved machine.
     #[arg(long, value_name = "FILE", help_heading = "Looking", conflicts_with_all = ["kernel", "initrd", "root", "guest", "bios"])]
     pub snapshot: Option<PathBuf>,
-    /// Tell on standard error, or in --trace-file, how each page fault went from the access to the retry.
+    /// Tell what the machine does on standard error, or in --trace-file. WHAT: `fault`, each page fault from the access to the retry.
     #[arg(long, value_name = "WHAT", help_heading = "Looking", conflicts_with = "gdb")]
     pub trace: Option<String>,
     /// With --trace: write it to FILE.

@@ -10,7 +10,7 @@ use crate::address::parse_address;
 use crate::{Error, Reader, Result, Target};
 
 /// Bytes of the longest instruction.
-const MAX_INSTRUCTION: usize = 15;
+pub(crate) const MAX_INSTRUCTION: usize = 15;
 
 /// `count` instructions from an address on, 16-bit or 32-bit as the CPU's CS is.
 pub fn disas(target: &Target<'_>, addr: &str, count: u32, cpu: usize, pid: Option<u32>) -> Result<Answer> {

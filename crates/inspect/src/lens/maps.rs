@@ -1,6 +1,6 @@
 //! A process's areas: `maps`, `smaps`, `pmap`.
 
-use abi::books::{MmRecord, VmaRecord, vm};
+use abi::books::{MmRecord, PAGE_MAPPING_ANON, VmaRecord, pg, vm};
 use abi::proc::{maps as proc_maps, smaps as proc_smaps};
 use abi::{Out, out, out::render};
 use cpu::mmu::{Level, Paging, Step, WalkResult, walk};
@@ -99,13 +99,6 @@ pub(crate) fn area_line(books: &Books<'_>, mm: &MmRecord, addr: LinearAddr) -> R
     Ok(found.map(|area| super::lossy(&render(|out| area.line(out))).trim_end().to_owned()))
 }
 
-/// `PG_*` bits of a page's descriptor, with the guest kernel's values.
-const PG_REFERENCED: u32 = 1 << 1;
-const PG_DIRTY: u32 = 1 << 3;
-const PG_RESERVED: u32 = 1 << 10;
-/// The bit of `PageRecord::mapping` that marks anonymous memory.
-const PAGE_MAPPING_ANON: u32 = 1;
-
 /// The swap area and slot that an entry of a page table names: P and the bit of `PROT_NONE`
 /// clear, not empty.
 fn swap_entry(step: &Step) -> Option<(u32, u32)> {
@@ -137,11 +130,11 @@ fn usage(target: &Target<'_>, books: &Books<'_>, paging: Paging, area: &Area) ->
         };
         let kb = mapping.size.bytes() >> 10;
         let page = books.page(mapping.translate(LinearAddr(at)).frame()).unwrap_or_default();
-        if page.flags & PG_RESERVED == 0 {
+        if page.flags & pg::RESERVED == 0 {
             let sharers = page.mapcount.wrapping_add(1).max(1);
-            let dirty = mapping.dirty || page.flags & PG_DIRTY != 0;
+            let dirty = mapping.dirty || page.flags & pg::DIRTY != 0;
             usage.rss += kb;
-            usage.referenced += if mapping.accessed || page.flags & PG_REFERENCED != 0 { kb } else { 0 };
+            usage.referenced += if mapping.accessed || page.flags & pg::REFERENCED != 0 { kb } else { 0 };
             usage.anonymous += if page.mapping & PAGE_MAPPING_ANON != 0 { kb } else { 0 };
             pss_bytes[usize::from(dirty)] += u64::from(mapping.size.bytes() / sharers);
             *match (sharers > 1, dirty) {

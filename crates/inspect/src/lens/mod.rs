@@ -24,7 +24,7 @@ use x86::LinearAddr;
 
 use crate::{Books, Reader, Request, Result, Target, with_directory};
 
-pub(crate) use code::instruction_at;
+pub(crate) use code::{MAX_INSTRUCTION, instruction_at};
 pub(crate) use maps::area_line;
 pub use process::{process_file, process_of_directory};
 pub(crate) use tlb::tlb_entry;

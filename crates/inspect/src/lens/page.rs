@@ -1,19 +1,18 @@
 //! A frame: what the kernel's descriptor says of it, and which tables map it.
 
-use abi::books::{NR_ORDERS, PageRecord, TaskRecord, ZoneRecord};
+use abi::books::{NR_ORDERS, PAGE_MAPPING_ANON, PageRecord, TaskRecord, ZoneRecord};
 use abi::out::render;
 use abi::page_flags as pg;
 use abi::proc::zones::{self, MIGRATE_TYPES};
+use memory::PhysMem;
 use serde_json::{Value, json};
-use x86::{LinearAddr, Pde, Pte};
+use x86::{Pde, PhysAddr, Pte};
 
 use super::{Answer, lossy};
 use crate::{Books, Error, Result, Target, books::comm};
 
 /// In an entry with P clear: the page is there, but nobody may touch it (`PROT_NONE`).
 const PROTNONE: u32 = Pte::G;
-/// In `mapping`: anonymous memory.
-const MAPPING_ANON: u32 = 1;
 /// `mapcount` of a frame that no table maps.
 const MAPCOUNT_NONE: u32 = !0;
 /// The user's half of a directory.
@@ -52,7 +51,7 @@ pub fn page(target: &Target<'_>, pfn: u32) -> Result<Answer> {
     line("users", format!("{}  of them page-table entries {mapcount}", page.refcount));
     let owner = owner(&books, &page);
     line("owner", owner.clone());
-    let mappers = mappers(&books, pfn)?;
+    let mappers = mappers(target, &books, pfn)?;
     for mapper in &mappers {
         let Mapper { pid, comm, addr, entry } = mapper;
         line("mapped", format!("process {pid} ({comm}) at {addr:#010x}  {entry:#010x} {}", rights(*entry)));
@@ -123,7 +122,7 @@ fn owner(books: &Books<'_>, page: &PageRecord) -> String {
         "page tables".into()
     } else if is(pg::RESERVED) {
         "the kernel itself, or firmware".into()
-    } else if page.mapping & MAPPING_ANON != 0 {
+    } else if page.mapping & PAGE_MAPPING_ANON != 0 {
         let swap = if is(pg::SWAPCACHE) { format!(", swap entry {:#x}", page.private) } else { String::new() };
         format!("anonymous memory, page {:#x}{swap}", page.index)
     } else if page.mapping != 0 {
@@ -134,19 +133,19 @@ fn owner(books: &Books<'_>, page: &PageRecord) -> String {
 }
 
 /// The entries of all processes that map a frame.
-fn mappers(books: &Books<'_>, pfn: u32) -> Result<Vec<Mapper>> {
+fn mappers(target: &Target<'_>, books: &Books<'_>, pfn: u32) -> Result<Vec<Mapper>> {
     let mut mappers = Vec::new();
     for task in books.processes()? {
         if let Some(mm) = books.mm(&task)? {
-            entries_of(books, &task, mm.pgd, pfn, &mut mappers);
+            entries_of(target.mem, &task, mm.pgd, pfn, &mut mappers);
         }
     }
     Ok(mappers)
 }
 
-fn entries_of(books: &Books<'_>, task: &TaskRecord, pgd: u32, pfn: u32, mappers: &mut Vec<Mapper>) {
+fn entries_of(mem: &PhysMem, task: &TaskRecord, pgd: u32, pfn: u32, mappers: &mut Vec<Mapper>) {
     let mut found = |addr: u32, entry: u32| mappers.push(Mapper { pid: task.pid, comm: comm(task), addr, entry });
-    for (n, pde) in (0..USER_ENTRIES).zip(table(books, pgd)) {
+    for (n, pde) in (0..USER_ENTRIES).zip(table(mem, pgd)) {
         if pde & Pde::P == 0 {
             continue;
         }
@@ -156,7 +155,7 @@ fn entries_of(books: &Books<'_>, task: &TaskRecord, pgd: u32, pfn: u32, mappers:
             }
             continue;
         }
-        for (i, pte) in (0u32..).zip(table(books, pde & !0xfff)) {
+        for (i, pte) in (0u32..).zip(table(mem, pde & !0xfff)) {
             if pte & (Pte::P | PROTNONE) != 0 && pte >> 12 == pfn {
                 found(n << 22 | i << 12, pte);
             }
@@ -164,10 +163,10 @@ fn entries_of(books: &Books<'_>, task: &TaskRecord, pgd: u32, pfn: u32, mappers:
     }
 }
 
-/// The entries of a table; none where it cannot be read.
-fn table(books: &Books<'_>, phys: u32) -> Vec<u32> {
-    let offset = books.page_offset();
-    let bytes = books.reader().bytes(LinearAddr(phys.wrapping_add(offset)), 4096).unwrap_or_default();
+/// The entries of a table; all ones where there is no memory.
+fn table(mem: &PhysMem, phys: u32) -> Vec<u32> {
+    let mut bytes = vec![0; 4096];
+    mem.read(PhysAddr(phys.into()), &mut bytes);
     bytes.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect()
 }
 

@@ -6,11 +6,8 @@ use x86::{Cr0, LinearAddr, PageFaultCode, SegReg, Selector, Vector};
 use super::linear;
 use crate::{
     Books, Reader, Target, comm,
-    lens::{area_line, instruction_at, process_of_directory, symbol_at, tlb_entry, walk_lines},
+    lens::{MAX_INSTRUCTION, area_line, instruction_at, process_of_directory, symbol_at, tlb_entry, walk_lines},
 };
-
-/// Bytes of the longest instruction.
-const MAX_INSTRUCTION: usize = 15;
 
 /// What the processor pushed for a page fault.
 #[derive(Clone, Copy)]
@@ -261,8 +258,7 @@ fn frame_words(target: &Target<'_>, pfn: u32) -> String {
     let zones = books.zones().unwrap_or_default();
     let zone = zones.iter().find(|zone| pfn.wrapping_sub(zone.start_pfn) < zone.spanned_pages);
     // A single frame is a block of order 0; a compound page has its order in its head.
-    const PG_HEAD: u32 = 1 << 13;
-    let order = if page.flags & PG_HEAD != 0 { page.private } else { 0 };
+    let order = if page.flags & abi::books::pg::HEAD != 0 { page.private } else { 0 };
     text += &format!(", order {order}");
     if let Some(zone) = zone {
         text += &format!(", zone {}", abi::proc::zones::name(zone));

@@ -1,7 +1,7 @@
 //! Image files.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, FileType, OpenOptions, TryLockError},
     io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
     path::Path,
 };
@@ -13,8 +13,8 @@ use super::{DiskAccess, DiskError};
 
 /// Opens an image and tells its sectors. The file is locked: whoever writes is alone.
 pub(super) fn open(path: &Path, access: DiskAccess) -> Result<(File, u64), DiskError> {
-    let is_dir = std::fs::metadata(path)?.is_dir();
-    if is_dir {
+    // Asked before it is opened: opening a pipe waits for its other end.
+    if !has_an_end(std::fs::metadata(path)?.file_type()) {
         return Err(DiskError::NotAFile);
     }
     let write = access == DiskAccess::Write;
@@ -31,7 +31,8 @@ pub(super) fn open(path: &Path, access: DiskAccess) -> Result<(File, u64), DiskE
         // A file system without locks: it is the user's to keep others away.
         Err(TryLockError::Error(error)) => log::warn!("{}: cannot be locked: {error}", path.display()),
     }
-    let bytes = size(&mut file)?;
+    // Where a block device ends too.
+    let bytes = file.seek(SeekFrom::End(0))?;
     match (bytes, bytes % SECTOR_BYTES as u64) {
         (0, _) => Err(DiskError::Empty),
         (_, 0) => Ok((file, bytes / SECTOR_BYTES as u64)),
@@ -39,17 +40,13 @@ pub(super) fn open(path: &Path, access: DiskAccess) -> Result<(File, u64), DiskE
     }
 }
 
-/// The end of what can be read, which block devices have too, and pipes and terminals have not.
-fn size(file: &mut File) -> Result<u64, DiskError> {
-    let kind = file.metadata()?.file_type();
+/// Whether it can be a disk: files and block devices have an end, pipes and terminals have none.
+fn has_an_end(kind: FileType) -> bool {
     #[cfg(unix)]
     let is_block = std::os::unix::fs::FileTypeExt::is_block_device(&kind);
     #[cfg(not(unix))]
     let is_block = false;
-    if !kind.is_file() && !is_block {
-        return Err(DiskError::NotAFile);
-    }
-    Ok(file.seek(SeekFrom::End(0))?)
+    kind.is_file() || is_block
 }
 
 /// A hash of all that is in the file.

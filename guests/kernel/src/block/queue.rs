@@ -60,7 +60,7 @@ pub struct Request {
     pub segment: Option<Segment>,
 }
 
-/// What does the work. Both are called with the queue unlocked, one at a time.
+/// What does the work. It is called with the queue unlocked, for one request at a time.
 pub trait Driver: Sync {
     /// Begins a request. The driver ends it by [`Queue::complete`], sooner or later.
     fn start(&self, request: Request);

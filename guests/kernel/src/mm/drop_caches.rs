@@ -1,7 +1,5 @@
 //! `/proc/sys/vm/drop_caches`.
 
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
-
 use super::{
     page_writeback::drop_pagecache,
     slab,
@@ -13,16 +11,8 @@ const PAGECACHE: u32 = 1;
 /// Objects of caches that could be made again.
 const SLAB: u32 = 2;
 
-static LAST: AtomicU32 = AtomicU32::new(0);
-
-/// What was written last.
-pub fn last() -> u32 {
-    LAST.load(Relaxed)
-}
-
 /// Drops what `what` says. Dirty pages stay: `sync` comes first.
 pub fn drop_caches(what: u32) {
-    LAST.store(what, Relaxed);
     if what & PAGECACHE != 0 {
         drop_pagecache();
         vmstat::count(Item::drop_pagecache);

@@ -38,9 +38,7 @@ use super::{
 };
 use crate::sync::SpinLock;
 
-/// In `page.mapping`: an anonymous page; the rest is the address of its [`AnonVma`], or 0
-/// while no table maps the page.
-pub const PAGE_MAPPING_ANON: u32 = 1;
+pub use abi::books::PAGE_MAPPING_ANON;
 
 /// `anon_vma`: the address spaces that may map the pages that name it.
 #[derive(Default)]

@@ -32,12 +32,12 @@ fn disks(args: &RunArgs) -> Result<Vec<DiskConfig>, Error> {
     let images = args.disks.iter().map(|path| DiskConfig::image(path, access));
     let swap = args.swap.map(DiskConfig::swap);
     let mut disks = images.chain(swap).collect::<Result<Vec<_>, _>>().map_err(cannot_start)?;
+    let count = disks.len();
     for fault in &args.disk_errors {
         let Some(disk) = disks.get_mut(fault.disk) else {
             return Err(Error::Usage(format!(
-                "--disk-error names disk {}, but there are {}",
-                fault.disk,
-                args.disks.len()
+                "--disk-error names disk {}, but disks are counted from 0 and there are {count}, swap included",
+                fault.disk
             )));
         };
         disk.faulty.push(fault.sectors);

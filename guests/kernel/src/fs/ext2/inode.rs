@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use abi::{
     errno::{EIO, Result},
     stat::{Timespec, decode_dev, encode_dev, mode},
+    wire::u32_at,
 };
 
 use super::{
@@ -40,6 +41,7 @@ mod at {
     pub const BLOCKS: usize = 28;
     pub const FLAGS: usize = 32;
     pub const POINTERS: usize = 40;
+    pub const FILE_ACL: usize = 104;
     pub const SIZE_HIGH: usize = 108;
     pub const UID_HIGH: usize = 120;
     pub const GID_HIGH: usize = 122;
@@ -47,6 +49,11 @@ mod at {
 
 /// The directory has an index, which whoever changes it by hand must give up.
 const INDEX_FL: u32 = 0x1000;
+
+/// How a block of extended attributes begins (`EXT2_XATTR_MAGIC`).
+const XATTR_MAGIC: u32 = 0xea02_0000;
+/// Where such a block has the number of inodes that share it.
+const XATTR_REFCOUNT: usize = 4;
 
 /// What is in the inode and not in the kernel's attributes.
 struct State {
@@ -125,6 +132,27 @@ impl Node {
         let mut state = self.state.lock();
         let flags = state.raw.u32(at::FLAGS) & !INDEX_FL;
         state.raw.put_u32(at::FLAGS, flags);
+    }
+
+    /// The block of extended attributes, 0 if there is none.
+    fn xattr_block(&self) -> u32 {
+        self.state.lock().raw.u32(at::FILE_ACL)
+    }
+
+    /// Whether it is a link whose target stands in the inode: it has no block but that of its
+    /// extended attributes.
+    pub(super) fn has_inline_target(&self) -> bool {
+        let attributes = if self.xattr_block() == 0 { 0 } else { self.fs.layout.block_sectors() };
+        self.kind == mode::S_IFLNK && self.sectors() <= attributes.into()
+    }
+
+    /// Whether what stands in the inode are pointers to blocks: a special file has its device there.
+    fn has_pointers(&self) -> bool {
+        match self.kind {
+            mode::S_IFREG | mode::S_IFDIR => true,
+            mode::S_IFLNK => !self.has_inline_target(),
+            _ => false,
+        }
     }
 
     /// The target of a short link, which stands where pointers would.
@@ -225,6 +253,17 @@ impl Ext2 {
         if raw.u16(at::LINKS) == 0 || raw.u16(at::MODE) == 0 {
             return Err(self.error(format_args!("ext2_lookup: deleted inode referenced: {ino}")));
         }
+        let kind = u32::from(raw.u16(at::MODE)) & mode::S_IFMT;
+        let size = size_of(&raw, kind);
+        let damaged = match kind {
+            mode::S_IFDIR => size == 0 || !size.is_multiple_of(self.layout.block_size.into()),
+            mode::S_IFREG => size > super::map::max_bytes(self.layout.block_size),
+            mode::S_IFLNK => size == 0 || size >= 4096,
+            _ => false,
+        };
+        if damaged {
+            return Err(self.error(format_args!("inode #{ino}: a size of {size} bytes cannot be")));
+        }
         let seconds = |place| Timespec { sec: (raw.u32(place) as i32).into(), nsec: 0 };
         let attr = Attr {
             mode: raw.u16(at::MODE).into(),
@@ -258,17 +297,7 @@ impl Ext2 {
 
     fn enter(self: &Arc<Self>, sb: &Arc<SuperBlock>, ino: u32, attr: Attr, raw: RawInode) -> Result<Arc<Inode>> {
         let kind = attr.mode & mode::S_IFMT;
-        let low = u64::from(raw.u32(at::SIZE));
-        let size = if kind == mode::S_IFREG { low | u64::from(raw.u32(at::SIZE_HIGH)) << 32 } else { low };
-        let damaged = match kind {
-            mode::S_IFDIR => size == 0 || !size.is_multiple_of(self.layout.block_size.into()),
-            mode::S_IFREG => size > super::map::max_bytes(self.layout.block_size),
-            mode::S_IFLNK => size == 0 && raw.u32(at::BLOCKS) != 0 || size >= 4096,
-            _ => false,
-        };
-        if damaged && raw.u32(at::CTIME) != 0 {
-            return Err(self.error(format_args!("inode #{ino}: a size of {size} bytes cannot be")));
-        }
+        let size = size_of(&raw, kind);
         let node = Arc::new(Node {
             fs: self.clone(),
             ino,
@@ -316,9 +345,10 @@ impl Ext2 {
         if let Some(mapping) = node.mapping() {
             mapping.set_size(0)?;
         }
-        if node.sectors() != 0 {
+        if node.has_pointers() {
             node.free_from(space, 0)?;
         }
+        self.drop_xattr_block(space, node)?;
         let dtime = crate::fs::now().sec as u32;
         let attr = {
             let state = node.state.lock();
@@ -329,12 +359,41 @@ impl Ext2 {
         self.free_ino(space, node.ino, kind)
     }
 
+    /// One inode less has its extended attributes in their block, which goes with the last.
+    fn drop_xattr_block(&self, space: &mut Space, node: &Node) -> Result<()> {
+        let block = node.xattr_block();
+        if block == 0 {
+            return Ok(());
+        }
+        let pos = self.block_pos(self.check_block(node.ino, block)?);
+        let mut head = [0; 8];
+        self.read(pos, &mut head)?;
+        if u32_at(&head, 0) != XATTR_MAGIC {
+            return Err(self.error(format_args!("ext2_xattr_delete_inode: inode {}: bad block {block}", node.ino)));
+        }
+        match u32_at(&head, XATTR_REFCOUNT) {
+            0 | 1 => self.free_block(space, block)?,
+            users => self.write(pos + XATTR_REFCOUNT as u64, &(users - 1).to_le_bytes())?,
+        }
+        node.note_freed_block();
+        node.state.lock().raw.put_u32(at::FILE_ACL, 0);
+        Ok(())
+    }
+
     /// The inode has no name any more: it is freed once nobody uses it.
     pub(super) fn forget(&self, node: &Node) {
-        node.unlinked.store(true, Relaxed);
+        if !node.unlinked.swap(true, Relaxed) {
+            self.unlinked.fetch_add(1, Relaxed);
+        }
         let known = self.inodes.lock().remove(&node.ino);
         drop(known);
     }
+}
+
+/// Bytes of the contents, as the inode has it.
+fn size_of(raw: &RawInode, kind: u32) -> u64 {
+    let low = u64::from(raw.u32(at::SIZE));
+    if kind == mode::S_IFREG { low | u64::from(raw.u32(at::SIZE_HIGH)) << 32 } else { low }
 }
 
 /// The device of a special file: in 16 bits, or behind them in 32.

@@ -15,7 +15,7 @@ mod namei;
 mod super_block;
 
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use abi::errno::{EIO, EROFS, Result};
 
@@ -70,6 +70,8 @@ pub struct Ext2 {
     inodes: SpinLock<BTreeMap<u32, Known>>,
     /// Inodes without a name that nobody uses any more, to be freed.
     orphans: SpinLock<Vec<Arc<Node>>>,
+    /// Inodes without a name that somebody still has open or mapped.
+    unlinked: AtomicU32,
     /// Damage was met: nothing is written from then on (`errors=remount-ro`).
     damaged: AtomicBool,
 }

@@ -37,6 +37,7 @@ impl Drop for Ops {
         // Freeing it would sleep: the next who changes the file system does it.
         if self.node.unlinked.load(Relaxed) {
             self.node.fs.orphans.lock().push(self.node.clone());
+            self.node.fs.unlinked.fetch_sub(1, Relaxed);
         }
     }
 }
@@ -271,7 +272,7 @@ impl InodeOps for Ops {
             return Err(EINVAL);
         }
         let len = node.size() as usize;
-        if node.sectors() == 0 {
+        if node.has_inline_target() {
             return Ok(node.inline_target(len));
         }
         let block = node.bmap(0)?.ok_or(EIO)?;

@@ -1,7 +1,7 @@
 //! Mounting, the counts of the superblock, and the end of a mount.
 
 use alloc::{boxed::Box, collections::BTreeMap, sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use abi::{
     errno::{EINVAL, EUCLEAN, Result},
@@ -9,7 +9,7 @@ use abi::{
 };
 
 use super::{
-    Access, Dentry, EXT2_SUPER_MAGIC, Ext2, ROOT_INO, Space, SuperBlock,
+    Access, Dentry, EXT2_SUPER_MAGIC, Ext2, Inode, ROOT_INO, Space, SuperBlock,
     buffer::Buffers,
     layout::{DESC_BYTES, ERROR_FS, GroupDesc, Layout, Refusal, SUPER_BYTES, SUPER_POS, VALID_FS, field},
 };
@@ -79,18 +79,17 @@ fn fill_super(device: &Arc<BlockDevice>, access: Access) -> Result<Arc<Dentry>> 
         space: Mutex::new(space),
         inodes: SpinLock::new(BTreeMap::new()),
         orphans: SpinLock::new(Vec::new()),
+        unlinked: AtomicU32::new(0),
         damaged: AtomicBool::new(false),
     });
     let sb = SuperBlock::on_device("ext2", EXT2_SUPER_MAGIC, device.rdev, Box::new(Mounted(fs.clone())));
-    let root = fs.iget(&sb, ROOT_INO)?;
-    if !root.is_dir() {
-        pr_info!("EXT2-fs ({name}): error: corrupt root inode, run e2fsck");
-        return Err(EUCLEAN);
+    let root = fs.open_root(&sb);
+    if root.is_err() {
+        // Inodes in use hold the file system, which holds them.
+        let inodes = core::mem::take(&mut *fs.inodes.lock());
+        drop(inodes);
     }
-    if access == Access::ReadWrite {
-        fs.begin()?;
-    }
-    Ok(Dentry::new(None, b"", root))
+    root.map(|root| Dentry::new(None, b"", root))
 }
 
 /// Bitmaps and inode tables lie within their groups.
@@ -117,6 +116,19 @@ impl Ext2 {
     /// Writes a field of the superblock.
     fn put_super(&self, at: u64, bytes: &[u8]) -> Result<()> {
         self.write(SUPER_POS + at, bytes)
+    }
+
+    /// The root directory, and the file system is in use. EUCLEAN, EIO.
+    fn open_root(self: &Arc<Self>, sb: &Arc<SuperBlock>) -> Result<Arc<Inode>> {
+        let root = self.iget(sb, ROOT_INO)?;
+        if !root.is_dir() {
+            pr_info!("EXT2-fs ({}): error: corrupt root inode, run e2fsck", self.device.name);
+            return Err(EUCLEAN);
+        }
+        if self.access == Access::ReadWrite {
+            self.begin()?;
+        }
+        Ok(root)
     }
 
     /// The file system is in use: whoever finds it so after a crash knows to check it.
@@ -148,7 +160,8 @@ impl Ext2 {
         let nodes: Vec<_> = self.inodes.lock().values().cloned().collect();
         for (inode, node) in nodes {
             let contents = inode.mapping().map_or(Ok(()), |mapping| mapping.sync());
-            result = result.and(contents).and_then(|()| node.zero_fresh()).and(node.write_inode(&inode));
+            let written = contents.and_then(|()| node.zero_fresh()).and(node.write_inode(&inode));
+            result = result.and(written);
         }
         result.and(self.buffers.sync()).and(self.device.flush())
     }
@@ -164,7 +177,8 @@ impl SuperOps for Mounted {
 
     fn is_busy(&self) -> bool {
         // Whoever uses an inode beside the table of all has it open, mapped, or under its name.
-        self.0.inodes.lock().iter().any(|(&ino, (inode, _))| ino != ROOT_INO && Arc::strong_count(inode) > 1)
+        self.0.unlinked.load(Relaxed) != 0
+            || self.0.inodes.lock().iter().any(|(&ino, (inode, _))| ino != ROOT_INO && Arc::strong_count(inode) > 1)
     }
 
     fn put_super(&self) {

@@ -41,8 +41,9 @@ enum Value {
     Setting(&'static AtomicU32, u32, u32),
     /// A number that is read and set by functions, in a range.
     Call(fn() -> u32, fn(u32), u32, u32),
-    /// What a program may tell the kernel to do by writing a number.
-    Command(fn(u32) -> Result<()>),
+    /// What a program may tell the kernel to do by writing a number from 1 on; reading it tells
+    /// nobody anything.
+    Command(fn(u32) -> Result<()>, u32),
 }
 
 /// `vm.overcommit_memory`: kept, without effect on the heuristic of mode 0.
@@ -66,15 +67,15 @@ static MMAP_MIN_ADDR: Entry = entry(10, Value::Number(65536));
 static MIN_FREE_KBYTES: Entry =
     entry(13, Value::Call(page_alloc::min_free_kbytes, page_alloc::set_min_free_kbytes, 0, 262_144));
 static SWAPPINESS_FILE: Entry = entry(14, Value::Setting(&vmscan::SWAPPINESS, 0, 200));
-static DROP_CACHES: Entry = entry(15, Value::Call(drop_caches::last, drop_caches::drop_caches, 1, 4));
+static DROP_CACHES: Entry = entry(15, Value::Command(drop_pages, 4));
 static DIRTY_BACKGROUND: Entry = entry(16, Value::Setting(&page_writeback::DIRTY_BACKGROUND_RATIO, 0, 100));
 static DIRTY: Entry = entry(17, Value::Setting(&page_writeback::DIRTY_RATIO, 0, 100));
 static DIRTY_EXPIRE: Entry = entry(18, Value::Setting(&page_writeback::DIRTY_EXPIRE_CENTISECS, 0, u32::MAX));
 static DIRTY_WRITEBACK: Entry = entry(19, Value::Setting(&page_writeback::DIRTY_WRITEBACK_CENTISECS, 0, u32::MAX));
 static NR_OPEN: Entry = entry(11, Value::Number(1 << 20));
 static LOWMEM_RESERVE_RATIO: Entry = entry(20, Value::Text("256\t32\t0\t0"));
-static VERIFY: Entry = entry(21, Value::Command(|_| verify::verify()));
-static COMPACT_MEMORY: Entry = entry(22, Value::Command(compact_memory));
+static VERIFY: Entry = entry(21, Value::Command(|_| verify::verify(), 1));
+static COMPACT_MEMORY: Entry = entry(22, Value::Command(compact_memory, 1));
 static PIPE_MAX_SIZE: Entry = entry(12, Value::Number(crate::fs::pipe::PIPE_SIZE as u32));
 
 static KERNEL: SysDir = SysDir {
@@ -118,9 +119,7 @@ impl Entry {
     /// Rights.
     pub fn mode(&self) -> u32 {
         match self.value {
-            Value::Command(_) => 0o200,
-            // Reading it tells nobody anything.
-            Value::Call(_, _, 1, 4) => 0o200,
+            Value::Command(..) => 0o200,
             Value::Setting(..) | Value::Call(..) | Value::Hostname => 0o644,
             _ => 0o444,
         }
@@ -138,7 +137,7 @@ impl Entry {
             Value::Number(number) => format!("{number}\n").into_bytes(),
             Value::Setting(cell, ..) => format!("{}\n", cell.load(Relaxed)).into_bytes(),
             Value::Call(get, ..) => format!("{}\n", get()).into_bytes(),
-            Value::Command(_) => Vec::new(),
+            Value::Command(..) => Vec::new(),
         }
     }
 
@@ -155,7 +154,7 @@ impl Entry {
                 set(number(text, *least, *most)?);
                 Ok(())
             }
-            Value::Command(run) => run(number(text, 1, 1)?),
+            Value::Command(run, most) => run(number(text, 1, *most)?),
             _ => Err(EACCES),
         }
     }
@@ -165,6 +164,12 @@ impl Entry {
 fn number(text: &[u8], least: u32, most: u32) -> Result<u32> {
     let number = core::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     number.filter(|number| (least..=most).contains(number)).ok_or(EINVAL)
+}
+
+/// Pages of files for 1, caches of the kernel for 2, both for 3; 4 for no word about it.
+fn drop_pages(which: u32) -> Result<()> {
+    drop_caches::drop_caches(which);
+    Ok(())
 }
 
 /// Only 1 means anything.

@@ -2,13 +2,13 @@
 
 use std::sync::OnceLock;
 
-use iced_x86::{Instruction, Mnemonic, RflagsBits};
+use iced_x86::{Mnemonic, OpKind, RflagsBits};
 
 use crate::{
     aim,
     generate::Case,
     segments,
-    state::{CODE, DATA, DATA_LEN, End, Outcome, State},
+    state::{CODE, DATA, DATA_LEN, End, Outcome, SUMMARY, State},
 };
 
 /// EFLAGS that tell nothing: RF, which hosts and engines clear at different moments of a fault's delivery.
@@ -37,7 +37,9 @@ fn difference(case: &Case, data: &[u8], expected: &Outcome, found: &Outcome) -> 
     if expected.end != found.end {
         return Some(format!("the host ends {:x?}, we {:x?}", expected.end, found.end));
     }
-    registers(case, expected, found).or_else(|| memory(case, data, expected, found))
+    registers(case, expected, found)
+        .or_else(|| last_x87(case, expected, found))
+        .or_else(|| memory(case, data, expected, found))
 }
 
 /// Why a difference is none.
@@ -66,7 +68,7 @@ fn excuse(case: &Case, data: &[u8], expected: &Outcome, found: &Outcome) -> Opti
         return Some("MXCSR.MM, which AMD's processors have");
     }
     let selector = mnemonic == Mnemonic::Push && insn.op0_register().is_segment_register();
-    if selector && (expected.state == found.state || upper_half_faults(insn, expected.end, found.end)) {
+    if selector && (expected.state == found.state || upper_half_faults(case, expected.end, found.end)) {
         return Some("the upper half of a 32-bit slot that a selector is pushed into");
     }
     let (End::Fault { vector: host, .. }, End::Fault { vector: ours, .. }) = (expected.end, found.end) else {
@@ -101,12 +103,19 @@ fn only_misaligned_mode(expected: &Outcome, found: &Outcome) -> bool {
     expected.end == End::Retired && found.end == fault(13) && expected.state.mxcsr & !0xffff == MM
 }
 
-/// Whether the host faulted at the page that only a slot's upper half reaches.
-fn upper_half_faults(insn: &Instruction, host: End, ours: End) -> bool {
-    let page = |addr: u32| addr.is_multiple_of(4096);
-    insn.stack_pointer_increment() == -4
-        && ours == End::Retired
-        && matches!(host, End::Fault { vector: 14, addr, .. } if page(addr))
+/// Whether the host, which writes all of a slot, faulted for what its upper half alone does: it reaches the next
+/// page, passes the segment's end, or asks for more alignment.
+fn upper_half_faults(case: &Case, host: End, ours: End) -> bool {
+    let slot = case.state.gpr[4].wrapping_sub(4);
+    let End::Fault { vector, addr, .. } = host else { return false };
+    let later = ours == End::Retired || matches!(ours, End::Fault { vector: 14, .. });
+    case.instruction.stack_pointer_increment() == -4
+        && match vector {
+            14 => ours == End::Retired && addr.is_multiple_of(4096),
+            12 => later && !slot.is_multiple_of(4),
+            17 => later && slot % 4 == 2,
+            _ => false,
+        }
 }
 
 /// VERW among whose prefixes is LOCK.
@@ -192,8 +201,7 @@ fn partial(mnemonic: Mnemonic) -> bool {
 /// What we found, with the host's numbers where ours are near, and its C1, PE and UE, which depend on the last bits.
 fn forgiven(expected: &Outcome, found: &Outcome) -> Outcome {
     const LAST_BITS: u16 = 1 << 9 | 1 << 5 | 1 << 4;
-    /// ES and B.
-    const SUMMARY: u16 = 1 << 15 | 1 << 7;
+    const SUMMARY_AND_BUSY: u16 = 1 << 15 | SUMMARY;
     /// Twice the error that RCPPS may have, 1.5 × 2^-12, in units of the last place of a single.
     const SINGLE: u32 = 0x3000;
     const SIGN: u32 = 1 << 31;
@@ -201,10 +209,11 @@ fn forgiven(expected: &Outcome, found: &Outcome) -> Outcome {
     const LEAST: u32 = 1 << 23;
     let mut forgiven = found.clone();
     let (ours, host) = (&mut forgiven.state, &expected.state);
-    ours.status = ours.status & !(LAST_BITS | SUMMARY) | host.status & LAST_BITS;
+    ours.status = ours.status & !(LAST_BITS | SUMMARY_AND_BUSY) | host.status & LAST_BITS;
     if ours.status & !ours.control & 0x3f != 0 {
-        ours.status |= SUMMARY;
+        ours.status |= SUMMARY_AND_BUSY;
     }
+    ours.last = host.last;
     for (ours, host) in ours.st.iter_mut().zip(&host.st) {
         let distance =
             (i128::from(ours.0) + (i128::from(ours.1) << 63)) - (i128::from(host.0) + (i128::from(host.1) << 63));
@@ -291,6 +300,21 @@ fn floating_point(a: &State, b: &State, different: &mut Vec<String>) {
     if a.mxcsr != b.mxcsr {
         different.push(format!("mxcsr: {:#x}, not {:#x}", a.mxcsr, b.mxcsr));
     }
+}
+
+/// FOP, FIP and FDP of an instruction that has just raised an exception that is not masked: then all processors tell
+/// them. FDP only of one with an operand in memory; some of AMD's clear it for others.
+fn last_x87(case: &Case, expected: &Outcome, found: &Outcome) -> Option<String> {
+    let raised = case.state.status & SUMMARY == 0 && expected.state.status & SUMMARY != 0;
+    let control = matches!(
+        case.instruction.mnemonic(),
+        Mnemonic::Fldcw | Mnemonic::Fldenv | Mnemonic::Frstor | Mnemonic::Fxrstor
+    );
+    let (a, mut b) = (expected.state.last, found.state.last);
+    if !case.instruction.op_kinds().any(|kind| kind == OpKind::Memory) {
+        b.dp = a.dp;
+    }
+    (raised && !control && a != b).then(|| format!("last x87 instruction: {a:x?}, not {b:x?}"))
 }
 
 /// Flags that the manual leaves undefined, unless the host is of the kind whose choices we made ours.

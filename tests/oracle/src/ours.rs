@@ -6,7 +6,7 @@ use x86::{Descriptor, Eflags, PhysAddr, SegReg};
 
 use crate::{
     segments,
-    state::{CODE, DATA, DATA_LEN, DATA_PAGES, End, Outcome, State, TF},
+    state::{CODE, DATA, DATA_LEN, DATA_PAGES, End, LastX87, Outcome, SUMMARY, State, TF},
 };
 
 const DIRECTORY: u32 = 0x1000;
@@ -215,6 +215,7 @@ fn set(cpu: &mut CpuState, state: &State) {
     cpu.fpu.control = state.control;
     cpu.fpu.status = state.status;
     cpu.fpu.tag = state.tag;
+    (cpu.fpu.opcode, cpu.fpu.ip, cpu.fpu.dp) = (state.last.opcode, state.last.ip, state.last.dp);
     let top = usize::from(cpu.fpu.top());
     for (i, (significand, sign_exponent)) in state.st.into_iter().enumerate() {
         cpu.fpu.r[(top + i) & 7] = F80 { significand, sign_exponent };
@@ -235,5 +236,9 @@ fn get(cpu: &CpuState) -> State {
         st: std::array::from_fn(|i| (cpu.fpu.st(i).significand, cpu.fpu.st(i).sign_exponent)),
         xmm: cpu.xmm,
         mxcsr: cpu.mxcsr,
+        last: match cpu.fpu.status & SUMMARY {
+            0 => LastX87::default(),
+            _ => LastX87 { opcode: cpu.fpu.opcode, ip: cpu.fpu.ip, dp: cpu.fpu.dp },
+        },
     }
 }

@@ -39,7 +39,23 @@ pub struct State {
     pub xmm: [u128; 8],
     /// MXCSR.
     pub mxcsr: u32,
+    /// FOP, FIP and FDP, where every maker's processor tells them: 0 unless an x87 exception is pending.
+    pub last: LastX87,
 }
+
+/// What the FPU keeps of its last non-control instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LastX87 {
+    /// FOP: 11 bits of its opcode.
+    pub opcode: u16,
+    /// FIP: its offset in CS.
+    pub ip: u32,
+    /// FDP: the offset of its operand in memory, or that of an instruction before it.
+    pub dp: u32,
+}
+
+/// The x87 status word's summary: an exception is pending that is not masked.
+pub const SUMMARY: u16 = 1 << 7;
 
 /// The trap flag: then a debug exception follows the instruction.
 pub const TF: u32 = 1 << 8;
@@ -89,6 +105,7 @@ impl State {
             st: [(0, 0); 8],
             xmm: [0; 8],
             mxcsr: 0x1f80,
+            last: LastX87::default(),
         }
     }
 
@@ -120,6 +137,7 @@ impl State {
             st: [(0, 0); 8].map(|_| extended(r)),
             xmm: [0; 8].map(|_| xmm(r)),
             mxcsr: mxcsr(r),
+            last: LastX87::default(),
         };
         if r.one_in(4) {
             state.tag &= r.bits(8) as u8;

@@ -75,12 +75,11 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
-        reason: "PUSHA whose stack ends halfway: Bochs has written what fits; here nothing is written (SDM Vol. 3A, \
-                 \"Restarting a Program or Task after an Exception\")",
+        reason: "PUSHA or far CALL whose stack ends halfway: Bochs has written what fits; here nothing is (SDM Vol. \
+                 3A, \"Restarting a Program or Task after an Exception\")",
         applies: |seen| {
-            seen.both(12)
-                && has(seen, &[0x60])
-                && seen.all(|name, _, ours| name.starts_with("stack+") && ours.is_none())
+            let pushes = has(seen, &[0x60]) || seen.family() == "far transfers";
+            seen.both(12) && pushes && only_bochs_pushed(seen)
         },
     },
     Rule {
@@ -106,10 +105,21 @@ const RULES: &[Rule] = &[
     Rule {
         reason: "a far call whose target is beyond the limit: Bochs has written the return address below ESP before \
                  #GP; here nothing is written (SDM Vol. 2A, \"CALL\": the limit is checked before the push)",
+        applies: |seen| seen.family() == "far transfers" && seen.both(13) && only_bochs_pushed(seen),
+    },
+    Rule {
+        reason: "a trap or an NMI between two iterations of a repeated string instruction: RF is set in the saved \
+                 EFLAGS here, in Bochs it is not (SDM Vol. 3B, \"Instruction-Breakpoint Exception Condition\": 1 for a \
+                 trap that any iteration but the last generates, and for an interrupt that arrives after it)",
         applies: |seen| {
-            seen.family() == "far transfers"
-                && seen.both(13)
-                && seen.all(|name, _, ours| name.starts_with("stack+") && ours.is_none())
+            let repeats = seen.case.code.bytes.iter().any(|byte| matches!(byte, 0xf2 | 0xf3));
+            let in_memory = |name: &str| name.starts_with("stack+") || name == "tss+24";
+            repeats
+                && seen.all(|name, bochs, ours| {
+                    let before = seen.case.named(name);
+                    let (bochs, ours) = (bochs.unwrap_or(before), ours.unwrap_or(before));
+                    in_memory(name) && bochs ^ ours == flag::RF && ours & flag::RF != 0
+                })
         },
     },
     Rule {
@@ -199,6 +209,12 @@ const RULES: &[Rule] = &[
 /// The code has these bytes.
 fn has(seen: &Seen, bytes: &[u8]) -> bool {
     seen.case.code.bytes.windows(bytes.len()).any(|window| window == bytes)
+}
+
+/// Bochs alone has written below ESP, where a tiny stack's end are the null descriptor's bytes.
+fn only_bochs_pushed(seen: &Seen) -> bool {
+    let pushed = |name: &str| name.starts_with("stack+") || matches!(name, "gdt+0" | "gdt+4");
+    seen.all(|name, _, ours| pushed(name) && ours.is_none())
 }
 
 /// EIP of a return to virtual-8086 mode, if the case's first instruction is one.

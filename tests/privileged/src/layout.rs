@@ -50,6 +50,22 @@ pub const MONITOR_STACK: u32 = PAGE + 0xf00;
 /// A byte here tells whoever runs the machine that a case begins (1) or is over (0).
 pub const PHASE_PORT: u16 = 0x8901;
 
+/// The page of the local APIC.
+pub const APIC: u32 = 0xfee0_0000;
+
+/// Registers of the local APIC and what is written there.
+pub mod apic {
+    pub const END_OF_INTERRUPT: u32 = 0xb0;
+    pub const SPURIOUS: u32 = 0xf0;
+    /// The lower half of the interrupt command; the upper one is 0, this processor.
+    pub const COMMAND: u32 = 0x300;
+    /// To the register of the spurious vector.
+    pub const ENABLED: u32 = 0x1ff;
+    /// A command: to send a vector, or an NMI.
+    pub const SEND: u32 = 0x4000;
+    pub const SEND_NMI: u32 = 0x4400;
+}
+
 pub const ARENA: u32 = 0x1_0000;
 pub const ARENA_LEN: usize = 0x1_0000;
 pub const BEHIND: u32 = 0x2_0000;
@@ -195,6 +211,8 @@ pub mod sel {
     pub const CASE_CODE: u16 = 0x18;
     pub const TSS: u16 = 0x58;
     pub const LDT: u16 = 0x60;
+    /// Data of level 3, the local APIC's page, where a case asks for it.
+    pub const APIC: u16 = 0x68 | 3;
     /// The first of the descriptors that are random.
     pub const RANDOM: u16 = 0x80;
     /// The GDT's limit is just below.

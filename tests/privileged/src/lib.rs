@@ -124,7 +124,7 @@ fn run_pairs(
     batch: &[(u32, Case)],
     mut run: impl FnMut(&[u8], Pair) -> Lines,
 ) -> BTreeMap<u32, Option<Outcome>> {
-    let of = |pair| batch.iter().filter(|(_, case)| case.pair == pair).cloned().collect::<Vec<_>>();
+    let of = |pair| batch.iter().filter(|(_, case)| case.pair == pair).collect::<Vec<_>>();
     Pair::ALL.into_iter().flat_map(|pair| run_all(rom, base, &of(pair), |rom| run(rom, pair))).collect()
 }
 
@@ -132,7 +132,7 @@ fn run_pairs(
 fn run_all(
     rom: &[u8],
     base: &[u8],
-    batch: &[(u32, Case)],
+    batch: &[&(u32, Case)],
     mut run: impl FnMut(&[u8]) -> Lines,
 ) -> BTreeMap<u32, Option<Outcome>> {
     let mut outcomes = BTreeMap::new();
@@ -224,6 +224,9 @@ pub fn agrees_with_bochs() -> Result<(), String> {
             }
             count.differ += 1;
             let (kind, report) = report(*number, case, end.as_ref(), ours.as_ref());
+            if choice.cases > BATCH as u64 {
+                eprintln!("privileged: {kind}: {report}");
+            }
             reports.entry(kind).or_insert((0, report)).0 += 1;
         }
         if choice.cases > BATCH as u64 {

@@ -1,11 +1,11 @@
-//! Our processor with the monitor as its ROM, and nothing else around it.
+//! Our processor with the monitor as its ROM, and nothing else around it but what of a local APIC sends interrupts.
 
 use cpu::{Bus, Cpu, CpuModel, CpuState, Engine, EngineConfig, Exit, IoEffect, IoRead, IoSize, RunRequest};
 use memory::{FrameKind, PhysMem};
-use x86::PhysAddr;
+use x86::{Eflags, PhysAddr};
 
 use super::{
-    layout::{LOW_LEN, LOW_RAM, PHASE_PORT, RAM, RECORDS},
+    layout::{APIC, LOW_LEN, LOW_RAM, PHASE_PORT, RAM, RECORDS, apic},
     outcome::Lines,
 };
 
@@ -33,6 +33,10 @@ struct Ports {
     case: bool,
     /// The monitor has done.
     done: bool,
+    /// An NMI was sent.
+    nmi: bool,
+    /// An interrupt was sent and waits.
+    sent: Option<u8>,
 }
 
 impl Bus for Ports {
@@ -59,14 +63,22 @@ impl Bus for Ports {
     fn mmio_read(&mut self, _: u64, _: PhysAddr, _: IoSize) -> IoRead {
         IoRead { value: !0, effect: IoEffect::None }
     }
-    fn mmio_write(&mut self, _: u64, _: PhysAddr, _: IoSize, _: u32) -> IoEffect {
-        IoEffect::None
+    fn mmio_write(&mut self, _: u64, addr: PhysAddr, _: IoSize, value: u32) -> IoEffect {
+        if addr != PhysAddr((APIC + apic::COMMAND).into()) {
+            return IoEffect::None;
+        }
+        match value & !0xff {
+            apic::SEND => self.sent = Some(value as u8),
+            apic::SEND_NMI => self.nmi = true,
+            _ => {}
+        }
+        IoEffect::Recompute
     }
     fn intr(&self) -> bool {
-        false
+        self.sent.is_some()
     }
     fn acknowledge(&mut self, _: u64) -> u8 {
-        0xff
+        self.sent.take().unwrap_or(0xff)
     }
 }
 
@@ -103,6 +115,7 @@ pub fn run(rom: &[u8], model: CpuModel, how: How) -> Lines {
         let request = RunRequest { budget, now: cpu.state.retired, pass_breakpoint: false };
         let running = if stepped { &mut step } else { &mut engine };
         let exit = running.run(&mut cpu, &mut mem, &mut ports, request);
+        cpu.state.nmi_pending |= std::mem::take(&mut ports.nmi);
         left = if in_case { left.saturating_sub(budget) } else { SILENCE };
         if stepped && !ports.case {
             // Neither engine sees what the other writes.
@@ -113,11 +126,13 @@ pub fn run(rom: &[u8], model: CpuModel, how: How) -> Lines {
             Exit::TripleFault { .. } => {
                 let retired = cpu.state.retired;
                 cpu.state = CpuState { retired, ..CpuState::reset(model) };
-                ports.case = false;
+                (ports.case, ports.sent) = (false, None);
                 step.invalidate();
                 engine.invalidate();
             }
             Exit::Bus if !ports.done => {}
+            // It wakes at once.
+            Exit::Halted if ports.sent.is_some() && cpu.state.eflags.contains(Eflags::IF) => {}
             Exit::Budget if matches!(how, How::Emptied(_)) && left > 0 => {}
             _ => {
                 lines.take(&ports.output);

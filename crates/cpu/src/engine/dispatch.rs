@@ -104,6 +104,8 @@ impl Engine {
             }
             Pending::Nmi => {
                 cpu.state.nmi_pending = false;
+                // Until IRET (SDM Vol. 3A, "Handling Multiple NMIs"), even if the delivery fails.
+                cpu.state.nmi_blocked = true;
                 Event::Nmi
             }
             Pending::External => {

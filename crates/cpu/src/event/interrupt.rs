@@ -24,14 +24,9 @@ pub(super) fn through_idt(cpu: &mut Cpu, event: Event) -> Result<(), Exception> 
     state.activity = Activity::Running;
     state.sti_shadow = false;
     state.mov_ss_shadow = false;
-    match event {
-        Event::Nmi => {
-            state.nmi_pending = false;
-            state.nmi_blocked = true;
-        }
-        // General detect stays off in the handler, which must be able to use the debug registers.
-        _ if event.vector() == Vector::DEBUG.0 && !event.is_software() => state.dr[7] &= !(1 << 13),
-        _ => {}
+    // General detect stays off in the handler, which must be able to use the debug registers.
+    if event.vector() == Vector::DEBUG.0 && !event.is_software() {
+        state.dr[7] &= !(1 << 13);
     }
     Ok(())
 }

@@ -135,6 +135,8 @@ impl Severity {
 }
 
 #[cfg(test)]
+mod nmi_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod trap_tests;

@@ -280,13 +280,33 @@ fn load_segments(cpu: &mut Cpu, image: &Image) -> Result<(), Exception> {
     }
     // An exception from here on has a stack in the new task.
     let (ss, cpl) = (Selector(image.seg[SegReg::Ss as usize]), cpu.state.cpl);
-    cpu.state.seg[SegReg::Ss as usize] = seg::prepare_stack(cpu, ss, cpl, Exception::ts_sel)?;
+    cpu.state.seg[SegReg::Ss as usize] = new_stack(cpu, ss, cpl)?;
     cpu.state.seg[SegReg::Cs as usize] = code?.present()?.load(cpu)?;
     for reg in [SegReg::Ds, SegReg::Es, SegReg::Fs, SegReg::Gs] {
         let selector = Selector(image.seg[reg as usize]);
         cpu.state.seg[reg as usize] = seg::prepare_data(cpu, selector, Exception::ts_sel)?;
     }
     Ok(())
+}
+
+/// What SS holds in a new task of level `cpl`; unlike by MOV an absent segment is found before a wrong level.
+fn new_stack(cpu: &mut Cpu, selector: Selector, cpl: u8) -> Result<SegmentRegister, Exception> {
+    let wrong = Err(Exception::ts_sel(selector));
+    if selector.is_null() {
+        return wrong;
+    }
+    let found = seg::find(cpu, selector, Exception::ts_sel)?;
+    let d = found.descriptor;
+    if !d.is_writable() {
+        return wrong;
+    }
+    if !d.present() {
+        return Err(Exception::ss(selector.error_code()));
+    }
+    if d.dpl() != cpl || selector.rpl() != cpl {
+        return wrong;
+    }
+    found.load(cpu)
 }
 
 /// The code segment that `selector` names; #TS unless it is one.

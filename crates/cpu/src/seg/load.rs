@@ -114,7 +114,7 @@ pub(crate) fn prepare_data(
 }
 
 /// What a load of SS for privilege level `cpl` leaves there; see [`find_stack`].
-pub(crate) fn prepare_stack(
+fn prepare_stack(
     cpu: &mut Cpu,
     selector: Selector,
     cpl: u8,

@@ -4,9 +4,7 @@ mod check;
 mod load;
 
 pub(crate) use check::linear;
-pub(crate) use load::{
-    Found, drop_inaccessible, find, find_stack, null, prepare, prepare_data, prepare_stack, real, v86,
-};
+pub(crate) use load::{Found, drop_inaccessible, find, find_stack, null, prepare, prepare_data, real, v86};
 
 use serde::{Deserialize, Serialize};
 use x86::{Descriptor, Selector};

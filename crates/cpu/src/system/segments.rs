@@ -47,13 +47,13 @@ pub(super) fn mov_from(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Except
     Ok(Flow::Next)
 }
 
-/// PUSH of a segment register. A 32-bit slot keeps its upper half, as on recent processors
-/// (SDM Vol. 2, "PUSH").
+/// PUSH of a segment register. A 32-bit slot keeps its upper half: the move is one of 16 bits, and so are the
+/// checks of limit and alignment (SDM Vol. 2, "PUSH": "all recent Intel Core and Intel Atom processors").
 pub(super) fn push(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
     let selector = cpu.state.selector(seg_reg(insn.op0_register())).0;
     let size = slot_size(insn);
     let sp = operand::wrap_stack(cpu, operand::stack_pointer(cpu).wrapping_sub(size));
-    let addr = operand::segment_linear(cpu, SegReg::Ss, sp, size, size, true)?;
+    let addr = operand::segment_linear(cpu, SegReg::Ss, sp, 2, 2, true)?;
     access::write_u16(cpu, addr, selector, View::Current)?;
     operand::set_stack_pointer(cpu, sp);
     Ok(Flow::Next)
@@ -107,5 +107,30 @@ fn commit(cpu: &mut Cpu, reg: SegReg, loaded: SegmentRegister) -> Flow {
         SegReg::Fs | SegReg::Gs => Flow::Next,
         SegReg::Ds | SegReg::Es if same => Flow::Next,
         _ => Flow::Leave,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use x86::SegReg;
+
+    use crate::{Exception, Gpr, SegmentRegister, fixture::Fixture};
+
+    #[test]
+    fn a_push_of_a_selector_needs_room_for_16_bits_alone() {
+        const PUSH_ES: &[u8] = &[0x06];
+        const PUSH_EAX: &[u8] = &[0x50];
+        let fault = Err(Exception::ss(0));
+        for (limit, selector, register) in [(0x1003, Ok(()), Ok(())), (0x1001, Ok(()), fault), (0x1000, fault, fault)] {
+            for (code, expected) in [(PUSH_ES, selector), (PUSH_EAX, register)] {
+                let mut f = Fixture::ringed();
+                f.cpu.state.seg[SegReg::Ss as usize] =
+                    SegmentRegister { limit, rights: 0x4093, ..*f.cpu.state.seg(SegReg::Ss) };
+                f.cpu.state.set_gpr(Gpr::Esp, 0x1004);
+                assert_eq!(f.exec(code).map(drop), expected, "{code:x?} with the limit {limit:x}");
+                let esp = if expected.is_ok() { 0x1000 } else { 0x1004 };
+                assert_eq!(f.cpu.state.gpr(Gpr::Esp), esp);
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::arch::global_asm;
 
 use super::{EXCHANGE, Exchange, handler};
-use crate::state::State;
+use crate::state::{LastX87, SUMMARY, State};
 
 /// Linear address of the page of code; the page of registers follows. No operand gets there but by chance.
 pub const ADDR: u32 = 0x9e37_6000;
@@ -287,4 +287,8 @@ pub fn of_fx(fx: &[u8; FXSAVE], state: &mut State) {
     state.st = std::array::from_fn(|i| (u64_at(32 + 16 * i), u16_at(40 + 16 * i)));
     state.xmm = std::array::from_fn(|i| u128::from(u64_at(168 + 16 * i)) << 64 | u128::from(u64_at(160 + 16 * i)));
     state.mxcsr = u64_at(24) as u32;
+    state.last = match state.status & SUMMARY {
+        0 => LastX87::default(),
+        _ => LastX87 { opcode: u16_at(6), ip: u64_at(8) as u32, dp: u64_at(16) as u32 },
+    };
 }

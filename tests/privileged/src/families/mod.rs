@@ -1,5 +1,6 @@
 //! The families of cases: each file makes those of one subject.
 
+mod apic;
 mod msr;
 mod paging;
 mod real;
@@ -35,6 +36,8 @@ pub const FAMILIES: &[Family] = &[
     family("memory in segments", 8, segments::memory),
     family("far transfers", 12, transfers::far),
     family("interrupts", 10, transfers::interrupt),
+    family("external interrupts", 6, apic::external),
+    family("non-maskable interrupts", 6, apic::nmi),
     family("interrupt returns", 10, transfers::iret),
     family("task switches", 10, tasks::switch),
     family("virtual-8086 mode", 8, v86::run),

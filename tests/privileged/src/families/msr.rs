@@ -11,7 +11,6 @@ const EFER: u32 = 0xc000_0080;
 
 /// Registers that both processors have, and some that neither has.
 const NUMBERS: &[u32] = &[
-    0x1b,
     0xfe,
     0x174,
     0x175,

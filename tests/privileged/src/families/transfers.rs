@@ -103,8 +103,9 @@ pub fn far(base: &[u8], random: &mut Random) -> Case {
     if random.one_in(12) {
         case.init[word::EFLAGS] |= flag::TF;
     }
-    if random.one_in(16) {
-        case.init[word::ESP] = random.below(0x20) as u32;
+    // At level 0 the monitor's frame would not fit either; more would lie in the monitor's descriptors.
+    if random.one_in(16) && level > 0 {
+        case.init[word::ESP] = random.below(9) as u32;
     }
     case.code.size(size);
     match form {

@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 use crate::{
     forms, generate,
-    state::{DATA, DATA_LEN, End, Outcome, State},
+    state::{DATA, DATA_LEN, End, LastX87, Outcome, State},
 };
 
 /// One case.
@@ -64,10 +64,10 @@ impl Line {
         data
     }
 
-    /// Fills in what the instruction did.
+    /// Fills in what the instruction did; a line does not say what the FPU keeps of it.
     pub fn finish(&mut self, outcome: &Outcome) {
         self.end = outcome.end;
-        self.after = outcome.state.clone();
+        self.after = State { last: LastX87::default(), ..outcome.state.clone() };
         self.changed = differences(&self.data(), &outcome.data);
     }
 

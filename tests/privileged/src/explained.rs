@@ -108,6 +108,19 @@ const RULES: &[Rule] = &[
         applies: |seen| seen.family() == "far transfers" && seen.both(13) && only_bochs_pushed(seen),
     },
     Rule {
+        reason: "a far CALL whose frame passes offset 0 of a stack of 16 bits: #SS in Bochs, here SP wraps (SDM Vol. 2B, \
+                 \"PUSH\": the stack-address size is that of SP, of which 4 is subtracted)",
+        applies: |seen| {
+            let ss = seen.case.init[word::SS] & 0xfff8;
+            let small = seen.case.get_u32(at::GDT + ss + 4) & 1 << 22 == 0;
+            seen.family() == "far transfers"
+                && small
+                && seen.case.init[word::ESP] & 0xffff < 8
+                && seen.vectors().0 == Some(12)
+                && seen.vectors().1 != Some(12)
+        },
+    },
+    Rule {
         reason: "a trap or an NMI between two iterations of a repeated string instruction: RF is set in the saved \
                  EFLAGS here, in Bochs it is not (SDM Vol. 3B, \"Instruction-Breakpoint Exception Condition\": 1 for a \
                  trap that any iteration but the last generates, and for an interrupt that arrives after it)",

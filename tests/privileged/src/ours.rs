@@ -10,8 +10,8 @@ use super::{
 };
 
 const MIB: u64 = 1 << 20;
-/// Instructions after which a case that has not come back is given up.
-const SILENCE: u64 = 200_000;
+/// Instructions after which a case that has not come back is given up; some write over all the arena before they end.
+const SILENCE: u64 = 4_000_000;
 /// More than the monitor needs between two cases, one at a time.
 const MONITOR: u64 = 4_000_000;
 

@@ -138,7 +138,7 @@ fn v86(base: &[u8], random: &mut Random, family: &'static str) -> Case {
     }
     case.init[word::FS] = APIC_PAGE << 8;
     case.init[word::ESP] &= 0xffff;
-    case.put_u32(at::PAGING, ARENA + TABLE | USERS);
+    case.put_u32(at::PAGING, (ARENA + TABLE) | USERS);
     for page in 0..0x100 {
         let frame = if page == APIC_PAGE { APIC } else { page * PAGE };
         case.put_u32(TABLE + page * 4, frame | USERS);

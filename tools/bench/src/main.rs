@@ -35,7 +35,8 @@ struct Args {
     /// Workloads or families to run, by name [default: all]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     only: Vec<String>,
-    /// Platforms to run them on; one that is not installed is left out with a word about it
+    /// Platforms to run them on; NAME=FAMILY+… runs only those workloads or families there. One that
+    /// is not installed is left out with a word about it
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = platform::NAMES_BY_DEFAULT)]
     platforms: Vec<String>,
     /// How often each workload is run on each platform
@@ -87,9 +88,7 @@ fn main() -> ExitCode {
 /// Whether all that was asked for could be measured.
 fn run(args: &Args) -> Result<bool, Error> {
     let specs = workloads::chosen(&args.only)?;
-    for name in &args.platforms {
-        platform::known(name)?;
-    }
+    let wanted = args.platforms.iter().map(|text| wanted(text, &specs)).collect::<Result<Vec<_>, _>>()?;
     if args.list {
         list();
         return Ok(true);
@@ -104,10 +103,10 @@ fn run(args: &Args) -> Result<bool, Error> {
     }
     let folder = tempfile::tempdir().map_err(Error::TemporaryFolder)?;
     let mut platforms = Vec::new();
-    for name in &args.platforms {
+    for (name, specs) in wanted {
         let found = platform::find(name, folder.path(), args.pagewalk.as_deref(), args.timeout)?;
         match found {
-            Ok(platform) => platforms.push(platform),
+            Ok(platform) => platforms.push(measure::Place { platform, specs }),
             Err(missing) => eprintln!("bench: {name} is left out: {missing}"),
         }
     }
@@ -129,8 +128,18 @@ fn run(args: &Args) -> Result<bool, Error> {
     Ok(report.failures.is_empty())
 }
 
-fn describe(platforms: &[Box<dyn Platform>]) -> Vec<json::PlatformInfo> {
-    platforms.iter().map(|p| json::PlatformInfo { name: p.name().into(), version: p.version().into() }).collect()
+/// A platform of the command line: its name, and which of `specs` it runs.
+fn wanted<'a>(text: &'a str, specs: &[&'static Spec]) -> Result<(&'a str, Vec<&'static Spec>), Error> {
+    let (name, only) =
+        text.split_once('=').map_or((text, Vec::new()), |(name, only)| (name, only.split('+').collect()));
+    platform::known(name)?;
+    let only = workloads::chosen(&only.into_iter().map(String::from).collect::<Vec<_>>())?;
+    Ok((name, specs.iter().filter(|spec| only.iter().any(|of| of.name == spec.name)).copied().collect()))
+}
+
+fn describe(places: &[measure::Place]) -> Vec<json::PlatformInfo> {
+    let info = |p: &dyn Platform| json::PlatformInfo { name: p.name().into(), version: p.version().into() };
+    places.iter().map(|place| info(place.platform.as_ref())).collect()
 }
 
 fn list() {
@@ -142,4 +151,20 @@ fn list() {
         println!("  {name:10} {what}");
     }
     println!("platforms: {}", platform::NAMES.join(", "));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_platform_runs_all_that_is_asked_for_or_the_part_that_is_named() {
+        let specs = workloads::chosen(&["integer".into(), "cold".into()]).unwrap();
+        let names = |text| wanted(text, &specs).map(|(name, specs)| (name, specs.len()));
+        assert_eq!(names("native").unwrap(), ("native", specs.len()));
+        assert_eq!(names("bochs=integer").unwrap(), ("bochs", specs.len() - 1));
+        assert_eq!(names("bochs=cold+sieve+walk").unwrap(), ("bochs", 2));
+        assert!(matches!(names("bochs=sieves"), Err(Error::UnknownWorkload(name)) if name == "sieves"));
+        assert!(matches!(names("bocks=sieve"), Err(Error::UnknownPlatform(name)) if name == "bocks"));
+    }
 }

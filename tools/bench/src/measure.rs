@@ -10,12 +10,26 @@ use crate::{
     workloads::{self, Baseline, Spec},
 };
 
+/// A platform and what is run on it.
+pub struct Place {
+    /// The platform.
+    pub platform: Box<dyn Platform>,
+    /// Which of the workloads.
+    pub specs: Vec<&'static Spec>,
+}
+
+impl Place {
+    fn runs(&self, spec: &Spec) -> bool {
+        self.specs.iter().any(|of| of.name == spec.name)
+    }
+}
+
 /// What is to be measured.
 pub struct Plan<'a> {
     /// Which workloads.
     pub specs: &'a [&'static Spec],
     /// Where.
-    pub platforms: &'a [Box<dyn Platform>],
+    pub platforms: &'a [Place],
     /// How often.
     pub runs: u32,
     /// CPU seconds that the work of a run should take under an emulator.
@@ -40,7 +54,7 @@ const MAX_ROUNDS: u32 = 1 << 24;
 impl Plan<'_> {
     /// Measures all that is planned. A workload that fails on a platform is left out there.
     pub fn carry_out(&self) -> Report {
-        let mut progress = Progress::new(self.specs.len() * self.platforms.len());
+        let mut progress = Progress::new(self.platforms.iter().map(|place| place.specs.len()).sum());
         let mut report = Report { runs: self.runs, ..Report::default() };
         for spec in self.specs {
             let workload = self.workload(spec, &mut progress, &mut report.failures);
@@ -61,7 +75,7 @@ impl Plan<'_> {
         // How many rounds: found out on each platform, from a guess by what is known.
         let mut cells: Vec<Cell> = Vec::new();
         let mut native_round: Option<f64> = None;
-        for platform in self.platforms {
+        for platform in self.platforms.iter().filter(|place| place.runs(spec)).map(|place| &place.platform) {
             progress.says(format!("{} on {}: how many rounds", spec.name, platform.name()));
             match self.calibrate(spec, platform.as_ref(), native_round) {
                 Ok(Calibrated { rounds, round_seconds, wanted }) => {

@@ -11,6 +11,8 @@ pub struct PidStat {
     /// Foreground process group of the terminal, -1 without one.
     pub tpgid: i32,
     pub flags: u32,
+    /// How modest it is, -20 to 19.
+    pub nice: i32,
     pub cmin_flt: u32,
     pub cmaj_flt: u32,
     pub cutime_ns: u64,
@@ -38,7 +40,7 @@ pub fn stat(out: &mut dyn Out, task: &TaskRecord, mm: Option<&MmRecord>, more: &
     for ns in [task.utime_ns.get(), task.stime_ns.get(), more.cutime_ns, more.cstime_ns] {
         out!(out, "{} ", clock_ticks(ns));
     }
-    out!(out, "20 0 {} 0 {} ", task.nr_threads, clock_ticks(task.start_time_ns.get()));
+    out!(out, "{} {} {} 0 {} ", 20 + more.nice, more.nice, task.nr_threads, clock_ticks(task.start_time_ns.get()));
     let (vsize, rss) = mm.map_or((0, 0), |mm| (mm.total_vm * 4096, resident(mm)));
     out!(out, "{vsize} {rss} {} ", more.rss_limit);
     match mm {

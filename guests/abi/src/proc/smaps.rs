@@ -10,6 +10,9 @@ pub struct Usage {
     pub rss: u32,
     pub pss: u32,
     pub pss_dirty: u32,
+    pub pss_anon: u32,
+    pub pss_file: u32,
+    pub pss_shmem: u32,
     pub shared_clean: u32,
     pub shared_dirty: u32,
     pub private_clean: u32,
@@ -37,6 +40,23 @@ pub fn block(out: &mut dyn Out, size_kb: u32, flags: u32, usage: &Usage) {
         }
     }
     out.bytes(b"\n");
+}
+
+/// Writes `smaps_rollup`: the sum of all areas, which lie between two addresses.
+pub fn rollup(out: &mut dyn Out, start: u32, end: u32, usage: &Usage) {
+    let row_of_all = super::maps::Row { start, end, ..super::maps::Row::default() };
+    super::maps::line(out, &row_of_all, Some(&|out: &mut dyn Out| out.bytes(b"[rollup]")));
+    for (name, value) in [
+        ("Rss", usage.rss),
+        ("Pss", usage.pss),
+        ("Pss_Dirty", usage.pss_dirty),
+        ("Pss_Anon", usage.pss_anon),
+        ("Pss_File", usage.pss_file),
+        ("Pss_Shmem", usage.pss_shmem),
+    ] {
+        row(out, name, value);
+    }
+    tail(out, usage);
 }
 
 /// The rows that `smaps` and `smaps_rollup` share.
@@ -93,6 +113,18 @@ mod tests {
     use super::*;
     use crate::out::render;
     use alloc::string::String;
+
+    #[test]
+    fn rollup_equals_that_of_a_real_kernel() {
+        let usage = Usage { rss: 5992, pss: 4979, pss_anon: 3236, pss_file: 1, pss_shmem: 1741, ..Usage::default() };
+        let text = String::from_utf8(render(|out| rollup(out, 0x0045_1000, 0xbf94_a000, &usage))).unwrap();
+        let head = "00451000-bf94a000 ---p 00000000 00:00 0          [rollup]\nRss:                5992 kB\n";
+        assert!(text.starts_with(head), "{text}");
+        assert!(
+            text.contains("\nPss_Anon:           3236 kB\nPss_File:              1 kB\nPss_Shmem:          1741 kB\n")
+        );
+        assert_eq!(text.lines().count(), 22);
+    }
 
     #[test]
     fn block_equals_that_of_a_real_kernel() {

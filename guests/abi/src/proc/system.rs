@@ -90,6 +90,11 @@ fn cpu_times(out: &mut dyn Out, t: &CpuTimes) {
     out!(out, "{user} 0 {system} {idle} 0 {irq} 0 0 0 0\n");
 }
 
+/// The line of `/proc/tty/drivers` for a driver with one device.
+pub fn tty_driver(out: &mut dyn Out, driver: &str, name: &str, (major, minor): (u32, u32), kind: &str) {
+    out!(out, "{driver:<20} /dev/{name:<8} {major:3} {minor:7} {kind}\n");
+}
+
 /// The beginning of a line of `/proc/mounts`: what is mounted.
 pub fn mount_head(out: &mut dyn Out, device: &str) {
     out!(out, "{device} ");

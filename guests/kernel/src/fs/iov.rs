@@ -14,25 +14,32 @@ pub const UIO_MAXIOV: u32 = 1024;
 /// Linux moves at most this many bytes in one call.
 pub const MAX_RW_COUNT: u32 = 0x7fff_f000;
 
-/// Reads the array of a `readv` or `writev`: EINVAL for too many or a negative sum.
+/// Reads the array of a `readv` or `writev`: EINVAL for too many or a negative length, EFAULT
+/// for a piece in the kernel's half.
 pub fn import_iovec(addr: u32, count: u32) -> Result<Vec<IoVec>> {
+    let mut list = iovec_from_user(addr, count)?;
+    let mut left = MAX_RW_COUNT;
+    for (base, len) in &mut list {
+        if !uaccess::access_ok(*base, *len as usize) {
+            return Err(EFAULT);
+        }
+        *len = left.min(*len);
+        left -= *len;
+    }
+    Ok(list)
+}
+
+/// The same for an array that tells of another process's memory, whose addresses are not
+/// looked at yet.
+pub fn iovec_from_user(addr: u32, count: u32) -> Result<Vec<IoVec>> {
     if count > UIO_MAXIOV {
         return Err(EINVAL);
     }
     let mut bytes = alloc::vec![0; count as usize * 8];
     uaccess::copy_from_user(&mut bytes, UserPtr::new(addr))?;
-    let mut left = MAX_RW_COUNT;
-    let mut list = Vec::with_capacity(count as usize);
-    for piece in bytes.chunks_exact(8) {
-        let (base, len) = (abi::wire::u32_at(piece, 0), abi::wire::u32_at(piece, 4));
-        if len > i32::MAX as u32 {
-            return Err(EINVAL);
-        }
-        let len = len.min(left);
-        left -= len;
-        list.push((base, len));
-    }
-    Ok(list)
+    let piece = |bytes: &[u8]| (abi::wire::u32_at(bytes, 0), abi::wire::u32_at(bytes, 4));
+    let list: Vec<IoVec> = bytes.chunks_exact(8).map(piece).collect();
+    if list.iter().any(|&(_, len)| len > i32::MAX as u32) { Err(EINVAL) } else { Ok(list) }
 }
 
 /// The target of a read: user memory in pieces, or a buffer of the kernel.

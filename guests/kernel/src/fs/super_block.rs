@@ -65,6 +65,8 @@ impl SuperBlock {
 
 /// A row of `/proc/mounts`.
 pub struct Mount {
+    /// Its number, which no other mount gets.
+    pub id: u32,
     /// What is mounted: a device's name or a word.
     pub source: String,
     /// Root of the mounted file system.
@@ -73,6 +75,15 @@ pub struct Mount {
     pub point: Option<Arc<Dentry>>,
     /// `rw,relatime` and more.
     pub options: &'static str,
+}
+
+impl Mount {
+    /// The number of the mount that this one lies in; its own for the root of all.
+    pub fn parent_id(&self, all: &[Mount]) -> u32 {
+        let below = self.point.as_ref().map(|point| point.inode().sb());
+        let parent = all.iter().find(|m| below.is_some_and(|sb| Arc::ptr_eq(m.root.inode().sb(), sb)));
+        parent.map_or(self.id, |parent| parent.id)
+    }
 }
 
 /// All mounts, in order.
@@ -84,7 +95,8 @@ pub fn mount(source: &str, root: &Arc<Dentry>, point: Option<&Arc<Dentry>>, opti
         root.move_to(point.parent().as_ref(), &point.name());
         point.set_mounted(Some(root.clone()));
     }
-    let mount = Mount { source: source.into(), root: root.clone(), point: point.cloned(), options };
+    static IDS: InoCounter = InoCounter::new(1);
+    let mount = Mount { id: IDS.next(), source: source.into(), root: root.clone(), point: point.cloned(), options };
     MOUNTS.lock().push(mount);
 }
 

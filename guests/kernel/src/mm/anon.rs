@@ -59,7 +59,8 @@ fn note_anon(mm: &mut MmGuard, addr: u32) {
 /// `do_anonymous_page`.
 pub fn map_anonymous(mm: &mut MmGuard, area: &VmArea, addr: u32, write: bool) -> Result<Fault, FaultError> {
     if !write {
-        mm.pgd.set(addr, mk_pte(ZERO_PFN.load(Relaxed), rights(false))).not_needed();
+        // Who looks from outside may read what the program itself may not.
+        mm.pgd.set(addr, mk_pte(ZERO_PFN.load(Relaxed), vm_page_prot(area.record.flags))).not_needed();
         note_anon(mm, addr);
         return Ok(Fault::Mapped);
     }

@@ -47,7 +47,11 @@ fn move_brk(mm: &mut MmGuard, brk: u32) -> Option<u32> {
 /// `vm_brk_flags`: anonymous private memory at a fixed place, for the heap and for a
 /// program's zeroed data. `exec` adds `VM_EXEC` by `flags`.
 pub fn do_brk_flags(mm: &mut MmGuard, addr: u32, len: u32, flags: u32) -> Option<()> {
-    if addr > TASK_SIZE - len || !mm.may_add_area() || !mm.enough_memory(len >> PAGE_SHIFT) {
+    let pages = len >> PAGE_SHIFT;
+    if addr > TASK_SIZE - len || !mm.may_add_area() || !mm.enough_memory(pages) {
+        return None;
+    }
+    if !mm.may_expand_vm(pages, addr, addr + len) {
         return None;
     }
     unmap_range(mm, addr, addr + len);

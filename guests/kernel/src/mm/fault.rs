@@ -236,7 +236,8 @@ fn find_area(mm: &mut MmGuard, addr: u32) -> Result<VmArea, FaultError> {
 fn expand_downwards(mm: &mut MmGuard, start: u32, addr: u32) -> Result<(), FaultError> {
     let Some(area) = mm.areas.lookup(start) else { return Err(FaultError::Maperr) };
     let (end, locked) = (area.record.end, area.is(vm::LOCKED));
-    if addr < PAGE_SIZE || end - addr > task::rlimit(RLIMIT_STACK) {
+    let too_large = end - addr > task::rlimit(RLIMIT_STACK) || !mm.may_expand_vm((start - addr) / PAGE_SIZE, 0, 0);
+    if addr < PAGE_SIZE || too_large {
         return Err(FaultError::Maperr);
     }
     if let Some(prev) = mm.areas.prev(start) {

@@ -1,11 +1,12 @@
 //! `mm_struct`: the address space of a process.
 #![allow(unsafe_code)]
 
+use alloc::vec::Vec;
 use core::{
     cell::UnsafeCell,
     ops::{Deref, DerefMut},
     ptr::NonNull,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 use abi::{
@@ -16,6 +17,7 @@ use abi::{
 use mm::vma::VmaTree;
 
 use super::{
+    PAGE_SHIFT,
     gfp::GFP_KERNEL,
     memory,
     page_alloc::totals,
@@ -27,15 +29,19 @@ use super::{
 };
 use crate::{
     arch::{TASK_SIZE, cpu},
-    sync::{Mutex, MutexGuard, Once},
+    sync::{Mutex, MutexGuard, Once, SpinLock},
+    task,
 };
 
 /// Where top-down mappings begin: below room for the largest usual stack.
 const MMAP_BASE: u32 = TASK_SIZE - (128 << 20);
+const RLIMIT_AS: u32 = 9;
 /// `sysctl_max_map_count`.
 pub const MAX_MAP_COUNT: usize = 65530;
 
 static MM_CACHEP: Once<CacheRef> = Once::new();
+/// Counts address spaces up, so that each has a number of its own.
+static LAST_ID: AtomicU32 = AtomicU32::new(0);
 
 /// Makes the cache of address spaces.
 pub fn init() {
@@ -47,6 +53,10 @@ pub fn init() {
 pub struct MmStruct {
     record: UnsafeCell<MmRecord>,
     mmap_lock: Mutex<MmInner>,
+    id: u32,
+    dumpable: AtomicBool,
+    /// What `exec` has told the program of its machine (`saved_auxv`), for `/proc/PID/auxv`.
+    pub auxv: SpinLock<Vec<u8>>,
 }
 
 // SAFETY: the record is guarded by `mmap_lock`; `mm_users` is accessed atomically.
@@ -91,6 +101,21 @@ impl MmStruct {
     fn users(&self) -> &AtomicU32 {
         // SAFETY: the field is only ever accessed through this.
         unsafe { AtomicU32::from_ptr(&raw mut (*self.record_ptr()).mm_users) }
+    }
+
+    /// A number that no other address space has or had.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Whether others of the same user may look into it (`SUID_DUMP_USER`).
+    pub fn is_dumpable(&self) -> bool {
+        self.dumpable.load(Ordering::Relaxed)
+    }
+
+    /// Says whether they may.
+    pub fn set_dumpable(&self, dumpable: bool) {
+        self.dumpable.store(dumpable, Ordering::Relaxed);
     }
 
     /// Takes `mmap_lock`.
@@ -191,7 +216,15 @@ impl MmRef {
         let (areas, anon_vmas) = (VmaTree::new(), AnonVmas::default());
         let inner = MmInner { areas, pgd, anon_vmas, def_flags: 0, mmap_base: MMAP_BASE, exe: None };
         // SAFETY: a fresh object of the right size.
-        unsafe { at.write(MmStruct { record: UnsafeCell::new(record), mmap_lock: Mutex::new(inner) }) };
+        unsafe {
+            at.write(MmStruct {
+                record: UnsafeCell::new(record),
+                mmap_lock: Mutex::new(inner),
+                id: LAST_ID.fetch_add(1, Ordering::Relaxed),
+                dumpable: AtomicBool::new(true),
+                auxv: SpinLock::new(Vec::new()),
+            });
+        }
         let mm = MmRef(at);
         mm.with_record(|record| record.mmap_lock = mm.mmap_lock.flag());
         mm.lock().anon_vmas = AnonVmas::first(&mm);
@@ -202,6 +235,8 @@ impl MmRef {
     /// copied at the first write.
     pub fn dup(&self) -> Result<Self> {
         let child = MmRef::new()?;
+        child.set_dumpable(self.is_dumpable());
+        child.auxv.lock().clone_from(&self.auxv.lock());
         {
             let (mut from, mut to) = (self.lock(), child.lock());
             let MmRecord { pgd, mm_users, mmap_lock, .. } = *to.record();
@@ -364,6 +399,15 @@ impl<'a> MmGuard<'a> {
     /// The heuristic of overcommit mode 0: only what could never be there is refused.
     pub fn enough_memory(&self, pages: u32) -> bool {
         pages <= totals().managed.saturating_add(vmstat::read(Item::nr_swap_total))
+    }
+
+    /// Whether so many pages more stay below the limit of the address space (`RLIMIT_AS`), when
+    /// `start..end` is unmapped first.
+    pub fn may_expand_vm(&self, pages: u32, start: u32, end: u32) -> bool {
+        let total = self.record().total_vm + pages;
+        let limit = task::rlimit(RLIMIT_AS) >> PAGE_SHIFT;
+        let inside = |area: &VmArea| area.record.end.min(end).saturating_sub(area.record.start.max(start));
+        total <= limit || total - self.areas.iter().map(|area| inside(area) >> PAGE_SHIFT).sum::<u32>() <= limit
     }
 
     /// Calls `visit` with every record, ascending.

@@ -166,6 +166,9 @@ impl MmGuard<'_> {
                 _ => return Err(EINVAL),
             },
         }
+        if !self.may_expand_vm(len >> PAGE_SHIFT, addr, end) {
+            return Err(ENOMEM);
+        }
         if flags & map::NORESERVE != 0 {
             vm_flags |= vm::NORESERVE;
         }

@@ -111,7 +111,7 @@ impl MmGuard<'_> {
             return Err(EFAULT);
         }
         let more = new_len.saturating_sub(old_len) >> PAGE_SHIFT;
-        if area.is(vm::ACCOUNT) && !self.enough_memory(more) {
+        if !self.may_expand_vm(more, 0, 0) || area.is(vm::ACCOUNT) && !self.enough_memory(more) {
             return Err(ENOMEM);
         }
         Ok(area.clone())

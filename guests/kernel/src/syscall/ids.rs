@@ -93,6 +93,10 @@ fn update(change: impl FnOnce(&mut Cred) -> Result<()>) -> Result<u32> {
     let mut cred = own.cred.lock();
     let mut new = cred.clone();
     change(&mut new)?;
+    if (new.euid, new.egid) != (cred.euid, cred.egid) {
+        // What it has in memory may be for other eyes than those of its new user.
+        own.mm().inspect(|mm| mm.set_dumpable(false));
+    }
     *cred = new;
     own.record().update(|r| (r.uid, r.gid) = (cred.uid, cred.gid));
     Ok(0)

@@ -127,9 +127,13 @@ pub fn prctl(option: u32, args: [u32; 4]) -> Result<u32> {
             Ok(0)
         }
         PR_GET_NAME => store(args[0], &task.record().with(|r| r.comm)).map(|()| 0),
-        PR_GET_DUMPABLE => Ok(1),
+        PR_GET_DUMPABLE => Ok(task.mm().is_none_or(|mm| mm.is_dumpable()).into()),
         PR_SET_DUMPABLE if args[0] > 1 => Err(EINVAL),
-        PR_SET_DUMPABLE | PR_SET_PDEATHSIG => Ok(0),
+        PR_SET_DUMPABLE => {
+            task.mm().inspect(|mm| mm.set_dumpable(args[0] == 1));
+            Ok(0)
+        }
+        PR_SET_PDEATHSIG => Ok(0),
         PR_GET_PDEATHSIG => store(args[0], &0u32.to_le_bytes()).map(|()| 0),
         PR_CAPBSET_READ if args[0] <= 40 => Ok(1),
         PR_GET_SECUREBITS => Ok(0),

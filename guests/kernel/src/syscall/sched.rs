@@ -1,12 +1,18 @@
 //! Scheduling.
 
-use abi::errno::{EINVAL, ESRCH, Result};
+use alloc::{sync::Arc, vec::Vec};
+use core::sync::atomic::Ordering::Relaxed;
+
+use abi::errno::{EACCES, EINVAL, EPERM, ESRCH, Result};
 
 use super::user::{TimeFormat, bytes, store, store_timespec};
 use crate::{
     mm::uaccess::{UserPtr, copy_from_user},
-    task::{current, pid, sched},
+    task::{TaskStruct, current, pid, sched},
 };
+
+const MIN_NICE: i32 = -20;
+const MAX_NICE: i32 = 19;
 
 /// `sched_yield`
 pub fn sched_yield() -> Result<u32> {
@@ -72,12 +78,65 @@ pub fn rr_get_interval(number: u32, addr: u32, format: TimeFormat) -> Result<u32
     store_timespec(addr, format, 0).map(|()| 0)
 }
 
-/// `getpriority`: nice values are 0, which the call shows as 20.
-pub fn getpriority(which: u32, _who: u32) -> Result<u32> {
-    if which > 2 { Err(EINVAL) } else { Ok(20) }
+/// The threads that `getpriority` and `setpriority` mean.
+fn tasks_of(which: u32, who: u32) -> Result<Vec<Arc<TaskStruct>>> {
+    const PRIO_PROCESS: u32 = 0;
+    const PRIO_PGRP: u32 = 1;
+    const PRIO_USER: u32 = 2;
+    let own = current();
+    let tasks = match which {
+        PRIO_PROCESS => pid::select(|t| t.pid() == if who == 0 { own.pid() } else { who }),
+        PRIO_PGRP => {
+            let pgrp = if who == 0 { own.pgrp() } else { who };
+            pid::select(|t| t.pgrp() == pgrp)
+        }
+        PRIO_USER => {
+            let uid = if who == 0 { own.cred.lock().uid } else { who };
+            pid::select(|t| t.record().with(|r| r.uid) == uid)
+        }
+        _ => return Err(EINVAL),
+    };
+    if tasks.is_empty() { Err(ESRCH) } else { Ok(tasks) }
 }
 
-/// `setpriority`: every task gets the same share, whatever it wishes.
-pub fn setpriority(which: u32, _who: u32, _nice: u32) -> Result<u32> {
-    if which > 2 { Err(EINVAL) } else { Ok(0) }
+/// `getpriority`: the least modest of those meant, as 40 to 1, because a negative number would
+/// be an error.
+pub fn getpriority(which: u32, who: u32) -> Result<u32> {
+    let least = tasks_of(which, who)?.iter().map(|task| task.nice.load(Relaxed)).min().unwrap_or(0);
+    Ok((20 - least) as u32)
+}
+
+/// `setpriority`: the wish is kept, and every task gets the same share. EPERM for another
+/// user's, EACCES for less modesty than before.
+pub fn setpriority(which: u32, who: u32, nice: u32) -> Result<u32> {
+    let nice = (nice as i32).clamp(MIN_NICE, MAX_NICE);
+    let own = current().cred.lock().clone();
+    let is_root = own.euid == 0;
+    let mut result = Ok(0);
+    for task in tasks_of(which, who)? {
+        let (uid, euid) = {
+            let cred = task.cred.lock();
+            (cred.uid, cred.euid)
+        };
+        if !is_root && own.euid != uid && own.euid != euid {
+            result = Err(EPERM);
+        } else if !is_root && nice < task.nice.load(Relaxed) {
+            result = Err(EACCES);
+        } else {
+            task.nice.store(nice, Relaxed);
+        }
+    }
+    result
+}
+
+/// `nice`
+pub fn nice(increment: u32) -> Result<u32> {
+    let task = current();
+    let increment = (increment as i32).clamp(-2 * MAX_NICE, 2 * MAX_NICE);
+    if increment < 0 && task.cred.lock().euid != 0 {
+        return Err(EPERM);
+    }
+    let nice = task.nice.load(Relaxed) + increment;
+    task.nice.store(nice.clamp(MIN_NICE, MAX_NICE), Relaxed);
+    Ok(0)
 }

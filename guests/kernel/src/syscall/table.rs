@@ -6,9 +6,9 @@ use abi::{
 };
 
 use super::{
-    fs_names, fs_open, fs_stat, futex, ids, limits, mm,
-    mm::Direction,
-    poll, process, read_write, sched, shm, signal, swap, sync, system, time, uname,
+    fs_names, fs_open, fs_stat, futex, ids, limits, mm, poll, posix_timer, process,
+    process_vm::{self, Direction},
+    read_write, sched, shm, signal, swap, sync, system, time, uname,
     uname::Name,
     user::{
         AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW,
@@ -143,8 +143,8 @@ pub fn call(number: u32, args: [u32; 6], regs: &mut PtRegs) -> Result<u32> {
         nr::MUNLOCK => mm::munlock(a, b),
         nr::MLOCKALL => mm::mlockall(a),
         nr::MUNLOCKALL => mm::munlockall(),
-        nr::PROCESS_VM_READV => mm::process_vm(a, [b, c], [d, e], Direction::Read),
-        nr::PROCESS_VM_WRITEV => mm::process_vm(a, [b, c], [d, e], Direction::Write),
+        nr::PROCESS_VM_READV => process_vm::process_vm(a, [b, c], [d, e], f, Direction::Read),
+        nr::PROCESS_VM_WRITEV => process_vm::process_vm(a, [b, c], [d, e], f, Direction::Write),
         nr::SHMGET => shm::shmget(a, b, c),
         nr::SHMAT => shm::shmat(a, b, c),
         nr::SHMDT => shm::shmdt(a),
@@ -212,7 +212,7 @@ pub fn call(number: u32, args: [u32; 6], regs: &mut PtRegs) -> Result<u32> {
         nr::SCHED_RR_GET_INTERVAL => sched::rr_get_interval(a, b, Time32),
         nr::GETPRIORITY => sched::getpriority(a, b),
         nr::SETPRIORITY => sched::setpriority(a, b, c),
-        nr::NICE => Ok(0),
+        nr::NICE => sched::nice(a),
         nr::GETCPU => super::user::store_u32_opt(a, 0).and_then(|()| super::user::store_u32_opt(b, 0)).map(|()| 0),
 
         nr::RT_SIGACTION => signal::rt_sigaction(a, b, c, d),
@@ -251,6 +251,13 @@ pub fn call(number: u32, args: [u32; 6], regs: &mut PtRegs) -> Result<u32> {
         nr::NANOSLEEP => time::clock_nanosleep(1, 0, a, b, Time32),
         nr::CLOCK_NANOSLEEP => time::clock_nanosleep(a, b, c, d, Time32),
         nr::CLOCK_NANOSLEEP_TIME64 => time::clock_nanosleep(a, b, c, d, Time64),
+        nr::TIMER_CREATE => posix_timer::timer_create(a, b, c),
+        nr::TIMER_SETTIME => posix_timer::timer_settime(a, b, c, d, Time32),
+        nr::TIMER_SETTIME64 => posix_timer::timer_settime(a, b, c, d, Time64),
+        nr::TIMER_GETTIME => posix_timer::timer_gettime(a, b, Time32),
+        nr::TIMER_GETTIME64 => posix_timer::timer_gettime(a, b, Time64),
+        nr::TIMER_GETOVERRUN => posix_timer::timer_getoverrun(a),
+        nr::TIMER_DELETE => posix_timer::timer_delete(a),
         nr::FUTEX => futex::futex(args, Time32),
         nr::FUTEX_TIME64 => futex::futex(args, Time64),
         nr::POLL => poll::poll(a, b, c),

@@ -15,8 +15,9 @@ use crate::{
     time::{TICK_NSEC, getnstimeofday, ktime_get_ns, set_realtime},
 };
 
+/// Numbers of the clocks.
 #[allow(missing_docs, reason = "Linux's names")]
-mod clock {
+pub mod clock {
     pub const REALTIME: u32 = 0;
     pub const MONOTONIC: u32 = 1;
     pub const PROCESS_CPUTIME_ID: u32 = 2;

@@ -104,6 +104,7 @@ pub fn do_exit(code: i32) -> ! {
         drop(files);
         if group_dead {
             super::itimer::cancel_all(task.signal());
+            super::posix_timer::delete_all(task.signal());
             crate::drivers::tty::disassociate_on_exit(&task);
         }
         sched::account(&task, sched::Mode::System);

@@ -156,6 +156,7 @@ fn copy_process(args: CloneArgs, regs: &PtRegs) -> Result<Arc<TaskStruct>> {
     };
     let child = TaskStruct::new(parts);
     *child.exe.lock() = parent.exe.lock().clone();
+    child.nice.store(parent.nice.load(Relaxed), Relaxed);
     if has(clone::CHILD_CLEARTID) {
         child.clear_child_tid.store(args.child_tid, Relaxed);
     }

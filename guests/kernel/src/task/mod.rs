@@ -11,6 +11,7 @@ pub mod init;
 pub mod itimer;
 pub mod kthread;
 pub mod pid;
+pub mod posix_timer;
 pub mod rlimits;
 pub mod sched;
 pub mod signal;

@@ -221,8 +221,11 @@ pub fn schedule_tail() {
     drop(previous);
     let set_child_tid = current().set_child_tid.swap(0, Relaxed);
     if set_child_tid != 0 {
-        // As in Linux, a bad address goes unnoticed.
+        // As in Linux, a bad address goes unnoticed. A new task begins with interrupts off, and the
+        // page may have to be copied first.
+        local_irq_enable();
         let _ = put_user(UserPtr::new(set_child_tid), current().pid());
+        local_irq_disable();
     }
 }
 

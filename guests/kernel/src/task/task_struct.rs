@@ -4,7 +4,7 @@
 use alloc::sync::Arc;
 use core::{
     cell::UnsafeCell,
-    sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed},
 };
 
 use abi::{Ptr32, U64, books::TaskRecord};
@@ -13,6 +13,7 @@ use super::{
     cred::Cred,
     exec::ExeFile,
     itimer::ITimers,
+    posix_timer::PosixTimers,
     rlimits::Rlimits,
     signal::{Pending, SigHand, TaskSignals},
     stack::KernelStack,
@@ -118,6 +119,8 @@ pub struct SignalStruct {
     pub rlimits: SpinLock<Rlimits>,
     /// Timers that signal.
     pub itimers: SpinLock<ITimers>,
+    /// Timers that the process has made.
+    pub posix_timers: SpinLock<PosixTimers>,
     /// Orphaned children come to the nearest ancestor that asked for them.
     pub child_subreaper: AtomicBool,
 }
@@ -132,6 +135,7 @@ impl SignalStruct {
             tty: SpinLock::new(tty),
             rlimits: SpinLock::new(rlimits),
             itimers: SpinLock::new(ITimers::default()),
+            posix_timers: SpinLock::new(PosixTimers::default()),
             child_subreaper: AtomicBool::new(false),
         })
     }
@@ -185,6 +189,8 @@ pub struct TaskStruct {
     pub exiting: AtomicBool,
     /// It reclaims memory, and may take the reserve for that (`PF_MEMALLOC`).
     pub memalloc: AtomicBool,
+    /// How modest it is, -20 to 19. Everybody gets the same share all the same.
+    pub nice: AtomicI32,
     /// The CPU was given away by waiting.
     pub nvcsw: AtomicU32,
     /// The CPU was taken away.
@@ -228,6 +234,7 @@ impl TaskStruct {
             on_rq: AtomicBool::new(false),
             exiting: AtomicBool::new(false),
             memalloc: AtomicBool::new(false),
+            nice: AtomicI32::new(0),
             nvcsw: AtomicU32::new(0),
             nivcsw: AtomicU32::new(0),
             accounted_ns: SpinLock::new(crate::time::ktime_get_ns()),

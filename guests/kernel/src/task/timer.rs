@@ -4,7 +4,7 @@ use alloc::{collections::BTreeMap, sync::Arc};
 
 use abi::errno::Result;
 
-use super::{SignalStruct, TaskStruct, current, itimer, sched, signal, softirq, task_struct::state};
+use super::{SignalStruct, TaskStruct, current, itimer, posix_timer, sched, signal, softirq, task_struct::state};
 use crate::{sync::SpinLock, time::ktime_get_ns};
 
 /// What happens when a timer expires.
@@ -13,6 +13,8 @@ pub enum Action {
     Wake(Arc<TaskStruct>),
     /// `ITIMER_REAL` of a process.
     Alarm(Arc<SignalStruct>),
+    /// A timer that the process has made.
+    Posix(Arc<SignalStruct>, u32),
 }
 
 /// Names a timer: its time, and a number that makes it one of a kind.
@@ -80,6 +82,7 @@ pub fn run_expired() {
         match expired {
             Some(Action::Wake(task)) => sched::wake_up_process(&task),
             Some(Action::Alarm(process)) => itimer::expired(&process),
+            Some(Action::Posix(process, id)) => posix_timer::expired(&process, id),
             None => return,
         }
     }

@@ -3,6 +3,7 @@
 
 mod gather;
 mod maps;
+mod mem;
 mod names;
 mod page;
 mod pid;
@@ -47,6 +48,9 @@ pub(crate) enum Node {
     ThreadSelf,
     /// `mounts`, which leads to `self/mounts`.
     Mounts,
+    /// `tty`, with a file that names the drivers of terminals.
+    TtyDir,
+    TtyDrivers,
     /// `/proc/sys` and below.
     Sys(&'static SysDir),
     SysFile(&'static sys::Entry),
@@ -79,6 +83,8 @@ impl Node {
             Node::SelfLink => PROC_DYNAMIC_FIRST,
             Node::ThreadSelf => PROC_DYNAMIC_FIRST + 1,
             Node::Mounts => PROC_DYNAMIC_FIRST + 2,
+            Node::TtyDir => PROC_DYNAMIC_FIRST + 3,
+            Node::TtyDrivers => PROC_DYNAMIC_FIRST + 4,
             Node::System(entry) => PROC_DYNAMIC_FIRST + 16 + system::index(entry),
             Node::Sys(dir) => PROC_DYNAMIC_FIRST + 0x100 + dir.number,
             Node::SysFile(entry) => PROC_DYNAMIC_FIRST + 0x200 + entry.number,
@@ -88,7 +94,8 @@ impl Node {
 
     fn mode(&self) -> u32 {
         match self {
-            Node::Root | Node::Sys(_) => mode::S_IFDIR | 0o555,
+            Node::Root | Node::Sys(_) | Node::TtyDir => mode::S_IFDIR | 0o555,
+            Node::TtyDrivers => mode::S_IFREG | 0o444,
             Node::SelfLink | Node::ThreadSelf | Node::Mounts => mode::S_IFLNK | 0o777,
             Node::System(entry) => mode::S_IFREG | entry.mode,
             Node::SysFile(entry) => mode::S_IFREG | entry.mode(),
@@ -107,6 +114,8 @@ impl Node {
         match self {
             Node::Root => root_child(name),
             Node::Sys(dir) => sys::child(dir, name),
+            Node::TtyDir if name == b"drivers" => Ok(Node::TtyDrivers),
+            Node::TtyDir => Err(ENOENT),
             Node::Pid(node) => node.child(name).map(Node::Pid),
             _ => Err(abi::errno::ENOTDIR),
         }
@@ -117,6 +126,7 @@ impl Node {
         match self {
             Node::Root => Ok(root_list(from)),
             Node::Sys(dir) => Ok(number(sys::list(dir), from)),
+            Node::TtyDir => Ok(number(alloc::vec![(b"drivers".to_vec(), Node::TtyDrivers)], from)),
             Node::Pid(node) => Ok(number(node.list()?.into_iter().map(|(n, p)| (n, Node::Pid(p))).collect(), from)),
             _ => Err(abi::errno::ENOTDIR),
         }
@@ -127,6 +137,7 @@ impl Node {
             Node::System(entry) if entry.words.is_some() => Err(EINVAL),
             Node::System(entry) => Ok(gather::gather(entry.show)),
             Node::SysFile(entry) => Ok(entry.text()),
+            Node::TtyDrivers => Ok(gather::gather(system::tty_drivers)),
             Node::Pid(node) => node.text(),
             _ => Err(EINVAL),
         }
@@ -144,6 +155,7 @@ fn root_child(name: &[u8]) -> Result<Node> {
         b"thread-self" => return Ok(Node::ThreadSelf),
         b"mounts" => return Ok(Node::Mounts),
         b"sys" => return Ok(Node::Sys(&sys::ROOT)),
+        b"tty" => return Ok(Node::TtyDir),
         _ => {}
     }
     if let Some(entry) = system::find(name) {
@@ -170,6 +182,7 @@ fn root_list(from: u64) -> Vec<(u64, Vec<u8>, Node)> {
     fixed.push((b"self".to_vec(), Node::SelfLink));
     fixed.push((b"sys".to_vec(), Node::Sys(&sys::ROOT)));
     fixed.push((b"thread-self".to_vec(), Node::ThreadSelf));
+    fixed.push((b"tty".to_vec(), Node::TtyDir));
     let mut all = number(fixed, from);
     for task in pids::select(|t| t.is_leader() && u64::from(t.pid()) + FIRST_PID_OFFSET >= from) {
         let pid = task.pid();
@@ -215,7 +228,7 @@ impl InodeOps for ProcInode {
                     return Ok(words());
                 }
                 if let Node::Pid(node) = &self.0 {
-                    node.check_alive()?;
+                    node.check_open()?;
                     if let Some(ops) = node.special_file()? {
                         return Ok(ops);
                     }

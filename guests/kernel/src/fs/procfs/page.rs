@@ -13,6 +13,7 @@ use crate::{
         MmRef, PAGE_SHIFT, Page,
         page::{max_pfn, pfn_to_page_checked},
         pgtable::PteExt,
+        remote::MmHandle,
         swapops::SwapEntry,
     },
 };
@@ -27,7 +28,7 @@ pub enum WordFile {
     /// What each frame is.
     Flags,
     /// Where each page of an address space is.
-    Pagemap(Option<MmRef>),
+    Pagemap(Option<MmHandle>),
 }
 
 fn record(page: &Page) -> PageRecord {
@@ -35,26 +36,29 @@ fn record(page: &Page) -> PageRecord {
 }
 
 impl WordFile {
-    /// How many words it has.
-    fn len(&self) -> u64 {
+    /// The address space that it is about, while that is there.
+    fn mm(&self) -> Option<MmRef> {
         match self {
-            WordFile::Count | WordFile::Flags => max_pfn().into(),
-            WordFile::Pagemap(mm) => {
-                if mm.is_some() {
-                    u64::from(TASK_SIZE >> PAGE_SHIFT)
-                } else {
-                    0
-                }
-            }
+            WordFile::Pagemap(Some(mm)) => mm.get(),
+            _ => None,
         }
     }
 
-    fn word(&self, n: u32) -> u64 {
+    /// How many words it has.
+    fn len(&self, mm: Option<&MmRef>) -> u64 {
+        match (self, mm) {
+            (WordFile::Count | WordFile::Flags, _) => max_pfn().into(),
+            (WordFile::Pagemap(_), Some(_)) => u64::from(TASK_SIZE >> PAGE_SHIFT),
+            (WordFile::Pagemap(_), None) => 0,
+        }
+    }
+
+    fn word(&self, n: u32, mm: Option<&MmRef>) -> u64 {
         match self {
             WordFile::Count => pfn_to_page_checked(n).map_or(0, |page| words::count(&record(page))),
             WordFile::Flags => pfn_to_page_checked(n).map_or(words::NOPAGE, |page| words::flags(&record(page))),
-            WordFile::Pagemap(None) => 0,
-            WordFile::Pagemap(Some(mm)) => {
+            WordFile::Pagemap(_) => {
+                let Some(mm) = mm else { return 0 };
                 let pte = mm.lock().pgd.get(n << PAGE_SHIFT);
                 match SwapEntry::of_pte(pte) {
                     Some(entry) => words::swapped(entry.kind(), entry.offset()),
@@ -71,9 +75,10 @@ impl FileOps for WordFile {
         if !pos.is_multiple_of(WORD) || !(dest.remaining() as u64).is_multiple_of(WORD) {
             return Err(EINVAL);
         }
+        let mm = self.mm();
         let mut done = 0;
-        while dest.remaining() > 0 && *pos / WORD < self.len() {
-            let stored = dest.put(&self.word((*pos / WORD) as u32).to_le_bytes())?;
+        while dest.remaining() > 0 && *pos / WORD < self.len(mm.as_ref()) {
+            let stored = dest.put(&self.word((*pos / WORD) as u32, mm.as_ref()).to_le_bytes())?;
             *pos += stored as u64;
             done += stored;
         }

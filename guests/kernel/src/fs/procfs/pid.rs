@@ -14,17 +14,18 @@ use abi::{
     stat::mode,
 };
 
-use super::{gather::gather, maps, page::WordFile, parse_number, system};
+use super::{gather::gather, maps, mem::Mem, page::WordFile, parse_number, system};
 use crate::{
-    arch::TASK_SIZE,
     drivers::tty,
-    fs::{Dentry, Dest, File, FileOps, Source, Whence},
+    fs::{Dentry, FileOps},
     mm::{
         MmRef,
-        remote::{read_remote_vm, write_remote_vm},
+        remote::{MmHandle, read_remote_vm},
     },
     task::{
-        TaskStruct, pid,
+        TaskStruct,
+        cred::mm_access,
+        pid,
         rlimits::{RLIM_INFINITY, resource},
         task_struct::state,
     },
@@ -35,6 +36,7 @@ use crate::{
 #[repr(u32)]
 enum Kind {
     Dir = 0,
+    Auxv,
     Cmdline,
     Comm,
     Cwd,
@@ -44,11 +46,13 @@ enum Kind {
     Limits,
     Maps,
     Mem,
+    Mountinfo,
     Mounts,
     OomScoreAdj,
     Pagemap,
     Root,
     Smaps,
+    SmapsRollup,
     Stat,
     Statm,
     Status,
@@ -60,7 +64,8 @@ enum Kind {
     Fd,
 }
 
-const ENTRIES: [(&[u8], Kind); 18] = [
+const ENTRIES: [(&[u8], Kind); 21] = [
+    (b"auxv", Kind::Auxv),
     (b"cmdline", Kind::Cmdline),
     (b"comm", Kind::Comm),
     (b"cwd", Kind::Cwd),
@@ -70,11 +75,13 @@ const ENTRIES: [(&[u8], Kind); 18] = [
     (b"limits", Kind::Limits),
     (b"maps", Kind::Maps),
     (b"mem", Kind::Mem),
+    (b"mountinfo", Kind::Mountinfo),
     (b"mounts", Kind::Mounts),
     (b"oom_score_adj", Kind::OomScoreAdj),
     (b"pagemap", Kind::Pagemap),
     (b"root", Kind::Root),
     (b"smaps", Kind::Smaps),
+    (b"smaps_rollup", Kind::SmapsRollup),
     (b"stat", Kind::Stat),
     (b"statm", Kind::Statm),
     (b"status", Kind::Status),
@@ -112,7 +119,7 @@ impl PidNode {
             Kind::FdDir => mode::S_IFDIR | 0o500,
             Kind::Cwd | Kind::Exe | Kind::Root => mode::S_IFLNK | 0o777,
             Kind::Fd => mode::S_IFLNK | self.fd_rights(),
-            Kind::Environ | Kind::Pagemap => mode::S_IFREG | 0o400,
+            Kind::Auxv | Kind::Environ | Kind::Pagemap => mode::S_IFREG | 0o400,
             Kind::Mem => mode::S_IFREG | 0o600,
             Kind::Comm | Kind::OomScoreAdj => mode::S_IFREG | 0o644,
             _ => mode::S_IFREG | 0o444,
@@ -125,22 +132,31 @@ impl PidNode {
         (if file.readable() { 0o500 } else { 0o100 }) | if file.writable() { 0o300 } else { 0 }
     }
 
-    /// The process's user and group.
+    /// The process's user and group; the superuser for files of a process that is marked as
+    /// private (`task_dump_owner`).
     pub fn owner(&self) -> (u32, u32) {
-        self.task().map_or((0, 0), |task| task.fsuid_gid())
+        let Ok(task) = self.task() else { return (0, 0) };
+        let is_private = self.kind != Kind::Dir && task.mm().is_some_and(|mm| !mm.is_dumpable());
+        if is_private { (0, 0) } else { task.fsuid_gid() }
     }
 
     fn task(&self) -> Result<Arc<TaskStruct>> {
         pid::find(self.pid).ok_or(ESRCH)
     }
 
-    fn mm(&self) -> Result<Option<MmRef>> {
-        Ok(self.task()?.mm())
+    /// The address space, for who opens a file that shows what is in it. EACCES, and ESRCH when
+    /// the process is gone.
+    fn open_mm(&self) -> Result<Option<MmRef>> {
+        mm_access(&*self.task()?).map_err(|_| EACCES)
     }
 
-    /// ESRCH when the process is gone.
-    pub fn check_alive(&self) -> Result<()> {
-        self.task().map(drop)
+    /// Whether the file may be opened: the process is there, and its address space is shown
+    /// only to who may look into it.
+    pub fn check_open(&self) -> Result<()> {
+        match self.kind {
+            Kind::Auxv | Kind::Environ | Kind::Maps | Kind::Smaps | Kind::SmapsRollup => self.open_mm().map(drop),
+            _ => self.task().map(drop),
+        }
     }
 
     /// A name in a directory.
@@ -208,12 +224,15 @@ impl PidNode {
         let task = self.task()?;
         let mm = task.mm();
         Ok(match self.kind {
+            Kind::Auxv => mm.map_or(Vec::new(), |mm| mm.auxv.lock().clone()),
             Kind::Cmdline => mm.map_or(Vec::new(), |mm| range(&mm, |r| (r.arg_start, r.arg_end))),
             Kind::Environ => mm.map_or(Vec::new(), |mm| range(&mm, |r| (r.env_start, r.env_end))),
             Kind::Comm => format!("{}\n", task.comm()).into_bytes(),
             Kind::Limits => gather(|out| limits(&task, out)),
             Kind::Maps => mm.map_or(Vec::new(), |mm| gather(|out| maps::show_maps(&mm, out))),
             Kind::Smaps => mm.map_or(Vec::new(), |mm| gather(|out| maps::show_smaps(&mm, out))),
+            Kind::SmapsRollup => mm.map_or(Vec::new(), |mm| gather(|out| maps::show_rollup(&mm, out))),
+            Kind::Mountinfo => gather(system::mountinfo),
             Kind::Mounts => gather(system::mounts),
             Kind::OomScoreAdj | Kind::Wchan => b"0\n".to_vec(),
             Kind::Stat => {
@@ -258,6 +277,7 @@ impl PidNode {
         let more = PidStat {
             tpgid: tty::tpgid(task),
             flags: 0x40_0000,
+            nice: task.nice.load(core::sync::atomic::Ordering::Relaxed),
             cmin_flt: children.min_flt,
             cmaj_flt: children.maj_flt,
             cutime_ns: children.time.user_ns,
@@ -311,8 +331,8 @@ impl PidNode {
     /// `mem`, which is no text.
     pub fn special_file(&self) -> Result<Option<Arc<dyn FileOps>>> {
         Ok(match self.kind {
-            Kind::Mem => Some(Arc::new(Mem { mm: self.mm()? })),
-            Kind::Pagemap => Some(Arc::new(WordFile::Pagemap(self.mm()?))),
+            Kind::Mem => Some(Arc::new(Mem(self.open_mm()?.map(|mm| MmHandle::new(&mm))))),
+            Kind::Pagemap => Some(Arc::new(WordFile::Pagemap(self.open_mm()?.map(|mm| MmHandle::new(&mm))))),
             _ => None,
         })
     }
@@ -390,55 +410,5 @@ fn limits(task: &TaskStruct, out: &mut dyn Out) {
             }
         }
         out!(out, "{unit:<10}\n");
-    }
-}
-
-/// `/proc/PID/mem`: the offset is the address.
-struct Mem {
-    mm: Option<MmRef>,
-}
-
-impl FileOps for Mem {
-    fn read(&self, _file: &File, dest: &mut Dest<'_>, pos: &mut u64) -> Result<usize> {
-        let Some(mm) = self.mm.as_ref().filter(|_| *pos < TASK_SIZE.into()) else { return Ok(0) };
-        let mut done = 0;
-        let mut page = alloc::vec![0; dest.remaining().min(4096)];
-        while dest.remaining() > 0 {
-            let want = page.len().min(dest.remaining());
-            let got = read_remote_vm(mm, *pos as u32, &mut page[..want], true);
-            if got == 0 {
-                return if done > 0 { Ok(done) } else { Err(abi::errno::EIO) };
-            }
-            let stored = dest.put(&page[..got])?;
-            *pos += stored as u64;
-            done += stored;
-            if stored < want {
-                break;
-            }
-        }
-        Ok(done)
-    }
-
-    fn write(&self, _file: &File, source: &mut Source<'_>, pos: &mut u64) -> Result<usize> {
-        let Some(mm) = self.mm.as_ref().filter(|_| *pos < TASK_SIZE.into()) else { return Ok(0) };
-        let mut page = alloc::vec![0; source.remaining().min(4096)];
-        let count = source.take(&mut page)?;
-        match write_remote_vm(mm, *pos as u32, &page[..count], true) {
-            0 if count > 0 => Err(abi::errno::EIO),
-            done => {
-                *pos += done as u64;
-                Ok(done)
-            }
-        }
-    }
-
-    fn llseek(&self, file: &File, offset: i64, whence: Whence) -> Result<u64> {
-        let to = match whence {
-            Whence::Set => offset,
-            Whence::Cur => file.pos() as i64 + offset,
-            _ => return Err(EINVAL),
-        };
-        file.set_pos(to as u64);
-        Ok(to as u64)
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     drivers::{
         irq,
         resource::{self, Space},
+        tty,
     },
     fs::{FileOps, super_block::MOUNTS},
     lib::cmdline,
@@ -184,6 +185,25 @@ fn devices(out: &mut dyn Out) {
     out!(out, "Character devices:\n  1 mem\n  4 ttyS\n  5 /dev/tty\n  5 /dev/console\n240 rawS\n\nBlock devices:\n");
     if !block::devices().is_empty() {
         out!(out, "{:3} sd\n", block::SCSI_DISK0_MAJOR);
+    }
+}
+
+/// `/proc/tty/drivers`.
+pub fn tty_drivers(out: &mut dyn Out) {
+    system::tty_driver(out, "/dev/tty", "tty", (tty::TTYAUX_MAJOR, 0), "system:/dev/tty");
+    system::tty_driver(out, "/dev/console", "console", (tty::TTYAUX_MAJOR, 1), "system:console");
+    system::tty_driver(out, "serial", "ttyS", (tty::TTY_MAJOR, 64), "serial");
+}
+
+/// `/proc/PID/mountinfo`, the same for all.
+pub fn mountinfo(out: &mut dyn Out) {
+    let mounts = MOUNTS.lock();
+    for mount in mounts.iter() {
+        let sb = mount.root.inode().sb();
+        out!(out, "{} {} {}:{} / ", mount.id, mount.parent_id(&mounts), sb.dev.0, sb.dev.1);
+        mount.root.write_path(&mut system::Escaped(out));
+        let access = mount.options.split(',').next().unwrap_or_default();
+        out!(out, " {} - {} {} {access}\n", mount.options, sb.fs_type, mount.source);
     }
 }
 

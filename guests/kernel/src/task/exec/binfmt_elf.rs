@@ -391,6 +391,7 @@ fn create_elf_tables(
     let mut words: Vec<u32> = alloc::vec![strings.argv.len() as u32];
     words.extend(strings.argv.iter().chain([&0]).chain(&strings.envp).chain([&0]));
     words.extend(auxv.iter().flat_map(|&(kind, value)| [kind, value]));
+    *mm.auxv.lock() = auxv.iter().flat_map(|&(kind, value)| [kind, value]).flat_map(u32::to_le_bytes).collect();
     let sp = (sp - words.len() as u32 * 4) & !15;
     let bytes: Vec<u8> = words.iter().flat_map(|w| Writer::<4>::default().u32(*w).done()).collect();
     copy_to_user(UserPtr::new(sp), &bytes)?;

@@ -130,7 +130,7 @@ fn begin_new_exec(bprm: &Binprm, mm: &MmRef) -> Result<()> {
     own.lock().flush();
     task.set_sighand(own);
     task.signals.lock().altstack = AltStack::default();
-    super::itimer::set_real(task.signal(), 0, 0);
+    super::posix_timer::delete_all(task.signal());
     task.signal().state.lock().did_exec = true;
 
     let files = task.files();

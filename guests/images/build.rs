@@ -24,14 +24,17 @@ struct Guest {
     target: &'static str,
     /// The binaries to embed.
     bins: &'static [&'static str],
+    /// More of them, which are no part of the userland.
+    apart: &'static [&'static str],
 }
 
-const KERNEL: Guest = Guest { dir: "kernel", target: "i586-unknown-linux-gnu", bins: &["kernel"] };
+const KERNEL: Guest = Guest { dir: "kernel", target: "i586-unknown-linux-gnu", bins: &["kernel"], apart: &[] };
 
 const PROGRAMS: Guest = Guest {
     dir: "programs",
     target: "i686-unknown-linux-musl",
     bins: &["init", "mmprobe", "toolbox", "tour", "workload"],
+    apart: &["bigtext"],
 };
 
 type Result<T> = std::result::Result<T, String>;
@@ -61,7 +64,7 @@ fn build_guests() -> Result<()> {
     for guest in [KERNEL, PROGRAMS] {
         need_target(guest.target)?;
         let built = build(&guest, &guests_dir.join(guest.dir), &target_dir)?;
-        for bin in guest.bins {
+        for bin in guest.bins.iter().chain(guest.apart) {
             let (from, to) = (built.join(bin), out_dir.join(bin));
             let mut image = fs::read(&from).map_err(|e| failed("read", &from, e))?;
             if guest.dir == KERNEL.dir {

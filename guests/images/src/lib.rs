@@ -21,6 +21,10 @@ pub const fn programs() -> &'static [(&'static str, &'static [u8])] {
     include!(concat!(env!("OUT_DIR"), "/programs.rs"))
 }
 
+/// A program with 8 MiB of code, for tests of what happens to code when memory is short. It is no
+/// part of the userland, because it would fill a small machine.
+pub const BIGTEXT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bigtext"));
+
 /// The names under which the program `toolbox` runs, each one a command.
 pub const APPLETS: &[&str] = &[
     "[", "cat", "cp", "cut", "date", "dmesg", "echo", "env", "false", "free", "grep", "head", "hexdump", "id", "kill",

@@ -16,11 +16,13 @@ pub type Answer = Result<usize, String>;
 /// Bytes of a page.
 pub const PAGE: usize = 4096;
 
-fn answer(value: c_long) -> Answer {
+/// What a call has returned.
+pub fn answer(value: c_long) -> Answer {
     if value == -1 { Err(errno_name(&io::Error::last_os_error())) } else { Ok(value as usize) }
 }
 
-fn errno_name(error: &io::Error) -> String {
+/// The name of an error, or its text.
+pub fn errno_name(error: &io::Error) -> String {
     let name = match error.raw_os_error() {
         Some(libc::EACCES) => "EACCES",
         Some(libc::EAGAIN) => "EAGAIN",
@@ -28,11 +30,14 @@ fn errno_name(error: &io::Error) -> String {
         Some(libc::EEXIST) => "EEXIST",
         Some(libc::EFAULT) => "EFAULT",
         Some(libc::EINVAL) => "EINVAL",
+        Some(libc::EIO) => "EIO",
         Some(libc::ENODEV) => "ENODEV",
         Some(libc::ENOMEM) => "ENOMEM",
         Some(libc::ENOSYS) => "ENOSYS",
         Some(libc::EOPNOTSUPP) => "EOPNOTSUPP",
+        Some(libc::EOVERFLOW) => "EOVERFLOW",
         Some(libc::EPERM) => "EPERM",
+        Some(libc::ESRCH) => "ESRCH",
         _ => return sys_reason(error),
     };
     name.into()

@@ -5,6 +5,8 @@
 
 #[cfg(unix)]
 mod disks;
+#[cfg(unix)]
+mod dynamic;
 mod engines;
 #[cfg(unix)]
 mod flux;
@@ -22,6 +24,8 @@ mod qemu;
 #[cfg(unix)]
 mod reclaim;
 #[cfg(unix)]
+mod remote;
+#[cfg(unix)]
 mod run;
 mod support;
 #[cfg(unix)]
@@ -36,6 +40,8 @@ fn main() {
     let mut trials: Vec<Trial> = Vec::new();
     #[cfg(unix)]
     trials.extend(disks::trials());
+    #[cfg(unix)]
+    trials.extend(dynamic::trials());
     trials.extend(engines::trials());
     #[cfg(unix)]
     trials.extend(flux::trials());
@@ -52,6 +58,8 @@ fn main() {
     trials.extend(qemu::trials());
     #[cfg(unix)]
     trials.extend(reclaim::trials());
+    #[cfg(unix)]
+    trials.extend(remote::trials());
     #[cfg(unix)]
     trials.extend(run::trials());
     #[cfg(unix)]

@@ -75,10 +75,11 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
-        reason: "PUSHA or far CALL whose stack ends halfway: Bochs has written what fits; here nothing is (SDM Vol. \
-                 3A, \"Restarting a Program or Task after an Exception\")",
+        reason: "PUSHA, far CALL or interrupt whose stack ends halfway: Bochs has written what fits; here nothing is \
+                 (SDM Vol. 3A, \"Restarting a Program or Task after an Exception\")",
         applies: |seen| {
-            let pushes = has(seen, &[0x60]) || seen.family() == "far transfers";
+            let pushes =
+                has(seen, &[0x60]) || seen.family() == "far transfers" || seen.family().ends_with("interrupts");
             seen.both(12) && pushes && only_bochs_pushed(seen)
         },
     },
@@ -224,10 +225,18 @@ fn has(seen: &Seen, bytes: &[u8]) -> bool {
     seen.case.code.bytes.windows(bytes.len()).any(|window| window == bytes)
 }
 
-/// Bochs alone has written below ESP, where a tiny stack's end are the null descriptor's bytes.
+/// Bochs alone has written below ESP, where the first descriptors are if the stack is tiny: every byte that differs is
+/// here as it was.
 fn only_bochs_pushed(seen: &Seen) -> bool {
-    let pushed = |name: &str| name.starts_with("stack+") || matches!(name, "gdt+0" | "gdt+4");
-    seen.all(|name, _, ours| pushed(name) && ours.is_none())
+    let pushed = |name: &str| {
+        let of_table = name.strip_prefix("gdt+").and_then(|offset| u32::from_str_radix(offset, 16).ok());
+        name.starts_with("stack+") || of_table.is_some_and(|offset| offset < 0x40)
+    };
+    seen.all(|name, bochs, ours| {
+        let before = seen.case.named(name);
+        let [bochs, ours, before] = [bochs.unwrap_or(before), ours.unwrap_or(before), before].map(u32::to_le_bytes);
+        pushed(name) && (0..4).all(|i| bochs[i] == ours[i] || ours[i] == before[i])
+    })
 }
 
 /// EIP of a return to virtual-8086 mode, if the case's first instruction is one.

@@ -168,3 +168,24 @@ fn code_runs_up_to_the_limit_of_its_segment_and_no_further() {
         assert_eq!((lab.cpu.state.eip, lab.read_u32(lab.gpr(Gpr::Esp) + 4)), (handler(13), CODE + fault), "{limit}");
     }
 }
+
+#[test]
+fn an_instruction_over_the_end_of_its_segment_asks_for_no_page_behind_it() {
+    const DIRECTORY: u32 = 0xc000;
+    const TABLE: u32 = 0xd000;
+    for (limit, vector) in [(DATA - 1, 13), (DATA, 14)] {
+        let mut lab = lab(&[]);
+        lab.mem.write_u32(PhysAddr(DIRECTORY.into()), TABLE | 3);
+        for page in (0..0x100).filter(|page| *page != DATA >> 12) {
+            lab.mem.write_u32(PhysAddr(u64::from(TABLE + 4 * page)), page << 12 | 3);
+        }
+        lab.mem.write(PhysAddr(u64::from(DATA) - 2), &[0xb8, 1]); // the beginning of MOV EAX, imm32
+        let state = &mut lab.cpu.state;
+        state.cr3 = DIRECTORY;
+        state.cr0 |= x86::Cr0::PG.bits();
+        state.seg[SegReg::Cs as usize].limit = limit;
+        state.eip = DATA - 2;
+        lab.retire(1);
+        assert_eq!((lab.cpu.state.eip, lab.read_u32(lab.gpr(Gpr::Esp) + 4)), (handler(vector), DATA - 2), "{limit:x}");
+    }
+}

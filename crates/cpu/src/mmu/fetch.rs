@@ -1,6 +1,6 @@
 //! Instruction fetch: the TLB is asked once a page.
 
-use x86::{LinearAddr, PhysAddr};
+use x86::{LinearAddr, PhysAddr, SegReg};
 
 use super::{access, tlb::FetchLatch};
 use crate::{Cpu, Exception};
@@ -21,6 +21,11 @@ pub(crate) fn translate(cpu: &mut Cpu, addr: LinearAddr) -> Result<PhysAddr, Exc
 }
 
 /// As [`translate`], for the second page of an instruction that crosses: asks the TLB and leaves the latch alone.
+/// #GP(0) if CS does not reach that far, whatever the page is.
 pub(crate) fn translate_second(cpu: &mut Cpu, addr: LinearAddr) -> Result<PhysAddr, Exception> {
+    let cs = cpu.state.seg(SegReg::Cs);
+    if addr.0.wrapping_sub(cs.base) > cs.limit {
+        return Err(Exception::gp(0));
+    }
     access::fetch(cpu, addr)
 }

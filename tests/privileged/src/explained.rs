@@ -5,7 +5,7 @@ mod tasks;
 
 use super::{
     case::{Case, flag},
-    layout::{at, enter, sel, word},
+    layout::{ARENA_LEN, at, enter, sel, word},
     outcome::Outcome,
 };
 
@@ -218,7 +218,25 @@ const RULES: &[Rule] = &[
                  \"IRET/IRETD\", RETURN-TO-VIRTUAL-8086-MODE: #GP(0) if EIP is not within CS' limit)",
         applies: |seen| returns_to_v86(seen.case).is_some_and(|eip| eip > 0xffff) && seen.vectors().1 == Some(13),
     },
+    Rule {
+        reason: "IRET to an outer level whose stack is absent: #SS here, #NP in Bochs (SDM Vol. 2A, \"IRET/IRETD\", \
+                 RETURN-TO-OUTER-PRIVILEGE-LEVEL: #SS, while the list of its exceptions says #NP; SDM Vol. 3A, \
+                 \"Exception and Interrupt Reference\", #NP: an absent segment that SS is loaded with raises #SS)",
+        applies: |seen| {
+            seen.family() == "interrupt returns"
+                && seen.vectors() == (Some(11), Some(12))
+                && error_code(seen, true) == error_code(seen, false)
+                && seen.all(|name, _, _| name == "vector" || name.starts_with("stack+"))
+        },
+    },
 ];
+
+/// The error code that the monitor's handler found, at the top of its stack.
+fn error_code(seen: &Seen, ours: bool) -> Option<u32> {
+    let outcome = if ours { seen.ours } else { seen.bochs };
+    let esp = outcome.words.get(&word::ESP)? % ARENA_LEN as u32;
+    Some(outcome.arena.get(&esp).copied().unwrap_or_else(|| seen.case.get_u32(esp)))
+}
 
 /// The code has these bytes.
 fn has(seen: &Seen, bytes: &[u8]) -> bool {

@@ -1,6 +1,6 @@
 //! Differences in task switches that come from the order of the checks.
 
-use super::{Rule, Seen};
+use super::{Rule, Seen, error_code};
 use crate::{
     layout::{ARENA, ARENA_LEN, at, word},
     outcome::place,
@@ -63,13 +63,6 @@ impl Task {
             offset < ARENA_LEN as u32 && place(offset) == name
         })
     }
-}
-
-/// The error code that the monitor's handler found, at the top of its stack.
-fn error_code(seen: &Seen, ours: bool) -> Option<u32> {
-    let outcome = if ours { seen.ours } else { seen.bochs };
-    let esp = *outcome.words.get(&word::ESP)?;
-    Some(outcome.arena.get(&esp).copied().unwrap_or_else(|| seen.case.get_u32(esp)))
 }
 
 fn order(seen: &Seen) -> bool {

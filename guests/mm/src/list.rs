@@ -101,6 +101,11 @@ impl PfnList {
         self.len -= 1;
     }
 
+    /// The frames, from the newest to the oldest.
+    pub fn iter<'a>(&self, frames: &'a impl Links) -> impl Iterator<Item = u32> + 'a {
+        core::iter::successors(self.head(), |&pfn| Some(frames.links(pfn)[1]).filter(|&next| next != END))
+    }
+
     /// Takes out the oldest frame.
     pub fn pop_tail(&mut self, frames: &mut impl Links) -> Option<u32> {
         let pfn = self.tail()?;
@@ -130,13 +135,8 @@ mod tests {
 
     /// The frames from the head on, and whether the way back is the same.
     fn walk(list: &PfnList, table: &Table) -> Vec<u32> {
-        let (mut forth, mut back) = (Vec::new(), Vec::new());
-        let mut at = list.head;
-        while at != END {
-            forth.push(at);
-            at = table.0[at as usize][1];
-        }
-        at = list.tail;
+        let (forth, mut back) = (list.iter(table).collect::<Vec<_>>(), Vec::new());
+        let mut at = list.tail;
         while at != END {
             back.push(at);
             at = table.0[at as usize][0];

@@ -3,7 +3,7 @@
 
 use crate::{
     buddy::MigrateType,
-    list::{END, Links, PfnList},
+    list::{Links, PfnList},
 };
 
 /// Orders that are kept in the lists: 0 to `PAGE_ALLOC_COSTLY_ORDER`.
@@ -76,11 +76,7 @@ impl PerCpuPages {
     /// Calls `visit` with the first frame and the order of every block.
     pub fn for_each(&self, frames: &impl Links, mut visit: impl FnMut(u32, u8)) {
         for (n, list) in self.lists.iter().enumerate() {
-            let mut at = list.head();
-            while let Some(pfn) = at {
-                visit(pfn, (n % NR_PCP_ORDERS) as u8);
-                at = Some(frames.links(pfn)[1]).filter(|&next| next != END);
-            }
+            list.iter(frames).for_each(|pfn| visit(pfn, (n % NR_PCP_ORDERS) as u8));
         }
     }
 }
@@ -105,6 +101,7 @@ mod tests {
     use std::{vec, vec::Vec};
 
     use super::*;
+    use crate::list::END;
     use MigrateType::{HighAtomic, Movable, Unmovable};
 
     struct Table(Vec<[u32; 2]>);

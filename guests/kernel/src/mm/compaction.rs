@@ -9,8 +9,8 @@ use mm::buddy::{MigrateType, PAGEBLOCK_PAGES};
 use super::{
     Gfp, Page,
     migrate::migrate_page,
-    page::{MAPCOUNT_NONE, MemMap, get_page, pfn_to_page, pg},
-    page_alloc::{__free_pages, MAX_NR_ZONES, drain_all_pages},
+    page::{MemMap, get_page, pfn_to_page, pg},
+    page_alloc::{__free_pages, MAX_NR_ZONES, drain_all_pages, prepare},
     swap::{lru_del, putback},
     vmstat::{self, Item},
     zone,
@@ -131,7 +131,7 @@ impl CompactControl {
                     continue;
                 };
                 // One after the other, so that the frames at the end are used first.
-                self.freepages.extend((pfn..pfn + (1 << order)).map(prepare_isolated));
+                self.freepages.extend((pfn..pfn + (1 << order)).map(|pfn| prepare(pfn, 0, Gfp::empty())));
                 pfn += 1 << order;
             }
             drop(zones);
@@ -140,17 +140,6 @@ impl CompactControl {
             self.free_pfn = first;
         }
     }
-}
-
-/// A frame out of a free block gets its user.
-fn prepare_isolated(pfn: u32) -> &'static Page {
-    let page = pfn_to_page(pfn);
-    page.refcount.store(1, Relaxed);
-    for word in [&page.mapping, &page.index, &page.private] {
-        word.store(0, Relaxed);
-    }
-    page.mapcount.store(MAPCOUNT_NONE, Relaxed);
-    page
 }
 
 impl zone::Zones {

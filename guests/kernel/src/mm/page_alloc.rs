@@ -96,7 +96,8 @@ fn unreserve_highatomic_pageblock(gfp: Gfp) -> bool {
     (0..=gfp_zone(gfp)).rev().any(|zone| zones.unreserve_highatomic(zone, gfp, true))
 }
 
-fn prepare(pfn: u32, order: u8, gfp: Gfp) -> &'static Page {
+/// `prep_new_page`: a block that was free gets its one user.
+pub(super) fn prepare(pfn: u32, order: u8, gfp: Gfp) -> &'static Page {
     let page = pfn_to_page(pfn);
     assert!(page.count() == 0, "BUG: Bad page state: frame {pfn:#x} of a free list has users");
     page.refcount.store(1, Relaxed);

@@ -4,13 +4,14 @@
 use alloc::sync::Arc;
 use core::{
     cell::UnsafeCell,
+    cmp::Reverse,
     sync::atomic::{AtomicI32, Ordering::Relaxed},
 };
 
 use abi::{
     Ptr32,
     books::{NR_SWAPFILES, SwapRecord},
-    errno::{EBUSY, EINVAL, EIO, ENOMEM, EPERM, Result},
+    errno::{EBUSY, EINTR, EINVAL, EIO, ENOMEM, EPERM, Result},
     stat::mode,
     wire::u32_at,
 };
@@ -33,8 +34,8 @@ use super::{
 use crate::{
     fs::{Dentry, File, file::o},
     pr_info,
-    sync::SpinLock,
-    task::{current, sched},
+    sync::{Mutex, SpinLock},
+    task::{self, TaskStruct, current, sched},
 };
 
 /// `SWAP_FLAG_PREFER`: the flags name a priority.
@@ -66,12 +67,14 @@ struct SwapInfo {
 
 static SWAP_INFO: SpinLock<[Option<Arc<SwapInfo>>; NR_SWAPFILES]> = SpinLock::new([const { None }; NR_SWAPFILES]);
 static LEAST_PRIORITY: AtomicI32 = AtomicI32::new(-1);
+/// `swapon_mutex`: one area is turned on at a time.
+static SWAPON: Mutex<()> = Mutex::new(());
 
 /// What the host reads of the areas.
 #[repr(transparent)]
 struct Records(UnsafeCell<[SwapRecord; NR_SWAPFILES]>);
 
-// SAFETY: each word is changed in one step, in `publish`, on the one CPU.
+// SAFETY: each word is changed in one step, in `publish` and `change`, on the one CPU.
 unsafe impl Sync for Records {}
 
 static RECORDS: Records = Records(UnsafeCell::new([SwapRecord::NONE; NR_SWAPFILES]));
@@ -88,29 +91,40 @@ pub fn records() -> [SwapRecord; NR_SWAPFILES] {
 }
 
 impl SwapInfo {
-    /// Brings the area's record and the sums up to date.
-    fn publish(&self, kind: u32) {
-        let (usable, in_use, map, slots) = {
-            let map = self.map.lock();
-            (map.usable(), map.in_use(), map.entries().as_ptr() as u32, map.entries().len() as u32)
-        };
-        let is_block = self.file.inode().kind() == mode::S_IFBLK;
-        let record = SwapRecord {
+    /// The area's record.
+    fn record(&self) -> SwapRecord {
+        let map = self.map.lock();
+        SwapRecord {
             file: self.file.record_ptr(),
-            is_block: is_block.into(),
-            pages: usable,
-            in_use,
+            is_block: (self.file.inode().kind() == mode::S_IFBLK).into(),
+            pages: map.usable(),
+            in_use: map.in_use(),
             prio: self.prio as u32,
-            map: Ptr32::new(map),
-            slots,
-        };
-        // SAFETY: see `Records`.
-        unsafe { (*RECORDS.0.get())[kind as usize] = record };
-        publish_sums();
+            map: Ptr32::new(map.entries().as_ptr() as u32),
+            slots: map.entries().len() as u32,
+        }
+    }
+
+    /// Changes the map of the area, which is number `kind`. The record and the sum of free
+    /// slots follow when that changes how many slots are in use.
+    fn change<R>(&self, kind: u32, change: impl FnOnce(&mut SwapMap) -> R) -> R {
+        let mut map = self.map.lock();
+        let before = map.in_use();
+        let result = change(&mut map);
+        let in_use = map.in_use();
+        if in_use != before {
+            // SAFETY: see `Records`.
+            unsafe { (*RECORDS.0.get())[kind as usize].in_use = in_use };
+            vmstat::add(Item::nr_swap_free, before as i32 - in_use as i32);
+        }
+        result
     }
 }
 
-fn publish_sums() {
+/// Makes a record what an area that came or went needs, and the sums what the records say.
+fn publish(kind: u32, record: SwapRecord) {
+    // SAFETY: see `Records`.
+    unsafe { (*RECORDS.0.get())[kind as usize] = record };
     let records = records();
     let total: u32 = records.iter().map(|record| record.pages).sum();
     let in_use: u32 = records.iter().map(|record| record.in_use).sum();
@@ -124,27 +138,33 @@ fn info(entry: SwapEntry) -> Option<Arc<SwapInfo>> {
 
 /// Changes the map of an entry's area.
 fn with_map<R: Default>(entry: SwapEntry, change: impl FnOnce(&mut SwapMap) -> R) -> R {
-    let Some(info) = info(entry) else { return R::default() };
-    let result = change(&mut info.map.lock());
-    info.publish(entry.kind());
-    result
+    info(entry).map_or_else(R::default, |info| info.change(entry.kind(), change))
 }
 
 /// `get_swap_page`: a free slot of the area with the highest priority, for the swap cache.
 pub fn get_swap_page() -> Option<SwapEntry> {
-    let mut areas: alloc::vec::Vec<(i32, u32)> = {
-        let infos = SWAP_INFO.lock();
-        let open = (0..).zip(infos.iter()).filter_map(|(kind, info)| {
-            let info = info.as_ref().filter(|info| !info.closing.load(Relaxed))?;
-            Some((info.prio, kind))
-        });
-        open.collect()
-    };
-    areas.sort_unstable_by_key(|&(prio, kind)| (core::cmp::Reverse(prio), kind));
-    areas.into_iter().find_map(|(_, kind)| {
-        let offset = with_map(SwapEntry::new(kind, 0), SwapMap::alloc)?;
-        Some(SwapEntry::new(kind, offset))
-    })
+    let mut full = None;
+    loop {
+        let (rank, info) = next_area(full)?;
+        if let Some(offset) = info.change(rank.1, SwapMap::alloc) {
+            return Some(SwapEntry::new(rank.1, offset));
+        }
+        full = Some(rank);
+    }
+}
+
+/// The place of an area among all: the higher priority first, then the lower number.
+type Rank = (Reverse<i32>, u32);
+
+/// The first area behind `rank` that gives slots away.
+fn next_area(rank: Option<Rank>) -> Option<(Rank, Arc<SwapInfo>)> {
+    let infos = SWAP_INFO.lock();
+    let open = (0..).zip(infos.iter()).filter_map(|(kind, info)| {
+        let info = info.as_ref().filter(|info| !info.closing.load(Relaxed))?;
+        Some(((Reverse(info.prio), kind), info))
+    });
+    let behind = open.filter(|(at, _)| rank.is_none_or(|rank| *at > rank));
+    behind.min_by_key(|(at, _)| *at).map(|(at, info)| (at, info.clone()))
 }
 
 /// Free slots of all areas.
@@ -263,6 +283,8 @@ fn swap_mapping(file: &File) -> Result<Arc<AddressSpace>> {
 /// `swapon`. EPERM without the right, EBUSY if it is in use, EINVAL if it is no swap area.
 pub fn swapon(dentry: Arc<Dentry>, flags: u32) -> Result<()> {
     check_right()?;
+    // What is not in use now may be when its header has been read.
+    let _one_at_a_time = SWAPON.lock();
     if flags & !(SWAP_FLAG_PREFER | SWAP_FLAG_PRIO_MASK | SWAP_FLAG_DISCARD_ALL) != 0 {
         return Err(EINVAL);
     }
@@ -300,7 +322,7 @@ pub fn swapon(dentry: Arc<Dentry>, flags: u32) -> Result<()> {
         infos[kind] = Some(info.clone());
         kind
     };
-    info.publish(kind as u32);
+    publish(kind as u32, info.record());
     let kb = PAGE_SIZE / 1024;
     pr_info!("Adding {}k swap on {name}.  Priority:{prio} extents:1 across:{}k FS", usable * kb, usable * kb);
     Ok(())
@@ -330,23 +352,23 @@ pub fn swapoff(dentry: &Arc<Dentry>) -> Result<()> {
         return Err(error);
     }
     SWAP_INFO.lock()[kind as usize] = None;
-    // SAFETY: see `Records`.
-    unsafe { (*RECORDS.0.get())[kind as usize] = SwapRecord::NONE };
-    publish_sums();
+    publish(kind, SwapRecord::NONE);
     Ok(())
 }
 
 /// `try_to_unuse`: every process and every file of shared memory takes back what it has in
-/// the area; then the swap cache lets go of it.
+/// the area; then the swap cache lets go of it. EINTR when a signal comes.
 fn try_to_unuse(kind: u32, info: &SwapInfo) -> Result<()> {
     while info.map.lock().in_use() > 0 {
+        if task::signal::pending() {
+            return Err(EINTR);
+        }
         shmem::unuse_all(kind)?;
-        let mms: alloc::vec::Vec<_> =
-            crate::task::pid::select(|task| task.is_leader()).iter().filter_map(|task| task.mm()).collect();
-        for mm in mms {
+        for leader in task::pid::select(TaskStruct::is_leader) {
+            let Some(mm) = task::mm_of_process(&leader) else { continue };
             unuse_mm(&mm, kind)?;
-            if crate::task::signal::pending() {
-                return Err(abi::errno::EINTR);
+            if task::signal::pending() {
+                return Err(EINTR);
             }
         }
         let mut at = 0;

@@ -3,11 +3,10 @@
 use alloc::string::String;
 
 use super::{
-    current, pid,
+    TaskStruct, current, pid,
     signal::{self, SIGKILL, SigInfo, send_to_process},
-    task_struct::state,
 };
-use crate::mm::{MmStruct, oom::Candidate};
+use crate::mm::{MmRef, MmStruct, oom::Candidate};
 
 /// The running thread, for the kernel's messages.
 pub fn pid_and_comm() -> (u32, String) {
@@ -58,10 +57,16 @@ pub fn rlimit(resource: u32) -> u32 {
     current().rlimit(resource as usize)
 }
 
+/// `find_lock_task_mm`: the address space of a process, which outlives the process's first
+/// thread while others run.
+pub fn mm_of_process(leader: &TaskStruct) -> Option<MmRef> {
+    leader.mm().or_else(|| pid::threads(leader.tgid()).iter().find_map(|thread| thread.mm()))
+}
+
 /// Calls `visit` with every process that has an address space.
 pub fn for_each_process(visit: &mut dyn FnMut(Candidate)) {
-    for task in pid::select(|t| t.is_leader() && t.state() != state::ZOMBIE) {
-        let Some(mm) = task.mm() else { continue };
+    for task in pid::select(TaskStruct::is_leader) {
+        let Some(mm) = mm_of_process(&task) else { continue };
         let group = task.signal().state.lock();
         let dying = group.exit_code.is_some() || group.pending.set() & signal::mask(SIGKILL) != 0;
         drop(group);

@@ -22,6 +22,8 @@ pub mod timer;
 pub mod wait;
 
 pub use current::{Current, current};
-pub use hooks::{account_fault, current_mm, for_each_process, kill_process, pid_and_comm, rlimit, running};
+pub use hooks::{
+    account_fault, current_mm, for_each_process, kill_process, mm_of_process, pid_and_comm, rlimit, running,
+};
 pub use init::start_init;
 pub use task_struct::{SignalStruct, TaskStruct};

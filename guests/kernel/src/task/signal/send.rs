@@ -9,13 +9,20 @@ use crate::task::{TaskStruct, current, pid, sched, task_struct::state};
 
 /// Sends to the process that `task` belongs to.
 pub fn send_to_process(task: &TaskStruct, info: SigInfo) {
-    let Some(leader) = pid::find(task.tgid()) else { return };
-    if !prepare(&leader, info.signo) {
+    let candidates = pid::threads(task.tgid());
+    // The first thread may have ended before the others.
+    let Some(living) = candidates
+        .iter()
+        .find(|t| t.is_leader() && t.mm().is_some())
+        .or_else(|| candidates.iter().find(|t| t.mm().is_some()))
+    else {
+        return;
+    };
+    if !prepare(living, info.signo) {
         return;
     }
-    leader.signal().state.lock().pending.add(info);
+    living.signal().state.lock().pending.add(info);
     // Whoever can take it, the first thread by preference.
-    let candidates = pid::threads(leader.tgid());
     let taker = candidates.iter().find(|t| !t.is_exiting() && wants(t, info.signo));
     if let Some(task) = taker {
         signal_wake_up(task, info.signo);

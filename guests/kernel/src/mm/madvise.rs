@@ -2,7 +2,7 @@
 
 use abi::{
     books::vm,
-    errno::{EFAULT, EINVAL, EIO, ENOMEM, Result},
+    errno::{EFAULT, EINVAL, EIO, ENOENT, ENOMEM, Result},
 };
 
 use super::{
@@ -137,16 +137,17 @@ fn bring(mm: &mut MmGuard, area: &VmArea, start: u32, end: u32) {
         let (first, count) = (area.pgoff(start), (end - start) / PAGE_SIZE);
         return mm.unlocked(|| mapping.force_readahead(first, count));
     }
-    let entries = (start..end).step_by(PAGE_SIZE as usize).filter_map(|at| SwapEntry::of_pte(mm.pgd.get(at)));
-    let entries: alloc::vec::Vec<_> = entries.collect();
-    mm.unlocked(|| {
-        for entry in entries {
-            match swapin(entry) {
-                Ok(page) => put_page(page),
-                Err(_) => return,
-            }
+    let mut at = start;
+    while let Some(addr) = mm.pgd.next_with_table(at, end) {
+        at = addr + PAGE_SIZE;
+        let Some(entry) = SwapEntry::of_pte(mm.pgd.get(addr)) else { continue };
+        match mm.unlocked(|| swapin(entry)) {
+            Ok(page) => put_page(page),
+            // Somebody was faster.
+            Err(ENOENT) => {}
+            Err(_) => return,
         }
-    });
+    }
 }
 
 fn change_flags(mm: &mut MmGuard, start: u32, end: u32, change: impl Fn(u32) -> u32) -> Result<()> {

@@ -180,6 +180,13 @@ pub fn exit_mmap(mm: &mut MmGuard) {
 
 /// Gives the child every area of the parent and shares the frames.
 pub fn dup_mmap(from: &mut MmGuard, to: &mut MmGuard) -> Result<()> {
+    let result = copy_areas(from, to);
+    // The parent lost its write rights, as far as that came.
+    from.pgd.flush_range(0, TASK_SIZE);
+    result
+}
+
+fn copy_areas(from: &mut MmGuard, to: &mut MmGuard) -> Result<()> {
     to.record_mut().total_vm = 0;
     let mut at = from.areas.iter().next().map(|area| area.record.start);
     while let Some(start) = at {
@@ -197,8 +204,6 @@ pub fn dup_mmap(from: &mut MmGuard, to: &mut MmGuard) -> Result<()> {
             copy_page_range(from, to, &area)?;
         }
     }
-    // The parent lost its write rights.
-    from.pgd.flush_range(0, TASK_SIZE);
     Ok(())
 }
 
@@ -253,12 +258,18 @@ fn copy_entry(from: &MmGuard, to: &MmGuard, addr: u32, mut pte: Pte, cow: bool) 
 /// for a table; then what was moved is moved.
 pub fn move_page_tables(mm: &mut MmGuard, old: u32, new: u32, len: u32) -> Result<()> {
     let mut offset = 0;
+    // What has been moved from below here, the CPUs have forgotten.
+    let mut flushed = old;
     while let Some(at) = mm.pgd.next_with_table(old + offset, old + len) {
         offset = at - old;
         if !mm.pgd.get(at).is_empty() {
-            if !mm.pgd.alloc_table(new + offset) {
-                mm.pgd.flush_range(old, old + len);
-                return Err(ENOMEM);
+            if !mm.pgd.has_table(new + offset) {
+                // Who seeks a table may sleep; then pages go, and nobody looks for them here.
+                mm.pgd.flush_range(flushed, at);
+                flushed = at;
+                if !mm.pgd.alloc_table(new + offset) {
+                    return Err(ENOMEM);
+                }
             }
             let (pte, flush) = mm.pgd.take(at);
             flush.with_range();
@@ -269,7 +280,7 @@ pub fn move_page_tables(mm: &mut MmGuard, old: u32, new: u32, len: u32) -> Resul
             break;
         }
     }
-    mm.pgd.flush_range(old, old + len);
+    mm.pgd.flush_range(flushed, old + len);
     Ok(())
 }
 

@@ -1,8 +1,6 @@
 //! `mincore`.
 
-use alloc::vec::Vec;
-
-use abi::errno::{EINVAL, ENOMEM, Result};
+use abi::errno::{EFAULT, EINVAL, ENOMEM, Result};
 use x86::Pte;
 
 use super::{
@@ -13,26 +11,42 @@ use super::{
     pgtable::PteExt,
     swap_state::lookup_swap_cache,
     swapops::SwapEntry,
+    uaccess::{UserPtr, access_ok, copy_to_user},
     vma::VmArea,
 };
 use crate::arch::TASK_SIZE;
 
-/// One byte for each page of the range: bit 0 says whether it is in memory. A hole gives
-/// ENOMEM with the bytes before it, which the caller still hands out.
-pub fn do_mincore(mm: &MmStruct, start: u32, len: u32) -> (Vec<u8>, Result<()>) {
-    let (end, len) = match check(start, len) {
-        Ok(range) => range,
-        Err(error) => return (Vec::new(), Err(error)),
-    };
-    let mm = mm.lock();
-    let mut bytes = Vec::with_capacity((len >> PAGE_SHIFT) as usize);
-    for at in (start..end).step_by(PAGE_SIZE as usize) {
-        match mm.areas.lookup(at) {
-            None => return (bytes, Err(ENOMEM)),
-            Some(area) => bytes.push(u8::from(is_resident(mm.pgd.get(at), area, at))),
-        }
+/// Pages that are looked at with the lock held, before the bytes about them are handed out.
+const BATCH: usize = 256;
+
+/// One byte for each page of the range, at `vec`: bit 0 says whether it is in memory. A hole
+/// gives ENOMEM after the bytes before it; EFAULT where there is no room for a byte.
+pub fn do_mincore(mm: &MmStruct, start: u32, len: u32, mut vec: UserPtr<u8>) -> Result<()> {
+    let (end, len) = check(start, len)?;
+    if !access_ok(vec.addr(), (len >> PAGE_SHIFT) as usize) {
+        return Err(EFAULT);
     }
-    (bytes, Ok(()))
+    let (mut at, mut bytes) = (start, [0; BATCH]);
+    while at < end {
+        let (known, result) = look(mm, at, end, &mut bytes);
+        copy_to_user(vec, &bytes[..known as usize])?;
+        result?;
+        vec = vec.add(known);
+        at += known << PAGE_SHIFT;
+    }
+    Ok(())
+}
+
+/// The bytes about the first pages from `at` on; how many there are.
+fn look(mm: &MmStruct, at: u32, end: u32, bytes: &mut [u8; BATCH]) -> (u32, Result<()>) {
+    let mm = mm.lock();
+    let mut known = 0;
+    for (addr, byte) in (at..end).step_by(PAGE_SIZE as usize).zip(bytes) {
+        let Some(area) = mm.areas.lookup(addr) else { return (known, Err(ENOMEM)) };
+        *byte = u8::from(is_resident(mm.pgd.get(addr), area, addr));
+        known += 1;
+    }
+    (known, Ok(()))
 }
 
 fn check(start: u32, len: u32) -> Result<(u32, u32)> {

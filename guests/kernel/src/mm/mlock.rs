@@ -81,8 +81,11 @@ pub fn do_mlockall(mm: &MmStruct, flags: u32) -> Result<()> {
         mm.areas.set_flags(0, TASK_SIZE, |flags| flags | vm::LOCKED);
         relist(&mm, 0, TASK_SIZE);
         if flags & MCL_ONFAULT == 0 {
-            let starts: alloc::vec::Vec<_> = mm.areas.iter().map(|area| (area.record.start, area.record.end)).collect();
-            starts.into_iter().for_each(|(start, end)| mm.populate(start, end));
+            let mut at = 0;
+            while let Some((start, end)) = mm.areas.find(at).map(|area| (area.record.start, area.record.end)) {
+                mm.populate(start, end);
+                at = end;
+            }
         }
     }
     Ok(())

@@ -7,12 +7,13 @@ use abi::{
     wire::u32_at,
 };
 
-use super::user::{bytes, file, store};
+use super::user::{bytes, file};
 use crate::{
     mm::{
         MappedFile, MmRef, PAGE_SIZE, brk, madvise, mincore, mlock,
         mmap::{self, map},
         mprotect, mremap, msync, munmap,
+        uaccess::UserPtr,
     },
     task::current,
 };
@@ -71,9 +72,7 @@ pub fn madvise(addr: u32, len: u32, behavior: u32) -> Result<u32> {
 
 /// `mincore`
 pub fn mincore(addr: u32, len: u32, vec: u32) -> Result<u32> {
-    let (residency, result) = mincore::do_mincore(&*mm()?, addr, len);
-    store(vec, &residency)?;
-    zero(result)
+    zero(mincore::do_mincore(&*mm()?, addr, len, UserPtr::new(vec)))
 }
 
 /// `msync`

@@ -4,7 +4,7 @@
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
 use abi::{
-    errno::{EEXIST, EFBIG, EINVAL, ENOENT, ENOSPC, ENOTEMPTY, EPERM, Result},
+    errno::{EEXIST, EFBIG, EINVAL, ENOENT, ENOTEMPTY, EPERM, Result},
     stat::mode,
 };
 
@@ -12,13 +12,7 @@ use super::{
     Dentry, Dest, File, FileOps, Inode, InodeOps, Source, SuperBlock, block_dev, chrdev, file::DirFile, inode::Attr,
     now,
 };
-use crate::mm::{
-    PAGE_SHIFT,
-    filemap::{AddressSpace, Backing},
-    page_alloc::totals,
-    put_page,
-    vmstat::{self, Item},
-};
+use crate::mm::filemap::{AddressSpace, Backing};
 
 /// `f_type` of tmpfs.
 pub const TMPFS_MAGIC: u32 = 0x0102_1994;
@@ -38,12 +32,15 @@ pub fn new_fs(fs_type: &'static str, magic: u32, minor: u32) -> Arc<Dentry> {
 pub fn new_inode(sb: &Arc<SuperBlock>, mode: u32, rdev: (u32, u32)) -> Arc<Inode> {
     let now = now();
     let is_dir = mode & mode::S_IFMT == mode::S_IFDIR;
-    let backing = if sb.magic == TMPFS_MAGIC { Backing::Shmem } else { Backing::Ram };
+    let mapping = || match sb.magic {
+        TMPFS_MAGIC => AddressSpace::in_tmpfs(sb.room.clone()),
+        _ => AddressSpace::new(Backing::Ram),
+    };
     let attr =
         Attr { mode, nlink: if is_dir { 2 } else { 1 }, rdev, atime: now, mtime: now, ctime: now, ..Attr::default() };
     match mode & mode::S_IFMT {
         mode::S_IFDIR => Inode::new(sb, attr, None, Box::new(Dir)),
-        mode::S_IFREG => Inode::new(sb, attr, Some(Arc::new(AddressSpace::new(backing))), Box::new(Regular)),
+        mode::S_IFREG => Inode::new(sb, attr, Some(Arc::new(mapping())), Box::new(Regular)),
         mode::S_IFIFO => Inode::new(sb, attr, None, Box::new(super::pipe::Fifo::default())),
         _ => Inode::new(sb, attr, None, Box::new(Special)),
     }
@@ -244,9 +241,7 @@ impl FileOps for RegularFile {
         while source.remaining() > 0 {
             let in_page = CHUNK - *pos as usize % CHUNK;
             let want = in_page.min(chunk.len()).min(source.remaining());
-            let step = check_room(mapping, *pos)
-                .and_then(|()| source.take(&mut chunk[..want]))
-                .and_then(|count| mapping.write(*pos, &chunk[..count]));
+            let step = source.take(&mut chunk[..want]).and_then(|count| mapping.write(*pos, &chunk[..count]));
             match step {
                 Ok(count) => {
                     *pos += count as u64;
@@ -269,19 +264,6 @@ impl FileOps for RegularFile {
     fn truncate(&self, file: &File, size: u64) -> Result<()> {
         truncate(file.inode(), size)
     }
-}
-
-/// ENOSPC for a new page when the files of all tmpfs take half of the memory, which is the
-/// size that Linux gives a tmpfs by default.
-fn check_room(mapping: &AddressSpace, pos: u64) -> Result<()> {
-    let is_full = || vmstat::read(Item::nr_shmem) >= totals().managed / 2;
-    if mapping.backing() == Backing::Shmem && is_full() {
-        match mapping.find_get_page((pos >> PAGE_SHIFT) as u32) {
-            Some(page) => put_page(page),
-            None => return Err(ENOSPC),
-        }
-    }
-    Ok(())
 }
 
 /// Cuts or extends a regular file.

@@ -11,8 +11,9 @@ use super::{
     Dentry,
     dentry::{is_below, shrink_tree},
     inode::InoCounter,
+    ramfs::TMPFS_MAGIC,
 };
-use crate::sync::SpinLock;
+use crate::{mm::shmem::ShmemRoom, sync::SpinLock};
 
 /// A file system instance.
 pub struct SuperBlock {
@@ -22,6 +23,8 @@ pub struct SuperBlock {
     pub dev: (u32, u32),
     /// `f_type` of `statfs`.
     pub magic: u32,
+    /// How much a tmpfs may hold; others have no limit of their own.
+    pub room: Option<Arc<ShmemRoom>>,
     inos: InoCounter,
     ops: Option<Box<dyn SuperOps>>,
 }
@@ -44,12 +47,14 @@ pub trait SuperOps: Send + Sync {
 impl SuperBlock {
     /// A new instance; its first inode gets the number `first_ino`.
     pub fn new(fs_type: &'static str, magic: u32, minor: u32, first_ino: u32) -> Arc<Self> {
-        Arc::new(SuperBlock { fs_type, dev: (0, minor), magic, inos: InoCounter::new(first_ino), ops: None })
+        // Memory that is shared without a file has no limit.
+        let room = (magic == TMPFS_MAGIC && minor != minor::SHM).then(ShmemRoom::usual);
+        Arc::new(SuperBlock { fs_type, dev: (0, minor), magic, room, inos: InoCounter::new(first_ino), ops: None })
     }
 
     /// An instance on the device `dev`.
     pub fn on_device(fs_type: &'static str, magic: u32, dev: (u32, u32), ops: Box<dyn SuperOps>) -> Arc<Self> {
-        Arc::new(SuperBlock { fs_type, dev, magic, inos: InoCounter::default(), ops: Some(ops) })
+        Arc::new(SuperBlock { fs_type, dev, magic, room: None, inos: InoCounter::default(), ops: Some(ops) })
     }
 
     /// What a file system on a device does.

@@ -138,12 +138,13 @@ pub fn wp_fault(mm: &mut MmGuard, area: &VmArea, addr: u32, pte: Pte) -> Result<
 }
 
 /// Decides about a locked anonymous page without the mark of being one's alone, and unlocks
-/// it: if neither another entry nor a slot of swap has it, it is ours now.
+/// it: if neither another entry nor a slot of swap has it, it is ours now. Other users do not
+/// count: they look at the page, and none of them gives it to a program.
 fn reuse_locked(mm: &MmGuard, area: &VmArea, addr: u32, page: &'static Page) -> bool {
-    if page.is(pg::SWAPCACHE) && page.count() == 2 {
+    if page.mapcount() == 1 {
         try_to_free_swap(page);
     }
-    let alone = page.count() == 1 && page.mapcount() == 1;
+    let alone = page.mapcount() == 1 && !page.is(pg::SWAPCACHE);
     if alone {
         set_anon_rmap(page, &mm.anon_vmas, Owner::Exclusive, area.pgoff(addr));
     }
@@ -173,8 +174,8 @@ pub fn swap_fault(mm: &mut MmGuard, area: &VmArea, addr: u32, pte: Pte, write: b
     if vm_swap_full() || area.is(vm::LOCKED) || (write && !exclusive) {
         try_to_free_swap(page);
     }
-    // Our use, and nobody else's: it has left swap for us alone.
-    exclusive |= !page.is(pg::SWAPCACHE) && page.count() == 1;
+    // No entry maps it and no slot has it: it has left swap for us alone.
+    exclusive |= !page.is(pg::SWAPCACHE) && page.mapcount() == 0;
     let owner = if exclusive { Owner::Exclusive } else { Owner::Family };
     if page.mapcount() == 0 {
         set_anon_rmap(page, &mm.anon_vmas, owner, area.pgoff(addr));

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 
 use abi::{
     books::{DentryRecord, FileRecord, VmaRecord, vm},
-    errno::{ENOMEM, ENOSPC},
+    errno::{ENOMEM, Errno},
 };
 use mm::vma::STACK_GUARD_GAP;
 use x86::{PAGE_SIZE, PageFaultCode, Pte};
@@ -42,10 +42,17 @@ pub enum FaultError {
     Maperr,
     /// The area does not allow the access.
     Accerr,
-    /// Beyond the end of the file, or its contents cannot be had.
+    /// Beyond the end of the file, or its contents or room for them cannot be had.
     Sigbus,
     /// No memory.
     Oom,
+}
+
+impl FaultError {
+    /// Why the contents of a page cannot be had (`vmf_error`).
+    pub fn of(error: Errno) -> Self {
+        if error == ENOMEM { FaultError::Oom } else { FaultError::Sigbus }
+    }
 }
 
 /// What the access was.
@@ -95,12 +102,11 @@ impl Bring {
         match self {
             Bring::File(mapping, index) => match mapping.bring(index, Want::Around) {
                 Ok(brought) => Ok((Pinned(Some(brought.page)), brought.from_device)),
-                Err(ENOMEM | ENOSPC) => Err(FaultError::Oom),
-                Err(_) => Err(FaultError::Sigbus),
+                Err(error) => Err(FaultError::of(error)),
             },
             Bring::Mkwrite(mapping, index, page) => {
                 let pinned = Pinned(Some(page));
-                make_writable(&mapping, index, page).map_err(|_| FaultError::Sigbus)?;
+                make_writable(&mapping, index, page).map_err(FaultError::of)?;
                 Ok((pinned, false))
             }
             Bring::Swap(entry) => match swapin(entry) {

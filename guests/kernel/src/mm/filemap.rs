@@ -11,7 +11,7 @@ use alloc::{
 };
 use core::{ops::ControlFlow, ptr::NonNull, sync::atomic::Ordering::Relaxed};
 
-use abi::errno::{EIO, ENOSPC, Errno, Result};
+use abi::errno::{EIO, ENOENT, ENOMEM, ENOSPC, Errno, Result};
 
 use super::{
     Gfp, PAGE_SHIFT, PAGE_SIZE, Page, alloc_page,
@@ -23,6 +23,7 @@ use super::{
     page::{get_page, pg, put_page},
     page_lock::{lock_page, trylock_page, unlock_page, wait_on_page_writeback},
     page_writeback,
+    shmem::ShmemRoom,
     swap::lru_cache_add,
     swap_state, swapfile,
     swapops::SwapEntry,
@@ -73,7 +74,6 @@ pub(super) enum Slot {
 
 pub(super) struct Inner {
     pub slots: BTreeMap<u32, Slot>,
-    pub nr_pages: u32,
     pub size: u64,
     /// Indices of pages to be written to the device.
     pub dirty: BTreeSet<u32>,
@@ -95,6 +95,8 @@ unsafe impl Send for AreaPtr {}
 pub struct AddressSpace {
     backing: Backing,
     ops: Option<Arc<dyn AddressSpaceOps>>,
+    /// What the pages of a tmpfs are counted by.
+    room: Option<Arc<ShmemRoom>>,
     /// The areas that map it.
     i_mmap: SpinLock<Vec<AreaPtr>>,
     pub(super) inner: SpinLock<Inner>,
@@ -103,22 +105,27 @@ pub struct AddressSpace {
 impl AddressSpace {
     /// An empty file in memory.
     pub fn new(backing: Backing) -> Self {
-        Self::make(backing, None)
+        Self::make(backing, None, None)
+    }
+
+    /// An empty file of a tmpfs.
+    pub fn in_tmpfs(room: Option<Arc<ShmemRoom>>) -> Self {
+        Self::make(Backing::Shmem, None, room)
     }
 
     /// The cache of a file that has its home on a device.
     pub fn with_ops(backing: Backing, ops: Arc<dyn AddressSpaceOps>) -> Self {
-        Self::make(backing, Some(ops))
+        Self::make(backing, Some(ops), None)
     }
 
-    fn make(backing: Backing, ops: Option<Arc<dyn AddressSpaceOps>>) -> Self {
+    fn make(backing: Backing, ops: Option<Arc<dyn AddressSpaceOps>>, room: Option<Arc<ShmemRoom>>) -> Self {
         AddressSpace {
             backing,
             ops,
+            room,
             i_mmap: SpinLock::new(Vec::new()),
             inner: SpinLock::new(Inner {
                 slots: BTreeMap::new(),
-                nr_pages: 0,
                 size: 0,
                 dirty: BTreeSet::new(),
                 dirtied_when_ns: 0,
@@ -178,7 +185,7 @@ impl AddressSpace {
     }
 
     /// The page at an index of a file in memory, made if it is missing, with one user more.
-    /// ENOSPC without memory.
+    /// ENOSPC when the tmpfs is full, ENOMEM, EIO.
     pub fn grab_page(self: &Arc<Self>, index: u32) -> Result<&'static Page> {
         debug_assert!(self.ops.is_none());
         loop {
@@ -186,14 +193,28 @@ impl AddressSpace {
                 Some(Slot::Page(page)) => return Ok(page),
                 Some(Slot::Swap(entry)) => self.shmem_swapin(index, entry)?,
                 None => {
-                    let page = oom::retry(|| alloc_page(GFP_HIGHUSER_MOVABLE | Gfp::ZERO)).ok_or(ENOSPC)?;
-                    page.set(pg::UPTODATE);
-                    if self.add_page(index, page) {
-                        return Ok(page);
+                    if self.room.as_ref().is_some_and(|room| !room.take()) {
+                        return Err(ENOSPC);
                     }
-                    put_page(page);
+                    let page = oom::retry(|| alloc_page(GFP_HIGHUSER_MOVABLE | Gfp::ZERO));
+                    if let Some(page) = page {
+                        page.set(pg::UPTODATE);
+                        if self.add_page(index, page) {
+                            return Ok(page);
+                        }
+                        put_page(page);
+                    }
+                    self.give_room();
+                    page.ok_or(ENOMEM)?;
                 }
             }
+        }
+    }
+
+    /// A page of the file is gone.
+    fn give_room(&self) {
+        if let Some(room) = &self.room {
+            room.give();
         }
     }
 
@@ -222,14 +243,14 @@ impl AddressSpace {
         page.mapping.store(Arc::as_ptr(self) as u32, Relaxed);
         page.index.store(index, Relaxed);
         inner.slots.insert(index, Slot::Page(get_page(page)));
-        self.account(&mut inner, 1);
         drop(inner);
+        self.account(1);
         lru_cache_add(page);
         true
     }
 
-    fn account(&self, inner: &mut Inner, delta: i32) {
-        inner.nr_pages = inner.nr_pages.wrapping_add_signed(delta);
+    /// Counts pages that came into the cache or left it.
+    fn account(&self, delta: i32) {
         vmstat::add(Item::nr_file_pages, delta);
         match self.backing {
             Backing::Shmem => vmstat::add(Item::nr_shmem, delta),
@@ -246,8 +267,8 @@ impl AddressSpace {
             Some(slot) => drop(inner.slots.insert(index, slot)),
             None => drop(inner.slots.remove(&index)),
         }
-        self.account(&mut inner, -1);
         drop(inner);
+        self.account(-1);
         page.mapping.store(0, Relaxed);
         put_page(page);
     }
@@ -292,7 +313,11 @@ impl AddressSpace {
     /// `shmem_swapin_folio`: brings a page of shared memory back. Another may have been
     /// faster.
     fn shmem_swapin(self: &Arc<Self>, index: u32, entry: SwapEntry) -> Result<()> {
-        let page = swap_state::swapin(entry)?;
+        let page = match swap_state::swapin(entry) {
+            // The slot became free: another has brought the page, or the file was cut off.
+            Err(ENOENT) => return Ok(()),
+            found => found?,
+        };
         lock_page(page);
         wait_on_page_writeback(page);
         let mut inner = self.inner.lock();
@@ -306,8 +331,8 @@ impl AddressSpace {
             }
             // The page's index in the swap cache is not kept there.
             inner.slots.insert(index, Slot::Page(get_page(page)));
-            self.account(&mut inner, 1);
             drop(inner);
+            self.account(1);
             swap_state::delete_from_swap_cache(page);
             page.mapping.store(Arc::as_ptr(self) as u32, Relaxed);
             page.index.store(index, Relaxed);
@@ -370,15 +395,13 @@ impl AddressSpace {
     /// `unmap_mapping_range`: no process maps what lies at or behind page `index` any more,
     /// private copies included.
     fn unmap_from(&self, index: u32) {
-        let areas: Vec<AreaPtr> = self.i_mmap.lock().clone();
-        for area in areas {
-            // SAFETY: registered areas are alive, and `zap_area_range` does not sleep.
-            let area = unsafe { area.0.as_ref() };
+        self.for_each_area(|area| {
             let skip = index.saturating_sub(area.record.pgoff);
             if skip < area.pages() {
                 zap_area_range(area, area.record.start + (skip << PAGE_SHIFT), area.record.end);
             }
-        }
+            ControlFlow::Continue(())
+        });
     }
 
     /// Sets the size. Pages beyond it leave the cache and the page tables, and the rest of
@@ -423,6 +446,7 @@ impl AddressSpace {
                 Some((index, Slot::Swap(entry))) => {
                     self.inner.lock().slots.remove(&index);
                     swapfile::free_swap_and_cache(entry);
+                    self.give_room();
                 }
                 Some((index, Slot::Page(page))) => {
                     get_page(page);
@@ -431,6 +455,7 @@ impl AddressSpace {
                     if core::ptr::eq(page.mapping.load(Relaxed) as *const AddressSpace, self) {
                         super::rmap::unmap_page_everywhere(page);
                         self.remove_page(index, page, None);
+                        self.give_room();
                     }
                     unlock_page(page);
                     put_page(page);
@@ -469,12 +494,11 @@ impl Drop for AddressSpace {
         // Nobody maps the file and nobody waits for a page of it: that would keep it alive.
         let slots = core::mem::take(&mut self.inner.get_mut().slots);
         for (_, slot) in slots {
+            self.give_room();
             match slot {
                 Slot::Page(page) => {
                     page_writeback::cancel_dirty_page(self, page);
-                    let mut inner = self.inner.lock();
-                    self.account(&mut inner, -1);
-                    drop(inner);
+                    self.account(-1);
                     page.mapping.store(0, Relaxed);
                     put_page(page);
                 }

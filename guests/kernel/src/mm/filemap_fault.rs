@@ -57,7 +57,7 @@ pub fn map_file_page(mm: &mut MmGuard, area: &VmArea, addr: u32, write: bool) ->
     let page = match mapping.find_uptodate(index) {
         Some(page) => page,
         None if mapping.ops().is_some() => return Ok(Fault::Wait(Bring::File(mapping, index))),
-        None => mapping.grab_page(index).map_err(|_| FaultError::Oom)?,
+        None => mapping.grab_page(index).map_err(FaultError::of)?,
     };
     if write && !area.is(vm::SHARED) {
         let result = map_private_copy(mm, area, addr, page);
@@ -118,9 +118,11 @@ pub fn page_mkwrite(area: &VmArea, addr: u32, page: &'static Page) -> Option<Bri
 }
 
 /// `block_page_mkwrite`: reserves what the page will need on its device and marks it dirty.
-/// ENOSPC, EIO.
+/// What is too much is written back before that: the page must still be dirty when the fault
+/// is tried again. ENOSPC, EIO.
 pub fn make_writable(mapping: &Arc<AddressSpace>, index: u32, page: &'static Page) -> abi::errno::Result<()> {
     let Some(ops) = mapping.ops() else { return Ok(()) };
+    balance_dirty_pages(mapping);
     ops.write_begin(index)?;
     lock_page(page);
     if page.mapping.load(Relaxed) == Arc::as_ptr(mapping) as u32 {
@@ -128,6 +130,5 @@ pub fn make_writable(mapping: &Arc<AddressSpace>, index: u32, page: &'static Pag
         set_page_dirty(page);
     }
     unlock_page(page);
-    balance_dirty_pages(mapping);
     Ok(())
 }

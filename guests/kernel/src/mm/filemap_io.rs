@@ -191,8 +191,8 @@ impl AddressSpace {
         self.size().saturating_sub(pos).min(i32::MAX as u64) as usize
     }
 
-    /// Copies into the file at `pos`, growing it. ENOSPC if not even the first page found
-    /// room, EIO if it had to be read and could not.
+    /// Copies into the file at `pos`, growing it. ENOSPC or ENOMEM if not even the first page
+    /// found room, EIO if it had to be read and could not.
     pub fn write(self: &Arc<Self>, pos: u64, data: &[u8]) -> Result<usize> {
         if pos >= MAX_BYTES && !data.is_empty() {
             return Err(EFBIG);

@@ -34,6 +34,7 @@ pub mod mprotect;
 pub mod mremap;
 pub mod msync;
 pub mod munmap;
+mod nameless;
 pub mod oom;
 pub mod page;
 pub mod page_alloc;

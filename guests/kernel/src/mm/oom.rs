@@ -6,6 +6,7 @@ use abi::books::MmRecord;
 
 use super::{PAGE_SIZE, gfp::GFP_HIGHUSER_MOVABLE, mm_struct::MmStruct, show_mem::show_mem, vmstat};
 use crate::{
+    lib::oops,
     pr_info,
     task::{self, sched},
 };
@@ -58,10 +59,10 @@ pub fn out_of_memory() {
     if best.points == i64::MIN {
         crate::lib::panic::end(format_args!("System is deadlocked on memory"));
     }
-    let (pid, invoker) = task::pid_and_comm();
+    let (_, invoker) = task::pid_and_comm();
     let gfp = GFP_HIGHUSER_MOVABLE.bits();
     pr_info!("{invoker} invoked oom-killer: gfp_mask={gfp:#x}(GFP_HIGHUSER_MOVABLE), order=0, oom_score_adj=0");
-    pr_info!("CPU: 0 PID: {pid} Comm: {invoker} Not tainted {} {}", crate::UTS_RELEASE, crate::UTS_VERSION);
+    oops::dump_stack();
     show_mem();
     dump_tasks();
     task::for_each_process(&mut |candidate| {
@@ -82,7 +83,11 @@ fn points(mm: &MmRecord) -> u32 {
 fn dump_tasks() {
     pr_info!("Tasks state (memory values in pages):");
     pr_info!("[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name");
+    // Init cannot be killed, and is no part of the question.
     task::for_each_process(&mut |task| {
+        if task.pid <= 1 {
+            return;
+        }
         let mm = task.mm.peek();
         pr_info!(
             "[{:7}] {:5} {:5} {:8} {:8} {:8} {:8}         {:5} {}",

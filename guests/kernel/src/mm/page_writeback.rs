@@ -26,8 +26,8 @@ use crate::{
 pub static DIRTY_BACKGROUND_RATIO: AtomicU32 = AtomicU32::new(10);
 /// `/proc/sys/vm/dirty_ratio`: from which on writers write back themselves.
 pub static DIRTY_RATIO: AtomicU32 = AtomicU32::new(20);
-/// `/proc/sys/vm/dirty_writeback_centisecs`: how often the thread looks; 0 never.
-pub static DIRTY_WRITEBACK_CENTISECS: AtomicU32 = AtomicU32::new(500);
+/// How often the thread looks.
+static DIRTY_WRITEBACK_CENTISECS: AtomicU32 = AtomicU32::new(500);
 /// `/proc/sys/vm/dirty_expire_centisecs`: how long a page may stay dirty.
 pub static DIRTY_EXPIRE_CENTISECS: AtomicU32 = AtomicU32::new(3000);
 
@@ -217,6 +217,17 @@ pub fn wakeup_flusher() {
     WAKE.wake_all();
 }
 
+/// `/proc/sys/vm/dirty_writeback_centisecs`: how often the thread looks; 0 never.
+pub fn dirty_writeback_centisecs() -> u32 {
+    DIRTY_WRITEBACK_CENTISECS.load(Relaxed)
+}
+
+/// Sets it (`dirty_writeback_centisecs_handler`): the thread goes by it at once.
+pub fn set_dirty_writeback_centisecs(centisecs: u32) {
+    DIRTY_WRITEBACK_CENTISECS.store(centisecs, Relaxed);
+    WAKE.wake_all();
+}
+
 fn dirty_files() -> Vec<Arc<AddressSpace>> {
     DIRTY_FILES.lock().clone()
 }
@@ -240,12 +251,14 @@ pub fn start() {
 /// more.
 fn flusher() -> ! {
     loop {
-        let pause = u64::from(DIRTY_WRITEBACK_CENTISECS.load(Relaxed)) * CENTISEC_NS;
+        let centisecs = dirty_writeback_centisecs();
         // Without anything dirty there is nothing to wake up for.
-        let idle = DIRTY_FILES.lock().is_empty() || pause == 0;
-        let deadline = (!idle).then(|| ktime_get_ns() + pause);
+        let idle = DIRTY_FILES.lock().is_empty() || centisecs == 0;
+        let deadline = (!idle).then(|| ktime_get_ns() + u64::from(centisecs) * CENTISEC_NS);
         wait_event_idle(&WAKE, deadline, || {
-            BACKGROUND_WANTED.load(Relaxed) != 0 || (idle && pause != 0 && !DIRTY_FILES.lock().is_empty())
+            BACKGROUND_WANTED.load(Relaxed) != 0
+                || dirty_writeback_centisecs() != centisecs
+                || (idle && centisecs != 0 && !DIRTY_FILES.lock().is_empty())
         });
         let wanted = BACKGROUND_WANTED.swap(0, Relaxed) != 0;
         let expire = u64::from(DIRTY_EXPIRE_CENTISECS.load(Relaxed)) * CENTISEC_NS;

@@ -2,45 +2,62 @@
 //! System V segments. To the books it is a deleted file on device 0:1.
 
 use alloc::{
-    string::String,
     sync::{Arc, Weak},
     vec::Vec,
 };
-use core::{
-    mem::offset_of,
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
-};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use abi::{
-    Ptr32,
-    books::{DentryRecord, FileRecord, InodeRecord},
-    errno::Result,
-};
+use abi::{Ptr32, books::FileRecord, errno::Result};
 
 use super::{
     Page,
     filemap::{AddressSpace, Backing},
+    nameless::Nameless,
+    page_alloc::totals,
     swap_state::{add_to_swap, delete_from_swap_cache, entry_of},
     vma::{FileRef, MappedFile},
 };
 use crate::sync::SpinLock;
 
-/// Deleted, and the name is whole.
-const DENTRY_FLAGS: u32 = 3;
 /// Minor number of the kernel's own tmpfs mount.
 const SHM_MINOR: u32 = 1;
 
 static NEXT_INO: AtomicU32 = AtomicU32::new(2);
 
-/// A file that only its mappings keep alive. The records point at each other and at the
-/// name, so it lives in one place.
-pub struct ShmemFile {
-    file: FileRecord,
-    dentry: DentryRecord,
-    inode: InodeRecord,
-    name: String,
-    mapping: Arc<AddressSpace>,
+/// `shmem_sb_info`: how many pages the files of a tmpfs may have, in memory and in swap.
+pub struct ShmemRoom {
+    max: u32,
+    used: AtomicU32,
 }
+
+impl ShmemRoom {
+    /// Room for half of the memory, which is what Linux gives a tmpfs by default.
+    pub fn usual() -> Arc<Self> {
+        Arc::new(ShmemRoom { max: totals().managed / 2, used: AtomicU32::new(0) })
+    }
+
+    /// Takes room for a page; `false` if it is full.
+    pub fn take(&self) -> bool {
+        let is_full = self.used.load(Relaxed) >= self.max;
+        if !is_full {
+            self.used.fetch_add(1, Relaxed);
+        }
+        !is_full
+    }
+
+    /// Gives the room of a page back.
+    pub fn give(&self) {
+        self.used.fetch_sub(1, Relaxed);
+    }
+
+    /// Pages that it has room for at all, and that are left.
+    pub fn blocks(&self) -> (u32, u32) {
+        (self.max, self.max - self.used.load(Relaxed))
+    }
+}
+
+/// A file of shared memory.
+pub type ShmemFile = Nameless<Arc<AddressSpace>>;
 
 impl ShmemFile {
     /// A file of `size` bytes. `ino` 0 takes the next number.
@@ -48,45 +65,21 @@ impl ShmemFile {
         let mapping = Arc::new(AddressSpace::new(Backing::Shmem));
         mapping.inner.lock().size = size;
         let ino = if ino == 0 { NEXT_INO.fetch_add(1, Relaxed) } else { ino };
-        let name = String::from(name);
-        Arc::new_cyclic(|this| {
-            let this: *const ShmemFile = this.as_ptr();
-            let field = |offset: usize| (this as usize + offset) as u32;
-            ShmemFile {
-                file: FileRecord {
-                    dentry: Ptr32::new(field(offset_of!(ShmemFile, dentry))),
-                    inode: Ptr32::new(field(offset_of!(ShmemFile, inode))),
-                },
-                dentry: DentryRecord {
-                    parent: Ptr32::NULL,
-                    name: Ptr32::new(name.as_ptr() as u32),
-                    name_len: name.len() as u32,
-                    flags: DENTRY_FLAGS,
-                },
-                inode: InodeRecord { ino, major: 0, minor: SHM_MINOR },
-                name,
-                mapping,
-            }
-        })
-    }
-
-    /// The name, without ` (deleted)`.
-    pub fn name(&self) -> &str {
-        &self.name
+        Self::with_contents(name, SHM_MINOR, ino, mapping)
     }
 
     /// The pages.
     pub fn mapping(&self) -> &Arc<AddressSpace> {
-        &self.mapping
+        self.contents()
     }
 }
 
 impl MappedFile for ShmemFile {
     fn address_space(&self) -> Option<Arc<AddressSpace>> {
-        Some(self.mapping.clone())
+        Some(self.contents().clone())
     }
     fn record(&self) -> Ptr32<FileRecord> {
-        Ptr32::new((&raw const self.file) as u32)
+        self.record()
     }
     fn readable(&self) -> bool {
         true
@@ -118,7 +111,7 @@ pub fn shmem_writepage(mapping: &Arc<AddressSpace>, page: &'static Page) -> bool
 }
 
 /// `shmem_unuse`: all files of shared memory take back what they have in a swap area. EIO,
-/// ENOSPC.
+/// ENOMEM.
 pub fn unuse_all(kind: u32) -> Result<()> {
     let files: Vec<_> = SWAPLIST.lock().iter().filter_map(Weak::upgrade).collect();
     files.iter().try_for_each(|file| file.unuse(kind))

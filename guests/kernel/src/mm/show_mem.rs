@@ -1,24 +1,30 @@
 //! What memory is used for, as the kernel's log tells it when there is none left.
 
-use abi::books::{NR_ORDERS, ZoneRecord};
+use abi::books::{NR_MIGRATE_TYPES, ZoneRecord};
 
 use super::{
     PAGE_SIZE,
     page::{max_pfn, mem_map, pg},
-    page_alloc::{ZONE_HIGHMEM, with_zones},
+    page_alloc::{MAX_NR_ZONES, ZONE_HIGHMEM, with_zones},
     slab,
+    swap::{Lru, NR_LRU_LISTS},
+    vmscan,
     vmstat::{self, Item},
 };
 use crate::{pr_info, printk};
 
 const PAGE_KB: u32 = PAGE_SIZE / 1024;
+/// The migrate types, by letter.
+const MIGRATE_LETTERS: [char; NR_MIGRATE_TYPES] = ['U', 'M', 'E', 'H', 'I'];
 
 /// `show_mem`.
 pub fn show_mem() {
     let n = vmstat::read;
     let kb = |item| vmstat::read(item) * PAGE_KB;
     let zones = with_zones(|zones| *zones);
+    let uses = zone_uses();
     let free: u32 = zones.iter().map(|zone| zone.free_pages).sum();
+    let free_pcp: u32 = zones.iter().map(|zone| zone.pcp_count).sum();
     pr_info!("Mem-Info:");
     pr_info!(
         "active_anon:{} inactive_anon:{} isolated_anon:{}",
@@ -42,11 +48,12 @@ pub fn show_mem() {
     pr_info!(" mapped:{} shmem:{} pagetables:{}", n(Item::nr_mapped), n(Item::nr_shmem), n(Item::nr_page_table_pages));
     pr_info!(" sec_pagetables:0 bounce:0");
     pr_info!(" kernel_misc_reclaimable:0");
-    pr_info!(" free:{free} free_pcp:0 free_cma:0");
+    pr_info!(" free:{free} free_pcp:{free_pcp} free_cma:0");
     pr_info!(
         "Node 0 active_anon:{}kB inactive_anon:{}kB active_file:{}kB inactive_file:{}kB unevictable:{}kB \
-         isolated(anon):{}kB isolated(file):{}kB mapped:{}kB dirty:{}kB writeback:{}kB shmem:{}kB writeback_tmp:0kB \
-         kernel_stack:{}kB pagetables:{}kB sec_pagetables:0kB all_unreclaimable? yes",
+         isolated(anon):{}kB isolated(file):{}kB mapped:{}kB dirty:{}kB writeback:{}kB shmem:{}kB shmem_thp: 0kB \
+         shmem_pmdmapped: 0kB anon_thp: 0kB writeback_tmp:0kB kernel_stack:{}kB pagetables:{}kB sec_pagetables:0kB \
+         all_unreclaimable? {}",
         kb(Item::nr_active_anon),
         kb(Item::nr_inactive_anon),
         kb(Item::nr_active_file),
@@ -80,17 +87,51 @@ fn name(zone: &ZoneRecord) -> &str {
     abi::proc::zones::name(zone)
 }
 
-fn show_zone(zone: &ZoneRecord) {
+/// What the frames of a zone are used for, in pages.
+#[derive(Clone, Copy, Default)]
+struct ZoneUse {
+    lists: [u32; NR_LRU_LISTS],
+    write_pending: u32,
+    mlocked: u32,
+}
+
+/// The lists are those of the whole node: which zone a page is of, its frame says.
+fn zone_uses() -> [ZoneUse; MAX_NR_ZONES] {
+    let mut uses = [ZoneUse::default(); MAX_NR_ZONES];
+    for page in mem_map().iter().filter(|page| page.is(pg::LRU)) {
+        let zone = &mut uses[page.zone()];
+        zone.lists[Lru::of(page) as usize] += 1;
+        zone.mlocked += u32::from(page.is(pg::MLOCKED));
+        let is_dirty = page.is(pg::DIRTY) && page.file_mapping().is_some_and(|mapping| mapping.ops().is_some());
+        zone.write_pending += u32::from(is_dirty || page.is(pg::WRITEBACK));
+    }
+    uses
+}
+
+fn show_zone(zone: &ZoneRecord, uses: &ZoneUse) {
     let kb = |pages: u32| pages * PAGE_KB;
+    let list = |lru: Lru| kb(uses.lists[lru as usize]);
     pr_info!(
-        "{} free:{}kB boost:0kB min:{}kB low:{}kB high:{}kB reserved_highatomic:0KB present:{}kB managed:{}kB",
+        "{} free:{}kB boost:0kB min:{}kB low:{}kB high:{}kB reserved_highatomic:{}KB active_anon:{}kB \
+         inactive_anon:{}kB active_file:{}kB inactive_file:{}kB unevictable:{}kB writepending:{}kB present:{}kB \
+         managed:{}kB mlocked:{}kB bounce:0kB free_pcp:{}kB local_pcp:{}kB free_cma:0kB",
         name(zone),
         kb(zone.free_pages),
         kb(zone.watermark_min),
         kb(zone.watermark_low),
         kb(zone.watermark_high),
+        kb(zone.nr_reserved_highatomic),
+        list(Lru::ActiveAnon),
+        list(Lru::InactiveAnon),
+        list(Lru::ActiveFile),
+        list(Lru::InactiveFile),
+        list(Lru::Unevictable),
+        kb(uses.write_pending),
         kb(zone.present_pages),
-        kb(zone.managed_pages)
+        kb(zone.managed_pages),
+        kb(uses.mlocked),
+        kb(zone.pcp_count),
+        kb(zone.pcp_count)
     );
     let [a, b, c, d] = zone.lowmem_reserve;
     pr_info!("lowmem_reserve[]: {a} {b} {c} {d}");
@@ -98,8 +139,16 @@ fn show_zone(zone: &ZoneRecord) {
 
 fn show_free_blocks(zone: &ZoneRecord) {
     printk!("{}:", name(zone));
-    for order in 0..NR_ORDERS {
-        printk!(" {}*{}kB", zone.nr_free[order], PAGE_KB << order);
+    let mut total = 0;
+    for (order, blocks) in zone.nr_free.iter().enumerate() {
+        total += (blocks * PAGE_KB) << order;
+        printk!(" {blocks}*{}kB", PAGE_KB << order);
+        if *blocks > 0 {
+            printk!(" (");
+            let types = MIGRATE_LETTERS.iter().zip(&zone.free_lists).filter(|(_, list)| list[order] > 0);
+            types.for_each(|(letter, _)| printk!("{letter}"));
+            printk!(")");
+        }
     }
-    printk!(" = {}kB\n", zone.free_pages * PAGE_KB);
+    printk!(" = {total}kB\n");
 }

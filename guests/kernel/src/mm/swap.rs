@@ -6,6 +6,7 @@ use mm::list::PfnList;
 
 use super::{
     Page,
+    filemap::Backing,
     page::{MemMap, get_page, pfn_to_page, pg, put_page},
     vmstat::{self, Item},
 };
@@ -22,11 +23,12 @@ pub enum Lru {
     Unevictable,
 }
 
-const NR_LRU_LISTS: usize = 5;
+/// How many there are.
+pub const NR_LRU_LISTS: usize = 5;
 
 impl Lru {
     /// Where a page belongs by its flags.
-    fn of(page: &Page) -> Lru {
+    pub fn of(page: &Page) -> Lru {
         match (page.is(pg::SWAPBACKED), page.is(pg::ACTIVE)) {
             _ if page.is(pg::UNEVICTABLE) => Lru::Unevictable,
             (true, false) => Lru::InactiveAnon,
@@ -158,9 +160,17 @@ pub fn munlock_page(page: &'static Page) {
     if page.test_clear(pg::MLOCKED) {
         vmstat::add(Item::nr_mlock, -1);
         vmstat::count(Item::unevictable_pgs_munlocked);
+        if mapping_unevictable(page) {
+            return;
+        }
         relist(page, End::Head, |page| page.clear(pg::UNEVICTABLE));
         vmstat::count(Item::unevictable_pgs_rescued);
     }
+}
+
+/// `mapping_unevictable`: the page is of a file that has it nowhere else.
+fn mapping_unevictable(page: &Page) -> bool {
+    page.file_mapping().is_some_and(|mapping| mapping.backing() == Backing::Ram)
 }
 
 /// Pages for a closer look, off the lists and with one user more each.

@@ -169,9 +169,15 @@ pub fn try_to_free_pages(gfp: Gfp, highest_zone: usize) -> u32 {
 /// Asks for `kswapd`. May be called with any lock held: it is woken when the running task
 /// next gives the CPU away or leaves for ring 3.
 pub fn wakeup_kswapd() {
-    if KSWAPD_FAILURES.load(Relaxed) < MAX_RECLAIM_RETRIES && !KSWAPD_WANTED.swap(true, Relaxed) {
+    if !all_unreclaimable() && !KSWAPD_WANTED.swap(true, Relaxed) {
         softirq::raise(softirq::KSWAPD);
     }
+}
+
+/// Whether `kswapd` has found nothing to free for so long that it is left alone
+/// (`all_unreclaimable`).
+pub fn all_unreclaimable() -> bool {
+    KSWAPD_FAILURES.load(Relaxed) >= MAX_RECLAIM_RETRIES
 }
 
 /// The deferred half of [`wakeup_kswapd`].

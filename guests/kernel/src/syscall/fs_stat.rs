@@ -126,7 +126,11 @@ fn statfs_of(dentry: &Dentry) -> Kstatfs {
     }
     let t = totals();
     // Memory that the file systems could take; `/proc` takes none.
-    let (blocks, bfree) = if sb.fs_type == "proc" { (0, 0) } else { (t.managed / 2, t.free.min(t.managed / 2)) };
+    let (blocks, bfree) = match &sb.room {
+        Some(room) => room.blocks(),
+        None if sb.fs_type == "proc" => (0, 0),
+        None => (t.managed / 2, t.free.min(t.managed / 2)),
+    };
     let (blocks, bfree) = (blocks.into(), bfree.into());
     Kstatfs { magic: sb.magic, bsize: 4096, blocks, bfree, bavail: bfree, files: 0, ffree: 0 }
 }

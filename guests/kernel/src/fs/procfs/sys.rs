@@ -71,7 +71,10 @@ static DROP_CACHES: Entry = entry(15, Value::Command(drop_pages, 4));
 static DIRTY_BACKGROUND: Entry = entry(16, Value::Setting(&page_writeback::DIRTY_BACKGROUND_RATIO, 0, 100));
 static DIRTY: Entry = entry(17, Value::Setting(&page_writeback::DIRTY_RATIO, 0, 100));
 static DIRTY_EXPIRE: Entry = entry(18, Value::Setting(&page_writeback::DIRTY_EXPIRE_CENTISECS, 0, u32::MAX));
-static DIRTY_WRITEBACK: Entry = entry(19, Value::Setting(&page_writeback::DIRTY_WRITEBACK_CENTISECS, 0, u32::MAX));
+static DIRTY_WRITEBACK: Entry = entry(
+    19,
+    Value::Call(page_writeback::dirty_writeback_centisecs, page_writeback::set_dirty_writeback_centisecs, 0, u32::MAX),
+);
 static NR_OPEN: Entry = entry(11, Value::Number(1 << 20));
 static LOWMEM_RESERVE_RATIO: Entry = entry(20, Value::Text("256\t32\t0\t0"));
 static VERIFY: Entry = entry(21, Value::Command(|_| verify::verify(), 1));

@@ -93,7 +93,7 @@ records! {
     MmRecord {
         pgd, mmap, map_count, mm_users, start_code, end_code, start_data, end_data, start_brk, brk, start_stack,
         arg_start, arg_end, env_start, env_end, total_vm, rss_anon, rss_file, rss_shmem, hiwater_rss, hiwater_vm,
-        pgtables_bytes, exe, mmap_lock, swapents,
+        pgtables_bytes, exe, mmap_lock, swapents, hugetlb_pages,
     }
     VmaRecord { next, start, end, flags, pgoff, file, mm }
     FileRecord { dentry, inode }

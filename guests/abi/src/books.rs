@@ -16,7 +16,7 @@ pub const NOTE_NAME: &str = "PAGEWALK";
 /// Type of the ELF note.
 pub const NOTE_TYPE: u32 = 1;
 /// Version of all records; the host refuses another.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 /// Free lists of a zone: orders 0 to 10.
 pub const NR_ORDERS: usize = 11;
 /// Kinds of pages by whether they can be moved: unmovable, movable, reclaimable, kept for
@@ -153,6 +153,8 @@ pub struct MmRecord {
     pub mmap_lock: Ptr32<u8>,
     /// Pages in swap areas.
     pub swapents: u32,
+    /// Huge pages that are mapped, in pages of 4 KiB.
+    pub hugetlb_pages: u32,
 }
 
 /// `vm_area_struct`.
@@ -462,6 +464,8 @@ pub mod pg {
     pub const TABLE: u32 = 1 << 21;
     /// Anonymous memory that one mapping owns alone.
     pub const ANON_EXCLUSIVE: u32 = 1 << 22;
+    /// Of a huge page, or of the pool of those.
+    pub const HUGETLB: u32 = 1 << 23;
     /// The zone's number stands in bits 31:30.
     pub const ZONE_SHIFT: u32 = 30;
 }
@@ -488,7 +492,7 @@ const _: () = {
     assert!(size_of::<KernelNote>() == 12);
     assert!(size_of::<KernelBooks>() == 104);
     assert!(size_of::<TaskRecord>() == 108);
-    assert!(size_of::<MmRecord>() == 100);
+    assert!(size_of::<MmRecord>() == 104);
     assert!(size_of::<VmaRecord>() == 28);
     assert!(size_of::<FileRecord>() == 8);
     assert!(size_of::<DentryRecord>() == 16);

@@ -3,7 +3,7 @@
 pub use crate::books::pg::*;
 
 /// The bits by name, lowest first.
-pub const NAMES: [(u32, &str); 20] = [
+pub const NAMES: [(u32, &str); 21] = [
     (LOCKED, "locked"),
     (REFERENCED, "referenced"),
     (UPTODATE, "uptodate"),
@@ -24,6 +24,7 @@ pub const NAMES: [(u32, &str); 20] = [
     (BUDDY, "buddy"),
     (TABLE, "table"),
     (ANON_EXCLUSIVE, "anon_exclusive"),
+    (HUGETLB, "hugetlb"),
 ];
 
 /// The names of the bits that are set, as Linux prints them: `uptodate|lru`.

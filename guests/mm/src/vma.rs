@@ -1,7 +1,7 @@
 //! The areas of an address space: a balanced tree by address, whose records are also
 //! linked in ascending order for the host.
 
-use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap};
 use core::ops::{Bound, DerefMut};
 
 use abi::{
@@ -199,12 +199,15 @@ impl<P: AreaPtr> VmaTree<P> {
         self.insert(P::new(upper));
     }
 
-    /// Takes out everything in a range, splitting what reaches across its ends.
-    pub fn take(&mut self, start: u32, end: u32) -> Vec<P> {
+    /// Takes out everything in a range, splitting what reaches across its ends, and gives
+    /// it to `gone`, one after the other.
+    pub fn remove_range(&mut self, start: u32, end: u32, mut gone: impl FnMut(P)) {
         self.split(start);
         self.split(end);
-        let starts: Vec<u32> = self.range(start, end).map(|area| area.record.start).collect();
-        starts.into_iter().filter_map(|at| self.remove(at)).collect()
+        let first = |tree: &Self| tree.range(start, end).next().map(|area| area.record.start);
+        while let Some(area) = first(self).and_then(|at| self.remove(at)) {
+            gone(area);
+        }
     }
 
     /// Moves the borders of the area that begins at `start`. The new range must be free.
@@ -240,9 +243,10 @@ impl<P: AreaPtr> VmaTree<P> {
 
     /// Joins what can be joined at every border from `start` to `end`, both included.
     pub fn merge_range(&mut self, start: u32, end: u32) {
-        let borders: Vec<u32> = self.areas.range(start..=end).map(|(&at, _)| at).collect();
-        for at in borders {
+        let mut from = Bound::Included(start);
+        while let Some((&at, _)) = self.areas.range((from, Bound::Included(end))).next() {
             self.merge(at);
+            from = Bound::Excluded(at);
         }
     }
 
@@ -296,7 +300,7 @@ fn can_merge<F: AreaFile>(lower: &VmArea<F>, upper: &VmArea<F>) -> bool {
 mod tests {
     extern crate std;
     use proptest::prelude::*;
-    use std::{format, string::String, vec};
+    use std::{format, string::String, vec, vec::Vec};
 
     use super::*;
 
@@ -322,7 +326,7 @@ mod tests {
     /// As mmap with MAP_FIXED does it.
     fn map(tree: &mut Tree, new: Box<VmArea<u32>>) {
         let (start, end) = (new.record.start, new.record.end);
-        tree.take(start, end);
+        tree.remove_range(start, end, drop);
         tree.insert(new);
         tree.merge(start);
         tree.merge(end);
@@ -352,7 +356,7 @@ mod tests {
     fn a_split_file_area_keeps_its_offsets() {
         let mut tree = Tree::new();
         tree.insert(area(10, 20, 1, Some((7, 100))));
-        tree.take(13 * P, 15 * P);
+        tree.remove_range(13 * P, 15 * P, drop);
         let offsets: Vec<_> = tree.iter().map(|a| (a.record.start / P, a.record.pgoff)).collect();
         assert_eq!(offsets, [(10, 100), (15, 105)]);
     }
@@ -377,7 +381,7 @@ mod tests {
             for (start, len, flags) in ops {
                 let end = start + len;
                 if flags == 0 {
-                    tree.take(start * P, end * P);
+                    tree.remove_range(start * P, end * P, drop);
                 } else {
                     map(&mut tree, area(start, end, flags, None));
                 }

@@ -40,7 +40,7 @@ pub fn body(bytes: &[u8]) {
         match kind % 5 {
             0 | 1 => map(&mut tree, &mut pages, (start, end), (flags, file)),
             2 => {
-                drop(tree.take(start, end));
+                tree.remove_range(start, end, drop);
                 pages.retain(|&page, _| !(start..end).contains(&page));
             }
             3 => {
@@ -70,7 +70,7 @@ pub fn body(bytes: &[u8]) {
 }
 
 fn map(tree: &mut Tree, pages: &mut BTreeMap<u32, Page>, (start, end): (u32, u32), (flags, file): (u32, Option<File>)) {
-    drop(tree.take(start, end));
+    tree.remove_range(start, end, drop);
     let pgoff = start >> 12;
     let record = VmaRecord { start, end, flags, pgoff, ..VmaRecord::default() };
     tree.insert(Box::new(VmArea { record, file, anon: false }));

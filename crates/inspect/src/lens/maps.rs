@@ -3,9 +3,9 @@
 use abi::books::{MmRecord, PAGE_MAPPING_ANON, VmaRecord, pg, vm};
 use abi::proc::{maps as proc_maps, smaps as proc_smaps};
 use abi::{Out, out, out::render};
-use cpu::mmu::{Level, Paging, Step, WalkResult, walk};
+use cpu::mmu::{Level, PageSize, Paging, Step, walk};
 use serde_json::json;
-use x86::LinearAddr;
+use x86::{LinearAddr, Pde, Pte};
 
 use super::{Answer, process};
 use crate::books::FileName;
@@ -107,6 +107,20 @@ fn swap_entry(step: &Step) -> Option<(u32, u32)> {
     is_swap.then_some((raw >> 1 & 0x1f, raw >> 9))
 }
 
+/// The entry of a page that is there, accessible or not (`PROT_NONE`).
+fn present_or_none(step: &Step) -> Option<Pte> {
+    let pte = Pte(step.value as u32);
+    (step.level == Level::Table && (pte.present() || pte.global())).then_some(pte)
+}
+
+/// How many entries map the huge page of a directory entry, accessible or not (`PROT_NONE`).
+fn huge_page_sharers(books: &Books<'_>, step: &Step) -> Option<u32> {
+    let pde = Pde(step.value as u32);
+    let is_huge = step.level == Level::Directory && pde.large() && (pde.present() || pde.global());
+    let page = is_huge.then(|| books.page(pde.large_frame().frame()).unwrap_or_default())?;
+    Some(page.mapcount.wrapping_add(1))
+}
+
 /// What the page tables say of an area: frames that are reserved (the zero page) do not count.
 fn usage(target: &Target<'_>, books: &Books<'_>, paging: Paging, area: &Area) -> proc_smaps::Usage {
     let mut usage = proc_smaps::Usage::default();
@@ -115,7 +129,16 @@ fn usage(target: &Target<'_>, books: &Books<'_>, paging: Paging, area: &Area) ->
     let mut at = area.vma.start & !0xfff;
     while at < area.vma.end {
         let found = walk(target.mem, paging, LinearAddr(at));
-        let WalkResult::Mapped(mapping) = found.result else {
+        if let Some(sharers) = found.steps.last().and_then(|step| huge_page_sharers(books, step)) {
+            let kb = PageSize::Mib4.bytes() >> 10;
+            *if sharers > 1 { &mut usage.shared_hugetlb } else { &mut usage.private_hugetlb } += kb;
+            match at.checked_add(PageSize::Mib4.bytes()) {
+                Some(next) => at = next,
+                None => break,
+            }
+            continue;
+        }
+        let Some(leaf) = found.steps.last().and_then(present_or_none) else {
             if let Some((kind, slot)) = found.steps.last().and_then(swap_entry) {
                 usage.swap += 4;
                 swap_pss_bytes += u64::from(4096 / books.swap_count(kind, slot).unwrap_or(0).max(1));
@@ -128,15 +151,15 @@ fn usage(target: &Target<'_>, books: &Books<'_>, paging: Paging, area: &Area) ->
             }
             continue;
         };
-        let kb = mapping.size.bytes() >> 10;
-        let page = books.page(mapping.translate(LinearAddr(at)).frame()).unwrap_or_default();
+        let kb = 4;
+        let page = books.page(leaf.frame().frame()).unwrap_or_default();
         if page.flags & pg::RESERVED == 0 {
             let sharers = page.mapcount.wrapping_add(1).max(1);
-            let dirty = mapping.dirty || page.flags & pg::DIRTY != 0;
+            let dirty = leaf.dirty() || page.flags & pg::DIRTY != 0;
             usage.rss += kb;
-            usage.referenced += if mapping.accessed || page.flags & pg::REFERENCED != 0 { kb } else { 0 };
+            usage.referenced += if leaf.accessed() || page.flags & pg::REFERENCED != 0 { kb } else { 0 };
             usage.anonymous += if page.mapping & PAGE_MAPPING_ANON != 0 { kb } else { 0 };
-            pss_bytes[usize::from(dirty)] += u64::from(mapping.size.bytes() / sharers);
+            pss_bytes[usize::from(dirty)] += u64::from(4096 / sharers);
             *match (sharers > 1, dirty) {
                 (true, true) => &mut usage.shared_dirty,
                 (true, false) => &mut usage.shared_clean,
@@ -144,7 +167,7 @@ fn usage(target: &Target<'_>, books: &Books<'_>, paging: Paging, area: &Area) ->
                 (false, false) => &mut usage.private_clean,
             } += kb;
         }
-        match at.checked_add(mapping.size.bytes()) {
+        match at.checked_add(4096) {
             Some(next) => at = next,
             None => break,
         }
@@ -188,6 +211,8 @@ pub fn smaps(target: &Target<'_>, pid: u32) -> Result<Answer> {
             row["private_dirty_kb"] = usage.private_dirty.into();
             row["referenced_kb"] = usage.referenced.into();
             row["anonymous_kb"] = usage.anonymous.into();
+            row["shared_hugetlb_kb"] = usage.shared_hugetlb.into();
+            row["private_hugetlb_kb"] = usage.private_hugetlb.into();
             row
         })
         .collect();

@@ -46,10 +46,12 @@ pub fn page(target: &Target<'_>, pfn: u32) -> Result<Answer> {
     line("block", block.words());
     let kind = books.pageblock(pfn).and_then(|kind| MIGRATE_TYPES.get(usize::from(kind))).copied();
     line("pageblock", format!("{:#x}  {}", pfn >> (NR_ORDERS - 1), kind.unwrap_or("?")));
+    // The first frame of a huge page counts for all.
+    let head = if page.flags & pg::HUGETLB != 0 { books.page(block.first).unwrap_or(page) } else { page };
     let free = page.flags & pg::BUDDY != 0;
-    let mapcount = if free || page.mapcount == MAPCOUNT_NONE { 0 } else { page.mapcount.wrapping_add(1) };
-    line("users", format!("{}  of them page-table entries {mapcount}", page.refcount));
-    let owner = owner(&books, &page);
+    let mapcount = if free || head.mapcount == MAPCOUNT_NONE { 0 } else { head.mapcount.wrapping_add(1) };
+    line("users", format!("{}  of them page-table entries {mapcount}", head.refcount));
+    let owner = owner(&books, &head);
     line("owner", owner.clone());
     let mappers = mappers(target, &books, pfn)?;
     for mapper in &mappers {
@@ -62,8 +64,8 @@ pub fn page(target: &Target<'_>, pfn: u32) -> Result<Answer> {
     let json = json!({
         "pfn": pfn, "physical": u64::from(pfn) << 12, "zone": zone, "flags": page.flags,
         "flag_names": flags.split('|').filter(|name| !name.is_empty()).collect::<Vec<_>>(),
-        "block": block.json(), "pageblock": kind, "refcount": page.refcount, "mapcount": mapcount,
-        "mapping": page.mapping, "index": page.index, "private": page.private, "owner": owner,
+        "block": block.json(), "pageblock": kind, "refcount": head.refcount, "mapcount": mapcount,
+        "mapping": head.mapping, "index": head.index, "private": head.private, "owner": owner,
         "mapped": mapped.collect::<Vec<_>>(),
     });
     Ok(Answer::new(text, json))
@@ -118,6 +120,10 @@ fn owner(books: &Books<'_>, page: &PageRecord) -> String {
     } else if is(pg::SLAB) {
         let cache = books.cache_name_at(page.mapping);
         format!("slab cache {}", cache.map_or("?".into(), |name| lossy(&name)))
+    } else if is(pg::HUGETLB) && page.mapping == 0 {
+        "the pool of huge pages".into()
+    } else if is(pg::HUGETLB) && page.mapping & PAGE_MAPPING_ANON == 0 {
+        format!("huge page of the mapping at {:#010x}, page {:#x}", page.mapping, page.index)
     } else if is(pg::TABLE) {
         "page tables".into()
     } else if is(pg::RESERVED) {
@@ -146,7 +152,7 @@ fn mappers(target: &Target<'_>, books: &Books<'_>, pfn: u32) -> Result<Vec<Mappe
 fn entries_of(mem: &PhysMem, task: &TaskRecord, pgd: u32, pfn: u32, mappers: &mut Vec<Mapper>) {
     let mut found = |addr: u32, entry: u32| mappers.push(Mapper { pid: task.pid, comm: comm(task), addr, entry });
     for (n, pde) in (0..USER_ENTRIES).zip(table(mem, pgd)) {
-        if pde & Pde::P == 0 {
+        if pde & (Pde::P | PROTNONE) == 0 {
             continue;
         }
         if pde & Pde::PS != 0 {

@@ -171,6 +171,18 @@ items! {
     unevictable_pgs_munlocked,
     /// Pages of block devices' own caches.
     nr_buffers,
+    /// Huge pages, free or in use.
+    hugetlb_total,
+    /// Huge pages in the pool.
+    hugetlb_free,
+    /// Those that are promised to a mapping.
+    hugetlb_rsvd,
+    /// Huge pages in use beyond what the pool is to have.
+    hugetlb_surp,
+    /// Blocks that were found for the pool of huge pages.
+    htlb_buddy_alloc_success,
+    /// Blocks that could not be found for it.
+    htlb_buddy_alloc_fail,
 }
 
 /// The numbers that the files are made of, as they were at one instant.

@@ -41,6 +41,8 @@ pub struct MemInfo {
     pub percpu_kb: u32,
     pub huge_pages_total: u32,
     pub huge_pages_free: u32,
+    pub huge_pages_rsvd: u32,
+    pub huge_pages_surp: u32,
     pub direct_map_4k_kb: u32,
     pub direct_map_4m_kb: u32,
 }
@@ -82,6 +84,10 @@ impl MemInfo {
             committed: anon.saturating_add(shmem),
             vmalloc_total_kb: VMALLOC_KB,
             vmalloc_used_kb: counts.item(Item::nr_vmalloc_pages).saturating_mul(4),
+            huge_pages_total: counts.item(Item::hugetlb_total),
+            huge_pages_free: counts.item(Item::hugetlb_free),
+            huge_pages_rsvd: counts.item(Item::hugetlb_rsvd),
+            huge_pages_surp: counts.item(Item::hugetlb_surp),
             ..MemInfo::default()
         }
     }
@@ -156,7 +162,12 @@ pub fn write(out: &mut dyn Out, m: &MemInfo) {
     for (name, value) in head {
         row(out, name, value);
     }
-    let counts = [("Total", m.huge_pages_total), ("Free", m.huge_pages_free), ("Rsvd", 0), ("Surp", 0)];
+    let counts = [
+        ("Total", m.huge_pages_total),
+        ("Free", m.huge_pages_free),
+        ("Rsvd", m.huge_pages_rsvd),
+        ("Surp", m.huge_pages_surp),
+    ];
     for (name, value) in counts {
         let width = 12 - name.len();
         out!(out, "HugePages_{name}:{value:width$}\n", width = width + 1);

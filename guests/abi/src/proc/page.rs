@@ -9,7 +9,7 @@ pub const PAGE_MAPPING_ANON: u32 = 1;
 pub const NOPAGE: u64 = 1 << 20;
 
 /// The kernel's own bit and the one that Linux's programs know.
-const FLAGS: [(u32, u32); 17] = [
+const FLAGS: [(u32, u32); 18] = [
     (pg::LOCKED, 0),
     (pg::ERROR, 1),
     (pg::REFERENCED, 2),
@@ -23,6 +23,7 @@ const FLAGS: [(u32, u32); 17] = [
     (pg::BUDDY, 10),
     (pg::SWAPCACHE, 13),
     (pg::SWAPBACKED, 14),
+    (pg::HUGETLB, 17),
     (pg::UNEVICTABLE, 18),
     (pg::TABLE, 26),
     (pg::RESERVED, 32),
@@ -31,6 +32,7 @@ const FLAGS: [(u32, u32); 17] = [
 const KPF_MMAP: u32 = 11;
 const KPF_ANON: u32 = 12;
 const KPF_COMPOUND_HEAD: u32 = 15;
+const KPF_COMPOUND_TAIL: u32 = 16;
 
 /// Whether page-table entries map the frame, and how many.
 fn mapcount(page: &PageRecord) -> u32 {
@@ -47,7 +49,8 @@ pub fn flags(page: &PageRecord) -> u64 {
     let is_anon = page.flags & pg::SLAB == 0 && page.mapping & PAGE_MAPPING_ANON != 0;
     word |= u64::from(mapcount(page) > 0) << KPF_MMAP;
     word |= u64::from(is_anon) << KPF_ANON;
-    word | u64::from(page.flags & pg::HEAD != 0) << KPF_COMPOUND_HEAD
+    word |= u64::from(page.flags & pg::HEAD != 0) << KPF_COMPOUND_HEAD;
+    word | u64::from(page.flags & (pg::HUGETLB | pg::HEAD) == pg::HUGETLB) << KPF_COMPOUND_TAIL
 }
 
 /// The word of `/proc/kpagecount`.
@@ -89,6 +92,10 @@ mod tests {
         assert_eq!(present(0x123, Some(&anon)), 1 << 63 | 1 << 56 | 0x123);
         let free = PageRecord { flags: pg::BUDDY, mapcount: 3, ..PageRecord::default() };
         assert_eq!((flags(&free), count(&free)), (1 << 10, 0));
+        let tail = PageRecord { flags: pg::HUGETLB, mapcount: !0, ..PageRecord::default() };
+        assert_eq!(flags(&tail), 1 << 17 | 1 << 16);
+        let head = PageRecord { flags: pg::HUGETLB | pg::HEAD, ..tail };
+        assert_eq!(flags(&head), 1 << 17 | 1 << 15);
         assert_eq!(swapped(1, 7), 1 << 62 | 7 << 5 | 1);
     }
 }

@@ -22,11 +22,14 @@ pub struct Usage {
     pub swap: u32,
     pub swap_pss: u32,
     pub locked: u32,
+    pub shared_hugetlb: u32,
+    pub private_hugetlb: u32,
 }
 
 /// Writes the rows after the `maps` line of an area of `size_kb` with the `VM_*` bits `flags`.
 pub fn block(out: &mut dyn Out, size_kb: u32, flags: u32, usage: &Usage) {
-    for (name, value) in [("Size", size_kb), ("KernelPageSize", 4), ("MMUPageSize", 4)] {
+    let page_kb = if flags & vm::HUGETLB != 0 { 4096 } else { 4 };
+    for (name, value) in [("Size", size_kb), ("KernelPageSize", page_kb), ("MMUPageSize", page_kb)] {
         row(out, name, value);
     }
     for (name, value) in [("Rss", usage.rss), ("Pss", usage.pss), ("Pss_Dirty", usage.pss_dirty)] {
@@ -72,8 +75,8 @@ fn tail(out: &mut dyn Out, usage: &Usage) {
         ("AnonHugePages", 0),
         ("ShmemPmdMapped", 0),
         ("FilePmdMapped", 0),
-        ("Shared_Hugetlb", 0),
-        ("Private_Hugetlb", 0),
+        ("Shared_Hugetlb", usage.shared_hugetlb),
+        ("Private_Hugetlb", usage.private_hugetlb),
         ("Swap", usage.swap),
         ("SwapPss", usage.swap_pss),
         ("Locked", usage.locked),
@@ -134,5 +137,16 @@ mod tests {
         assert!(text.starts_with("Size:                164 kB\nKernelPageSize:        4 kB\n"), "{text}");
         assert!(text.ends_with("Locked:                0 kB\nTHPeligible:    0\nVmFlags: rd wr mr mw me ac \n"));
         assert_eq!(text.lines().count(), 23);
+    }
+
+    #[test]
+    fn block_of_huge_pages_equals_that_of_a_real_kernel() {
+        let usage = Usage { private_hugetlb: 4096, ..Usage::default() };
+        let flags = vm::READ | vm::WRITE | vm::MAYREAD | vm::MAYWRITE | vm::MAYEXEC | vm::DONTEXPAND | vm::HUGETLB;
+        let text = String::from_utf8(render(|out| block(out, 8192, flags, &usage))).unwrap();
+        let head = "Size:               8192 kB\nKernelPageSize:     4096 kB\nMMUPageSize:        4096 kB\n";
+        assert!(text.starts_with(head), "{text}");
+        assert!(text.contains("Shared_Hugetlb:        0 kB\nPrivate_Hugetlb:    4096 kB\nSwap: "), "{text}");
+        assert!(text.ends_with("VmFlags: rd wr mr mw me de ht \n"), "{text}");
     }
 }

@@ -95,7 +95,7 @@ fn memory(out: &mut dyn Out, mm: &MmRecord, s: &Status) {
         ("VmLib", kb(s.vm_lib)),
         ("VmPTE", u64::from(mm.pgtables_bytes / 1024)),
         ("VmSwap", kb(mm.swapents)),
-        ("HugetlbPages", 0),
+        ("HugetlbPages", kb(mm.hugetlb_pages)),
     ] {
         out!(out, "{name}:\t{value:8} kB\n");
     }

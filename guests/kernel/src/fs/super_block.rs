@@ -160,6 +160,7 @@ pub mod minor {
     pub const DEVTMPFS: u32 = 5;
     pub const PIPEFS: u32 = 13;
     pub const ANON_INODE: u32 = 14;
+    pub const HUGETLBFS: u32 = 15;
     pub const PROC: u32 = 20;
     pub const TMP: u32 = 21;
 }

@@ -17,6 +17,7 @@ use super::{
     filemap_fault::{make_writable, map_file_page},
     filemap_io::Want,
     gfp::GFP_HIGHUSER_MOVABLE,
+    hugetlb_fault::hugetlb_fault,
     mm_struct::{MmGuard, MmStruct},
     oom,
     page::{get_page, pg, put_page},
@@ -268,6 +269,9 @@ fn fault_page(mm: &mut MmGuard, area: &VmArea, addr: u32, write: bool) -> Result
     if area.is(vm::PFNMAP) {
         return if mm.pgd.get(addr).maps_page() { Ok(Fault::Mapped) } else { Err(FaultError::Sigbus) };
     }
+    if area.is(vm::HUGETLB) {
+        return hugetlb_fault(mm, area, addr, write);
+    }
     if !mm.pgd.alloc_table(addr) {
         return Err(FaultError::Oom);
     }
@@ -304,8 +308,9 @@ pub fn get_user_page(mm: &MmStruct, addr: u32, write: bool, force: bool) -> Resu
     let area = find_area(&mut guard, addr)?;
     let may = |now: u32, ever: u32| area.is(now) || (force && area.is(ever));
     let allowed = if write { may(vm::WRITE, vm::MAYWRITE) } else { may(vm::READ, vm::MAYREAD) };
-    // A forced write into a shared read-only mapping would change the file.
-    if !allowed || (write && !area.is(vm::WRITE) && area.is(vm::SHARED)) {
+    // A forced write into a shared read-only mapping would change the file; huge pages take
+    // none at all.
+    if !allowed || (write && !area.is(vm::WRITE) && area.record.flags & (vm::SHARED | vm::HUGETLB) != 0) {
         return Err(FaultError::Accerr);
     }
     loop {

@@ -8,6 +8,8 @@ use abi::{
 use super::{
     PAGE_SIZE, Page,
     fault::{Access, FaultError, Force, fault_in},
+    hugetlb::HPAGE_SIZE,
+    hugetlb_fault::{huge_aligned, may_split},
     memory::zap_range,
     mm_struct::{MmGuard, MmStruct},
     mmap::{page_align, page_aligned},
@@ -90,6 +92,14 @@ pub fn do_madvise(mm: &MmStruct, start: u32, len: u32, behavior: u32) -> Result<
 fn advise_area(mm: &mut MmGuard, area: &VmArea, start: u32, end: u32, behavior: u32) -> Result<()> {
     let flags = area.record.flags;
     match behavior {
+        advice::DONTNEED | advice::DONTNEED_LOCKED if flags & vm::HUGETLB != 0 => {
+            if !huge_aligned(start) {
+                return Err(EINVAL);
+            }
+            // Half of a page at the end stays.
+            zap_range(mm, start, end & !(HPAGE_SIZE - 1));
+            Ok(())
+        }
         advice::DONTNEED | advice::FREE | advice::DONTNEED_LOCKED => {
             let locked = if behavior == advice::DONTNEED_LOCKED { 0 } else { vm::LOCKED };
             if flags & (locked | vm::PFNMAP | vm::HUGETLB) != 0 {
@@ -151,6 +161,9 @@ fn bring(mm: &mut MmGuard, area: &VmArea, start: u32, end: u32) {
 }
 
 fn change_flags(mm: &mut MmGuard, start: u32, end: u32, change: impl Fn(u32) -> u32) -> Result<()> {
+    if !may_split(mm, start) || !may_split(mm, end) {
+        return Err(EINVAL);
+    }
     mm.areas.split(start);
     mm.areas.split(end);
     mm.areas.set_flags(start, end, change);

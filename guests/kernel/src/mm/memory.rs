@@ -9,6 +9,7 @@ use x86::Pte;
 
 use super::{
     PAGE_SIZE, Page,
+    hugetlb_fault::{change_huge_protection, close_huge_areas, copy_huge_range, zap_huge_range},
     mm_struct::{MmCounter, MmGuard, MmStruct},
     page::{get_page, pg},
     page_writeback::set_page_dirty,
@@ -121,6 +122,7 @@ pub fn zap_area_range(area: &VmArea, start: u32, end: u32) {
 /// Never sleeps, so that the reverse mapping may stand in the middle of it.
 fn zap(mm: &MmStruct, start: u32, end: u32) {
     mm.update_hiwater_rss();
+    zap_huge_range(mm, start, end);
     let tables = mm.page_tables();
     let mut gather = Gather::new();
     let mut addr = start;
@@ -172,7 +174,8 @@ pub fn free_pgtables(mm: &mut MmGuard, start: u32, end: u32) {
 /// Unmaps everything: the end of an address space.
 pub fn exit_mmap(mm: &mut MmGuard) {
     zap_range(mm, 0, TASK_SIZE);
-    drop(mm.areas.take(0, TASK_SIZE));
+    close_huge_areas(mm, 0, TASK_SIZE);
+    mm.areas.remove_range(0, TASK_SIZE, drop);
     mm.record_mut().total_vm = 0;
     free_pgtables(mm, 0, TASK_SIZE);
     mm.set_exe(None);
@@ -200,7 +203,9 @@ fn copy_areas(from: &mut MmGuard, to: &mut MmGuard) -> Result<()> {
         copy.record.flags &= !vm::LOCKED;
         to.insert_area(copy);
         // File pages without private copies are cheaper to fault in again.
-        if area.anon || area.is(vm::PFNMAP) {
+        if area.is(vm::HUGETLB) {
+            copy_huge_range(from, to, &area);
+        } else if area.anon || area.is(vm::PFNMAP) {
             copy_page_range(from, to, &area)?;
         }
     }
@@ -288,6 +293,10 @@ pub fn move_page_tables(mm: &mut MmGuard, old: u32, new: u32, len: u32) -> Resul
 /// becomes writable here: the next write decides about a copy. Nor does one whose file's
 /// system must hear of the first write.
 pub fn change_protection(mm: &mut MmGuard, start: u32, end: u32, flags: u32, write_notify: bool) {
+    if flags & vm::HUGETLB != 0 {
+        change_huge_protection(mm, start, end, flags);
+        return mm.pgd.flush_range(start, end);
+    }
     let accessible = flags & (vm::READ | vm::WRITE | vm::EXEC) != 0;
     // Where writes make pages dirty, the first write is to be noticed.
     let shared_write = flags & (vm::SHARED | vm::WRITE) == vm::SHARED | vm::WRITE && !write_notify;

@@ -61,9 +61,12 @@ fn apply(mm: &MmStruct, start: u32, len: u32, change: impl Fn(u32) -> u32) -> Re
     while at < end {
         let area = mm.areas.lookup(at).ok_or(ENOMEM)?;
         let to = area.record.end.min(end);
-        mm.areas.split(at);
-        mm.areas.split(to);
-        mm.areas.set_flags(at, to, &change);
+        // Huge pages never leave memory, and are not counted.
+        if !area.is(vm::HUGETLB) {
+            mm.areas.split(at);
+            mm.areas.split(to);
+            mm.areas.set_flags(at, to, &change);
+        }
         at = to;
     }
     mm.areas.merge_range(start, end);
@@ -78,7 +81,8 @@ pub fn do_mlockall(mm: &MmStruct, flags: u32) -> Result<()> {
     let mut mm = mm.lock();
     mm.def_flags = if flags & MCL_FUTURE != 0 { mm.def_flags | vm::LOCKED } else { mm.def_flags & !vm::LOCKED };
     if flags & MCL_CURRENT != 0 {
-        mm.areas.set_flags(0, TASK_SIZE, |flags| flags | vm::LOCKED);
+        let lock = |flags: u32| if flags & vm::HUGETLB == 0 { flags | vm::LOCKED } else { flags };
+        mm.areas.set_flags(0, TASK_SIZE, lock);
         relist(&mm, 0, TASK_SIZE);
         if flags & MCL_ONFAULT == 0 {
             let mut at = 0;

@@ -70,6 +70,7 @@ pub enum MmCounter {
     File,
     Shmem,
     Swap,
+    Hugetlb,
 }
 
 /// What `mmap_lock` guards.
@@ -156,7 +157,7 @@ impl MmStruct {
         unsafe { &(*self.mmap_lock.data_ptr()).areas }
     }
 
-    /// Changes a count of resident or swapped pages by one page that has come or gone.
+    /// Changes a count of resident or swapped pages by those that have come or gone.
     pub fn add_mm_counter(&self, counter: MmCounter, delta: i32) {
         let record = self.record_ptr();
         // SAFETY: the fields are only changed here, without sleeping, on the one CPU.
@@ -166,6 +167,7 @@ impl MmStruct {
                 MmCounter::File => &raw mut (*record).rss_file,
                 MmCounter::Shmem => &raw mut (*record).rss_shmem,
                 MmCounter::Swap => &raw mut (*record).swapents,
+                MmCounter::Hugetlb => &raw mut (*record).hugetlb_pages,
             };
             field.write(field.read().wrapping_add(delta as u32));
         }
@@ -249,6 +251,7 @@ impl MmRef {
                 rss_file: 0,
                 rss_shmem: 0,
                 swapents: 0,
+                hugetlb_pages: 0,
                 ..*from.record()
             };
             *to.record_mut() = record;

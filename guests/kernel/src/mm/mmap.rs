@@ -10,6 +10,8 @@ use abi::{
 use super::{
     PAGE_SHIFT, PAGE_SIZE,
     fault::{Access, Force, fault_in},
+    hugetlb::{self, HPAGE_PAGES, HPAGE_SHIFT, HPAGE_SIZE, Sharing},
+    hugetlb_fault::{huge_aligned, may_split},
     mm_struct::{MmGuard, MmStruct},
     munmap::unmap_range,
     shmem,
@@ -61,15 +63,17 @@ pub mod map {
         | POPULATE
         | NONBLOCK
         | STACK
-        | HUGETLB;
+        | HUGETLB
+        | 0x7c00_0000;
 }
 
 /// `mmap_min_addr`: what is not given away unasked.
 const MMAP_MIN_ADDR: u32 = 65536;
 /// Where bottom-up mappings begin, when the space above is used up.
 const TASK_UNMAPPED_BASE: u32 = (TASK_SIZE / 3) & !(PAGE_SIZE - 1);
-/// log2 of the huge page that this kernel could have: 4 MiB.
-const HUGE_PAGE_SHIFT: u32 = 22;
+/// Where the flags name the size of a huge page, and how wide that is.
+const MAP_HUGE_SHIFT: u32 = 26;
+const MAP_HUGE_MASK: u32 = 0x3f;
 
 /// Rounds up to whole pages; `None` if that leaves the address space.
 pub fn page_align(len: u32) -> Option<u32> {
@@ -92,18 +96,34 @@ pub fn do_mmap(
     file: Option<Arc<dyn MappedFile>>,
     pgoff: u32,
 ) -> Result<u32> {
-    if flags & map::HUGETLB != 0 && file.is_none() {
-        // The pool is empty, and other sizes do not exist.
-        let size = flags >> 26 & 0x3f;
-        return Err(if size == 0 || size == HUGE_PAGE_SHIFT { ENOMEM } else { EINVAL });
-    }
+    let (file, len) = match file {
+        file if flags & map::HUGETLB == 0 => (file.map(FileRef), len),
+        // A file of another file system has no huge pages.
+        Some(_) => return Err(EINVAL),
+        None => huge_file(mm, len, flags, pgoff).map(|(file, len)| (Some(file), len))?,
+    };
     let mut guard = mm.lock();
-    let (at, vm_flags) = guard.map(addr, len, prot, flags, file.map(FileRef), pgoff)?;
+    let (at, vm_flags) = guard.map(addr, len, prot, flags, file, pgoff)?;
     let populate = flags & (map::POPULATE | map::NONBLOCK) == map::POPULATE || vm_flags & vm::LOCKED != 0;
     if populate {
         guard.populate(at, at + page_align(len).unwrap_or(0));
     }
     Ok(at)
+}
+
+/// The file of a mapping of huge pages, whose length is that of whole ones. EINVAL for a size
+/// of page that there is not.
+fn huge_file(mm: &MmStruct, len: u32, flags: u32, pgoff: u32) -> Result<(FileRef, u32)> {
+    let size = flags >> MAP_HUGE_SHIFT & MAP_HUGE_MASK;
+    if !hugetlb::supported() || (size != 0 && size != HPAGE_SHIFT) {
+        return Err(EINVAL);
+    }
+    let len = len.checked_next_multiple_of(HPAGE_SIZE).filter(|&len| len != 0).ok_or(EINVAL)?;
+    if len > TASK_SIZE {
+        return Err(ENOMEM);
+    }
+    let sharing = if flags & map::TYPE == map::PRIVATE { Sharing::Private } else { Sharing::Shared };
+    Ok((hugetlb::file_setup(mm, len, pgoff, sharing), len))
 }
 
 /// The `VM_*` bits of `PROT_*` bits.
@@ -133,7 +153,12 @@ impl MmGuard<'_> {
         if !self.may_add_area() {
             return Err(ENOMEM);
         }
-        let addr = self.get_unmapped_area(hint, len, flags & map::FIXED != 0)?;
+        let is_huge = file.as_ref().is_some_and(|file| file.huge_pages().is_some());
+        let addr = if is_huge {
+            self.hugetlb_get_unmapped_area(hint, len, flags & map::FIXED != 0)?
+        } else {
+            self.get_unmapped_area(hint, len, flags & map::FIXED != 0)?
+        };
         let end = addr + len;
         if flags & map::FIXED_NOREPLACE != 0 && self.areas.intersects(addr, end) {
             return Err(EEXIST);
@@ -172,9 +197,15 @@ impl MmGuard<'_> {
         if flags & map::NORESERVE != 0 {
             vm_flags |= vm::NORESERVE;
         }
+        if is_huge {
+            if !pgoff.is_multiple_of(HPAGE_PAGES) {
+                return Err(EINVAL);
+            }
+            vm_flags = vm_flags & !vm::LOCKED | vm::HUGETLB | vm::DONTEXPAND;
+        }
         // Private writable memory, and memory shared without a file, must have somewhere
         // to be in the end.
-        let accountable = vm_flags & (vm::NORESERVE | vm::SHARED | vm::WRITE) == vm::WRITE;
+        let accountable = vm_flags & (vm::NORESERVE | vm::SHARED | vm::WRITE | vm::HUGETLB) == vm::WRITE;
         if accountable || (file.is_none() && vm_flags & (vm::SHARED | vm::NORESERVE) == vm::SHARED) {
             if !self.enough_memory(len >> PAGE_SHIFT) {
                 return Err(ENOMEM);
@@ -182,6 +213,9 @@ impl MmGuard<'_> {
             vm_flags |= if accountable { vm::ACCOUNT } else { 0 };
         }
 
+        if !may_split(self, addr) || !may_split(self, end) {
+            return Err(ENOMEM);
+        }
         unmap_range(self, addr, end);
         if file.is_none() && vm_flags & vm::SHARED != 0 {
             file = Some(shmem::zero_setup(len));
@@ -220,6 +254,24 @@ impl MmGuard<'_> {
             .ok_or(ENOMEM)
     }
 
+    /// The same for huge pages: at the hint, rounded up, else as high as possible. EINVAL for
+    /// a fixed place where none begins.
+    fn hugetlb_get_unmapped_area(&self, hint: u32, len: u32, fixed: bool) -> Result<u32> {
+        if fixed {
+            return if huge_aligned(hint) { self.get_unmapped_area(hint, len, true) } else { Err(EINVAL) };
+        }
+        if hint != 0 {
+            let at = hint.checked_next_multiple_of(HPAGE_SIZE).unwrap_or(TASK_SIZE);
+            if at <= TASK_SIZE - len && self.areas.find(at).is_none_or(|area| at + len <= area.start_gap()) {
+                return Ok(at);
+            }
+        }
+        // Room for the way to the next border.
+        let room = len.checked_add(HPAGE_SIZE - PAGE_SIZE).filter(|&room| room <= TASK_SIZE).ok_or(ENOMEM)?;
+        let found = self.get_unmapped_area(0, room, false)?;
+        Ok((found + (HPAGE_SIZE - PAGE_SIZE)) & !(HPAGE_SIZE - 1))
+    }
+
     /// `mm_populate`: brings the pages of a range, as far as that goes.
     pub fn populate(&mut self, start: u32, end: u32) {
         let mut addr = start;
@@ -236,7 +288,7 @@ impl MmGuard<'_> {
                 if fault_in(self, addr, Access { write, present: false }, Force::Yes).is_err() {
                     return;
                 }
-                addr += PAGE_SIZE;
+                addr += if area.is(vm::HUGETLB) { HPAGE_SIZE - addr % HPAGE_SIZE } else { PAGE_SIZE };
             }
         }
     }
@@ -282,7 +334,7 @@ fn file_flags(file: &FileRef, mut vm_flags: u32, prot: u32, flags: u32) -> Resul
         }
         vm_flags &= !vm::MAYEXEC;
     }
-    if file.address_space().is_none() && !file.is_zero_device() {
+    if file.address_space().is_none() && file.huge_pages().is_none() && !file.is_zero_device() {
         return Err(ENODEV);
     }
     if vm_flags & vm::GROWSDOWN != 0 {

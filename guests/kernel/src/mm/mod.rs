@@ -4,11 +4,12 @@
 //! (`anon`, `filemap_fault`); one file for each verb of the mmap family. From a frame to the
 //! tables that map it: `rmap`. What goes when memory is short: `vmscan`, by the lists of
 //! `swap`; anonymous pages through `swap_state` to `swapfile`, files through
-//! `page_writeback`.
+//! `page_writeback`. Pages of 4 MiB keep to themselves: `hugetlb`, `hugetlb_fault`.
 //!
 //! Locks, outermost first: a file system's own → `mmap_lock` → a page's lock
 //! ([`page_lock`]) → spin locks: `i_mmap` and the members of an `AnonVma` → an address
-//! space's pages → the swap cache → the swap areas → the lists → the zones.
+//! space's pages → the swap cache → the swap areas → the lists → a file of huge pages → their
+//! pool → the zones.
 
 pub mod anon;
 pub mod boot;
@@ -21,6 +22,8 @@ mod filemap_fault;
 pub mod filemap_io;
 pub mod gfp;
 pub mod highmem;
+pub mod hugetlb;
+mod hugetlb_fault;
 pub mod kmalloc;
 pub mod madvise;
 pub mod memblock;
@@ -76,6 +79,7 @@ pub fn init() {
     anon::init();
     vma::init();
     mm_struct::init();
+    hugetlb::init();
 }
 
 /// The threads of memory management, once there is a scheduler.

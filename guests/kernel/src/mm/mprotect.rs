@@ -8,6 +8,7 @@ use abi::{
 use super::{
     PAGE_SHIFT,
     filemap_fault::wants_writenotify,
+    hugetlb_fault::may_split,
     memory::change_protection,
     mm_struct::MmStruct,
     mmap::{calc_vm_prot_bits, page_align, page_aligned, prot},
@@ -55,7 +56,11 @@ pub fn do_mprotect(mm: &MmStruct, mut start: u32, len: u32, prot_bits: u32) -> R
             break Err(EACCES);
         }
         if flags != old {
-            let accountable = flags & (vm::WRITE | vm::SHARED | vm::NORESERVE | vm::ACCOUNT) == vm::WRITE;
+            if !may_split(&mm, at) || !may_split(&mm, to) {
+                break Err(EINVAL);
+            }
+            let uncounted = vm::SHARED | vm::NORESERVE | vm::ACCOUNT | vm::HUGETLB;
+            let accountable = flags & (vm::WRITE | uncounted) == vm::WRITE;
             let flags = if accountable {
                 if !mm.enough_memory((to - at) >> PAGE_SHIFT) {
                     break Err(ENOMEM);

@@ -7,10 +7,12 @@ use abi::{
 
 use super::{
     PAGE_SHIFT,
+    hugetlb::HPAGE_SIZE,
+    hugetlb_fault::{huge_aligned, move_huge_range},
     memory::{move_page_tables, zap_range},
     mm_struct::{MAX_MAP_COUNT, MmGuard, MmStruct},
     mmap::{page_align, page_aligned},
-    munmap::munmap_locked,
+    munmap::{munmap_locked, remove_areas},
     vma::VmArea,
 };
 use crate::arch::TASK_SIZE;
@@ -32,7 +34,15 @@ pub fn do_mremap(mm: &MmStruct, addr: u32, old_len: u32, new_len: u32, flags: u3
     let old_len = page_align(old_len).ok_or(EINVAL)?;
     let new_len = page_align(new_len).filter(|&len| len != 0).ok_or(EINVAL)?;
     let mut mm = mm.lock();
-    mm.areas.lookup(addr).ok_or(EFAULT)?;
+    let (mut old_len, mut new_len) = (old_len, new_len);
+    if mm.areas.lookup(addr).ok_or(EFAULT)?.is(vm::HUGETLB) {
+        let whole = |len: u32| len.checked_next_multiple_of(HPAGE_SIZE).ok_or(EINVAL);
+        (old_len, new_len) = (whole(old_len)?, whole(new_len)?);
+        // What is promised cannot grow.
+        if !huge_aligned(addr) || !huge_aligned(new_addr) || new_len > old_len {
+            return Err(EINVAL);
+        }
+    }
 
     let result = if flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) != 0 {
         mm.remap_to(addr, old_len, new_len, flags, new_addr)?
@@ -142,6 +152,12 @@ impl MmGuard<'_> {
         }
         (copy.record.start, copy.record.end) = (to, to + new_len);
         self.insert_area(copy);
+        if area.is(vm::HUGETLB) {
+            // What was promised there is promised here: nothing is closed.
+            move_huge_range(self, addr, to, old_len);
+            remove_areas(self, addr, addr + old_len);
+            return Ok(to);
+        }
         if let Err(error) = move_page_tables(self, addr, to, old_len) {
             // What had been moved goes back; its tables still exist.
             let back = move_page_tables(self, to, addr, old_len);

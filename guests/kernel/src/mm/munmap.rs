@@ -3,6 +3,7 @@
 use abi::errno::{EINVAL, ENOMEM, Result};
 
 use super::{
+    hugetlb_fault::{close_huge_areas, may_split},
     memory::{free_pgtables, zap_range},
     mm_struct::{MmGuard, MmStruct},
     mmap::{page_align, page_aligned},
@@ -21,6 +22,9 @@ pub fn munmap_locked(mm: &mut MmGuard, start: u32, len: u32) -> Result<()> {
     }
     let len = page_align(len).filter(|&len| len != 0).ok_or(EINVAL)?;
     let end = start + len;
+    if !may_split(mm, start) || !may_split(mm, end) {
+        return Err(EINVAL);
+    }
     // A hole in one area makes one more.
     let splits = mm.areas.lookup(start).is_some_and(|area| area.record.start < start && area.record.end > end);
     if splits && !mm.may_add_area() {
@@ -36,8 +40,14 @@ pub fn unmap_range(mm: &mut MmGuard, start: u32, end: u32) {
         return;
     }
     zap_range(mm, start, end);
-    let gone = mm.areas.take(start, end);
-    let pages: u32 = gone.iter().map(|area| area.pages()).sum();
+    close_huge_areas(mm, start, end);
+    remove_areas(mm, start, end);
+}
+
+/// Takes all areas of a range out that map nothing any more.
+pub fn remove_areas(mm: &mut MmGuard, start: u32, end: u32) {
+    let mut pages = 0;
+    mm.areas.remove_range(start, end, |area| pages += area.pages());
     mm.change_total_vm(-(pages as i32));
     free_pgtables(mm, start, end);
 }

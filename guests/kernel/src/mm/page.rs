@@ -7,7 +7,10 @@ use abi::books::PageRecord;
 pub use abi::books::pg;
 use mm::list::Links;
 
-use super::{PAGE_SHIFT, PAGE_SIZE};
+use super::{
+    PAGE_SHIFT, PAGE_SIZE,
+    hugetlb::{self, HPAGE_PAGES},
+};
 use crate::arch::PAGE_OFFSET;
 
 /// A frame's descriptor. Its layout is that of the record that the host reads.
@@ -184,17 +187,26 @@ impl Page {
     }
 }
 
+/// `compound_head`: the frame that counts the users and entries of a page: of a huge page its
+/// first.
+pub fn compound_head(page: &'static Page) -> &'static Page {
+    if page.is(pg::HUGETLB) { pfn_to_page(page.pfn() & !(HPAGE_PAGES - 1)) } else { page }
+}
+
 /// One more user.
 pub fn get_page(page: &'static Page) -> &'static Page {
-    page.refcount.fetch_add(1, Relaxed);
+    compound_head(page).refcount.fetch_add(1, Relaxed);
     page
 }
 
 /// One user less; the last gives the frame back.
 pub fn put_page(page: &'static Page) {
+    let page = compound_head(page);
     let before = page.refcount.fetch_sub(1, Relaxed);
     assert!(before != 0, "put_page: frame {:#x} has no user", page.pfn());
-    if before == 1 {
+    if before == 1 && page.is(pg::HUGETLB) {
+        hugetlb::free_huge_page(page);
+    } else if before == 1 {
         super::swap::leave_lists(page);
         let order = if page.is(pg::HEAD) { page.private.load(Relaxed) as u8 } else { 0 };
         super::page_alloc::free_unused(page, order);

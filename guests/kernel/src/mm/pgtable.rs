@@ -17,6 +17,8 @@ use crate::arch::{
 
 /// In an entry with P clear: the page is there, but nobody may touch it (`PROT_NONE`).
 const PROTNONE: u32 = Pte::G;
+/// What [`rights`] and [`RIGHTS_NONE`] are made of, in the entry of a huge page.
+pub const HUGE_RIGHTS: u32 = Pde::P | Pde::RW | Pde::US | PROTNONE;
 /// Bytes that one page table maps.
 pub const PGDIR_SIZE: u32 = 4 << 20;
 /// Above this many pages a flush reloads CR3 (`tlb_single_page_flush_ceiling`).
@@ -148,16 +150,58 @@ impl PageTables {
         (self.directory + LinearAddr(addr).pde_index() * 4) as *mut Pde
     }
 
-    fn pte(&self, addr: u32) -> Option<*mut Pte> {
-        // SAFETY: an entry of our directory.
-        let pde = unsafe { self.pde(addr).read_volatile() };
-        pde.present().then(|| (PAGE_OFFSET + pde.table().0 as u32 + LinearAddr(addr).pte_index() * 4) as *mut Pte)
+    fn read_pde(&self, addr: u32) -> Pde {
+        // SAFETY: an entry of our directory; the CPU may set A and D in it at any time.
+        unsafe { self.pde(addr).read_volatile() }
     }
 
-    /// The entry of a page; none where there is no table.
+    fn pte(&self, addr: u32) -> Option<*mut Pte> {
+        let pde = self.read_pde(addr);
+        let has_table = pde.present() && !pde.large();
+        has_table.then(|| (PAGE_OFFSET + pde.table().0 as u32 + LinearAddr(addr).pte_index() * 4) as *mut Pte)
+    }
+
+    /// The entry of a page; none where there is no table. A page inside a huge one has the
+    /// entry that a table would have for it.
     pub fn get(&self, addr: u32) -> Pte {
-        // SAFETY: an entry of our table; the CPU may set A and D in it at any time.
-        self.pte(addr).map_or(Pte(0), |at| unsafe { at.read_volatile() })
+        match self.pte(addr) {
+            // SAFETY: an entry of our table; the CPU may set A and D in it at any time.
+            Some(at) => unsafe { at.read_volatile() },
+            None => self.huge(addr).map_or(Pte(0), |pde| {
+                let inside = addr & (PGDIR_SIZE - 1) & !(PAGE_SIZE - 1);
+                Pte(pde.0 & !Pde::PS | inside)
+            }),
+        }
+    }
+
+    /// The entry of the huge page around an address, accessible or not, if there is one.
+    pub fn huge(&self, addr: u32) -> Option<Pde> {
+        Some(self.read_pde(addr)).filter(|pde| pde.large())
+    }
+
+    /// Changes the entry of a huge page, or makes one where nothing is.
+    pub fn set_huge(&self, addr: u32, pde: Pde) -> TlbFlush {
+        assert!(!self.has_table(addr), "a huge page at {addr:#x} would hide a table");
+        // SAFETY: an entry of our directory that names no table.
+        unsafe { self.pde(addr).write_volatile(pde) };
+        TlbFlush { addr, active: self.is_active() }
+    }
+
+    /// Empties the entry of a huge page, keeping what the CPU noted in it.
+    pub fn take_huge(&self, addr: u32) -> (Pde, TlbFlush) {
+        let old = self.read_pde(addr);
+        (old, self.set_huge(addr, Pde(0)))
+    }
+
+    /// The next address at or after `addr`, below `end`, inside a huge page.
+    pub fn next_huge(&self, mut addr: u32, end: u32) -> Option<u32> {
+        while addr < end {
+            if self.huge(addr).is_some() {
+                return Some(addr);
+            }
+            addr = (addr & !(PGDIR_SIZE - 1)) + PGDIR_SIZE;
+        }
+        None
     }
 
     /// Whether the page has a table.

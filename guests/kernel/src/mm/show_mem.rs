@@ -4,6 +4,7 @@ use abi::books::{NR_MIGRATE_TYPES, ZoneRecord};
 
 use super::{
     PAGE_SIZE,
+    hugetlb::HPAGE_SIZE,
     page::{max_pfn, mem_map, pg},
     page_alloc::{MAX_NR_ZONES, ZONE_HIGHMEM, with_zones},
     slab,
@@ -66,12 +67,19 @@ pub fn show_mem() {
         kb(Item::nr_writeback),
         kb(Item::nr_shmem),
         crate::task::pid::counts().0 * 8,
-        kb(Item::nr_page_table_pages)
+        kb(Item::nr_page_table_pages),
+        if vmscan::all_unreclaimable() { "yes" } else { "no" }
     );
-    let present = || zones.iter().filter(|zone| zone.managed_pages > 0);
-    present().for_each(show_zone);
-    present().for_each(show_free_blocks);
-    pr_info!("Node 0 hugepages_total=0 hugepages_free=0 hugepages_surp=0 hugepages_size=4096kB");
+    let present = || zones.iter().zip(&uses).filter(|(zone, _)| zone.managed_pages > 0);
+    present().for_each(|(zone, uses)| show_zone(zone, uses));
+    present().for_each(|(zone, _)| show_free_blocks(zone));
+    pr_info!(
+        "Node 0 hugepages_total={} hugepages_free={} hugepages_surp={} hugepages_size={}kB",
+        n(Item::hugetlb_total),
+        n(Item::hugetlb_free),
+        n(Item::hugetlb_surp),
+        HPAGE_SIZE / 1024
+    );
     pr_info!("{} total pagecache pages", n(Item::nr_file_pages));
     pr_info!("{} pages in swap cache", n(Item::nr_swapcached));
     pr_info!("Free swap  = {}kB", kb(Item::nr_swap_free));

@@ -20,7 +20,7 @@ use mm::{
 use x86::{Pde, Pte};
 
 use super::{
-    PAGE_SHIFT, Page,
+    PAGE_SHIFT, Page, hugetlb,
     page::{MemMap, max_pfn, mem_map, pfn_to_page_checked, pg},
     page_alloc::MAX_NR_ZONES,
     pgd_list,
@@ -113,9 +113,9 @@ impl Verifier<'_> {
             if directory[KERNEL_PDE..].iter().zip(kernel).any(|(ours, theirs)| (ours.0 ^ theirs.0) & !Pde::A != 0) {
                 self.error(format_args!("directory {:#010x} differs from the kernel's half", page.phys()));
             }
-            for (n, pde) in directory[..KERNEL_PDE].iter().enumerate().filter(|(_, pde)| pde.present()) {
-                if pde.0 & Pde::PS != 0 {
-                    self.map(pde.0 >> PAGE_SHIFT, n << 22);
+            for (n, pde) in directory[..KERNEL_PDE].iter().enumerate().filter(|(_, pde)| pde.present() || pde.large()) {
+                if pde.large() {
+                    self.map(pde.large_frame().frame(), n << 22);
                     continue;
                 }
                 let table = pde.table().0 as u32;
@@ -236,7 +236,7 @@ impl Verifier<'_> {
 
     /// Each frame against what was found of it.
     fn frames(&mut self) {
-        let mut tails_until = 0;
+        let (mut tails_until, mut huge) = (0, 0);
         for (pfn, page) in (0u32..).zip(mem_map()) {
             if page.is(pg::RESERVED) {
                 continue;
@@ -253,11 +253,15 @@ impl Verifier<'_> {
                 self.error(format_args!("{name} is marked free and in no list"));
                 continue;
             }
+            owners += u16::from(in_cache(page));
             if page.is(pg::HEAD) && !page.is(pg::SLAB) {
                 tails_until = pfn + (1 << page.private.load(Relaxed));
+                // Somebody in the kernel has it, or the pool.
                 owners += u16::from(owners == 0);
+                huge += u32::from(page.is(pg::HUGETLB));
+            } else if page.is(pg::HUGETLB) && pfn >= tails_until {
+                self.error(format_args!("{name} is no part of a huge page"));
             }
-            owners += u16::from(in_cache(page));
             if users == 0 {
                 if state != TAIL && pfn >= tails_until {
                     self.error(format_args!("{name} has no user and is in no free list"));
@@ -272,6 +276,12 @@ impl Verifier<'_> {
             if page.mapcount() != u32::from(state) && !page.is(pg::SLAB) {
                 self.error(format_args!("{name} says {} mappings and has {state}", page.mapcount()));
             }
+        }
+        let (total, free, reserved) = hugetlb::counts();
+        self.count("the number of huge pages", total, huge);
+        self.count("the number of free huge pages", vmstat::read(Item::hugetlb_free), free);
+        if reserved > free {
+            self.error(format_args!("{reserved} huge pages are promised, and {free} are free"));
         }
     }
 }

@@ -17,6 +17,7 @@ use mm::vma::{AreaFile, AreaPtr};
 use super::{
     filemap::AddressSpace,
     gfp::GFP_ATOMIC,
+    hugetlb::HugePages,
     pgtable::{RIGHTS_NONE, rights},
     slab::{CacheRef, kmem_cache_of},
 };
@@ -26,6 +27,10 @@ use crate::sync::Once;
 pub trait MappedFile: Send + Sync {
     /// The file's pages; `None` if its type cannot be mapped (ENODEV).
     fn address_space(&self) -> Option<Arc<AddressSpace>>;
+    /// The huge pages of a mapping of such.
+    fn huge_pages(&self) -> Option<&HugePages> {
+        None
+    }
     /// The record that the host follows to the file's name.
     fn record(&self) -> Ptr32<FileRecord>;
     /// Opened for reading.

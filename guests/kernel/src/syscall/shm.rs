@@ -24,6 +24,8 @@ const IPC_CREAT: u32 = 0o1000;
 const IPC_EXCL: u32 = 0o2000;
 const IPC_RMID: u32 = 0;
 const IPC_STAT: u32 = 2;
+/// Huge pages for a segment: there are none.
+const SHM_HUGETLB: u32 = 0o4000;
 const SHM_RDONLY: u32 = 0o10000;
 const SHM_RND: u32 = 0o20000;
 const SHM_REMAP: u32 = 0o40000;
@@ -45,6 +47,9 @@ static SEGMENTS: SpinLock<Segments> = SpinLock::new(Segments { by_id: BTreeMap::
 
 /// `shmget`
 pub fn shmget(key: u32, size: u32, flags: u32) -> Result<u32> {
+    if flags & SHM_HUGETLB != 0 {
+        return Err(EINVAL);
+    }
     let mut all = SEGMENTS.lock();
     let found = all.by_id.iter().find(|(_, s)| key != IPC_PRIVATE && s.key == key).map(|(id, s)| (*id, s.size));
     match found {

@@ -11,7 +11,8 @@ use abi::{
 
 use super::names;
 use crate::mm::{
-    MmGuard, MmStruct, PAGE_SIZE, page::pg, pgtable::PteExt, swapfile::page_swapcount, swapops::SwapEntry,
+    MmGuard, MmStruct, PAGE_SIZE, hugetlb::HPAGE_SIZE, page::pg, pgtable::PteExt, swapfile::page_swapcount,
+    swapops::SwapEntry,
 };
 
 /// Writes `maps`.
@@ -66,6 +67,12 @@ impl Sums {
     fn add(&mut self, guard: &MmGuard<'_>, area: &VmaRecord) {
         const PAGE_KB: u32 = PAGE_SIZE / 1024;
         let usage = &mut self.usage;
+        let mut at = area.start;
+        while let Some(addr) = guard.pgd.next_huge(at, area.end) {
+            at = addr + HPAGE_SIZE;
+            let sharers = guard.pgd.get(addr).page().map_or(0, |page| page.mapcount());
+            *if sharers > 1 { &mut usage.shared_hugetlb } else { &mut usage.private_hugetlb } += HPAGE_SIZE / 1024;
+        }
         let mut at = area.start;
         while let Some(addr) = guard.pgd.next_with_table(at, area.end) {
             at = addr + PAGE_SIZE;

@@ -11,7 +11,7 @@ use crate::{
     fs::{Dest, File, FileOps, Whence},
     mm::{
         MmRef, PAGE_SHIFT, Page,
-        page::{max_pfn, pfn_to_page_checked},
+        page::{compound_head, max_pfn, pfn_to_page_checked},
         pgtable::PteExt,
         remote::MmHandle,
         swapops::SwapEntry,
@@ -31,8 +31,10 @@ pub enum WordFile {
     Pagemap(Option<MmHandle>),
 }
 
-fn record(page: &Page) -> PageRecord {
-    page.snapshot()
+/// The descriptor of a frame. How a huge page is mapped, its first frame says for all.
+fn record(page: &'static Page) -> PageRecord {
+    let (own, head) = (page.snapshot(), compound_head(page).snapshot());
+    PageRecord { mapcount: head.mapcount, mapping: head.mapping, ..own }
 }
 
 impl WordFile {

@@ -10,7 +10,7 @@ use abi::{
 
 use super::Node;
 use crate::{
-    mm::{compaction, drop_caches, page_alloc, page_writeback, verify, vmscan},
+    mm::{compaction, drop_caches, hugetlb, page_alloc, page_writeback, verify, vmscan},
     task::pid::PID_MAX,
 };
 
@@ -77,6 +77,7 @@ static DIRTY_WRITEBACK: Entry = entry(
 );
 static NR_OPEN: Entry = entry(11, Value::Number(1 << 20));
 static LOWMEM_RESERVE_RATIO: Entry = entry(20, Value::Text("256\t32\t0\t0"));
+static NR_HUGEPAGES: Entry = entry(40, Value::Call(hugetlb::nr_hugepages, hugetlb::set_nr_hugepages, 0, u32::MAX));
 static VERIFY: Entry = entry(21, Value::Command(|_| verify::verify(), 1));
 static COMPACT_MEMORY: Entry = entry(22, Value::Command(compact_memory, 1));
 static PIPE_MAX_SIZE: Entry = entry(12, Value::Number(crate::fs::pipe::PIPE_SIZE as u32));
@@ -109,6 +110,7 @@ static VM: SysDir = SysDir {
         ("max_map_count", &MAX_MAP_COUNT),
         ("min_free_kbytes", &MIN_FREE_KBYTES),
         ("mmap_min_addr", &MMAP_MIN_ADDR),
+        ("nr_hugepages", &NR_HUGEPAGES),
         ("overcommit_memory", &OVERCOMMIT),
         ("swappiness", &SWAPPINESS_FILE),
         ("verify", &VERIFY),

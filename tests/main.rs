@@ -17,6 +17,8 @@ mod layering;
 #[cfg(unix)]
 mod lenses;
 #[cfg(unix)]
+mod memory;
+#[cfg(unix)]
 mod proc_formats;
 #[cfg(unix)]
 mod programs;
@@ -51,6 +53,8 @@ fn main() {
     trials.extend(layering::trials());
     #[cfg(unix)]
     trials.extend(lenses::trials());
+    #[cfg(unix)]
+    trials.extend(memory::trials());
     #[cfg(unix)]
     trials.extend(proc_formats::trials());
     #[cfg(unix)]

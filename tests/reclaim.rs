@@ -52,11 +52,38 @@ fn fork_copies() {
     assert_eq!(guest(&["--memory", "128M"], "workload cow 65536\n"), natively(&args));
 }
 
-fn storm() {
-    let seeds: u32 = env::var(STORMS).ok().map_or(6, |text| text.parse().expect("a number of seeds"));
-    let script: String = (1..=seeds).map(|seed| format!("workload storm {seed}\n")).collect();
+/// Storms by the seeds from 1 on, each with the machine's options and what runs beside it, after
+/// which every frame is owned once and nothing is left that was not there before.
+pub fn storms(options: &[&str], beside: &str, usual: u32) {
+    let seeds: u32 = env::var(STORMS).ok().map_or(usual, |text| text.parse().expect("a number of seeds"));
+    let storms: String = (1..=seeds).map(|seed| format!("{beside}workload storm {seed}; wait\n")).collect();
+    let state = "sleep 1; echo ==; cat /proc/vmstat /proc/slabinfo /proc/swaps; echo ==\n";
+    // What is made once and kept is there after the first time.
+    let first = format!("{beside}workload storm 1 >/dev/null; wait\n");
+    let script = format!("{first}{state}{storms}{state}echo 1 >/proc/sys/vm/verify && echo verified\n");
+    let text = guest(options, &script);
+    let parts: Vec<&str> = text.split("==\n").collect();
     let want: String = (1..=seeds).map(|seed| natively(&["storm", &seed.to_string()])).collect();
-    assert_eq!(guest(&["--memory", "32M"], &script), want);
+    assert_eq!((parts[2], parts[4]), (want.as_str(), "verified\n"), "{text}");
+    // What runs beside it may send a page of the shell's to swap.
+    let rows = ["nr_page_table_pages", "nr_mlock", "nr_shmem", "nr_unevictable", "nr_anon_pages"];
+    for name in &rows[..if beside.is_empty() { 5 } else { 4 }] {
+        assert_eq!(row(parts[1], name), row(parts[3], name), "{name}: {text}");
+    }
+    for cache in ["vm_area_struct", "mm_struct"] {
+        assert_eq!(objects(parts[1], cache), objects(parts[3], cache), "{cache}: {text}");
+    }
+}
+
+/// The objects in use of a row of `/proc/slabinfo`.
+fn objects(text: &str, cache: &str) -> u32 {
+    let words = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut rows = words.filter(|words| words.first() == Some(&cache));
+    rows.next().and_then(|words| words[1].parse().ok()).unwrap_or_else(|| panic!("no {cache} in {text}"))
+}
+
+fn storm() {
+    storms(&["--memory", "32M"], "", 6);
 }
 
 fn min_free_kbytes() {

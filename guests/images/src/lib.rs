@@ -29,5 +29,5 @@ pub const BIGTEXT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bigtext"));
 pub const APPLETS: &[&str] = &[
     "[", "cat", "cp", "cut", "date", "dmesg", "echo", "env", "false", "free", "grep", "head", "hexdump", "id", "kill",
     "ln", "ls", "mkdir", "mount", "mv", "pmap", "poweroff", "printf", "ps", "pwd", "rm", "seq", "sh", "sleep", "sort",
-    "sync", "tail", "tee", "test", "touch", "tr", "true", "tty", "umount", "uname", "wc",
+    "swapoff", "swapon", "sync", "tail", "tee", "test", "touch", "tr", "true", "tty", "umount", "uname", "wc",
 ];

@@ -279,6 +279,20 @@ pub fn umount(target: &OsStr) -> io::Result<()> {
     check(unsafe { libc::umount(target.as_ptr()) }).map(drop)
 }
 
+/// `swapon`.
+pub fn swapon(area: &OsStr, flags: c_int) -> io::Result<()> {
+    let area = c_string(area)?;
+    // SAFETY: the string outlives the call.
+    check(unsafe { libc::swapon(area.as_ptr(), flags) }).map(drop)
+}
+
+/// `swapoff`.
+pub fn swapoff(area: &OsStr) -> io::Result<()> {
+    let area = c_string(area)?;
+    // SAFETY: the string outlives the call.
+    check(unsafe { libc::swapoff(area.as_ptr()) }).map(drop)
+}
+
 /// `sync`.
 pub fn sync() {
     // SAFETY: no arguments.

@@ -187,8 +187,8 @@ const ARENA: usize = 192;
 /// What happens in a storm.
 const STEPS: u32 = 400;
 
-/// A storm of `mmap`, `munmap`, `mprotect`, `mremap`, `madvise`, writes and forks at random by
-/// a seed; every page always has what was written to it last.
+/// A storm of `mmap`, `munmap`, `mprotect`, `mremap`, `madvise`, `mlock`, writes and forks at
+/// random by a seed; every page always has what was written to it last.
 pub fn storm(seed: u32) -> io::Result<Round> {
     Ok(Box::new(move || {
         let arena = Mapping::anonymous(ARENA, libc::PROT_NONE)?;
@@ -222,7 +222,7 @@ impl Storm {
     fn step(&mut self) -> io::Result<u32> {
         let range = self.range();
         let (at, bytes) = (self.arena.word(range.start).cast::<libc::c_void>(), range.len() * PAGE_BYTES);
-        let kind = self.below(16);
+        let kind = self.below(20);
         match kind {
             0..=3 => {
                 let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
@@ -245,6 +245,22 @@ impl Storm {
             7 => self.forget(range)?,
             8 => self.remap()?,
             9 => self.fork()?,
+            10 => {
+                // How much may be locked is the user's affair: the contents stay either way.
+                // SAFETY: inside our own arena.
+                let _ = unsafe { libc::mlock(at, bytes) };
+            }
+            11 => {
+                // SAFETY: inside our own arena.
+                must(unsafe { libc::munlock(at, bytes) })?;
+            }
+            12 => {
+                const ADVICE: [i32; 4] = [libc::MADV_WILLNEED, 20, 21, libc::MADV_NORMAL];
+                let advice = ADVICE[self.below(ADVICE.len())];
+                // What is locked in memory cannot be advised to leave it.
+                // SAFETY: inside our own arena.
+                let _ = unsafe { libc::madvise(at, bytes, advice) };
+            }
             _ => {
                 let value = self.random.next();
                 for page in range {
@@ -273,7 +289,10 @@ impl Storm {
     /// `MADV_DONTNEED`: what was written is gone.
     fn forget(&mut self, range: std::ops::Range<usize>) -> io::Result<()> {
         let (at, bytes) = (self.arena.word(range.start).cast(), range.len() * PAGE_BYTES);
+        // What is locked is not forgotten.
         // SAFETY: inside our own arena.
+        unsafe { libc::munlock(at, bytes) };
+        // SAFETY: as above.
         must(unsafe { libc::madvise(at, bytes, libc::MADV_DONTNEED) })?;
         for page in &mut self.model[range] {
             if let Page::Mapped { value, .. } = page {

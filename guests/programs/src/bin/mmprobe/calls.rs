@@ -91,6 +91,24 @@ pub fn mincore(address: usize, pages: usize) -> Result<String, String> {
     Ok(residency.iter().map(|byte| if byte & 1 != 0 { 'r' } else { '-' }).collect())
 }
 
+/// `mincore` of a range, whose bytes go to `vec`.
+pub fn mincore_at(address: usize, len: usize, vec: usize) -> Answer {
+    // SAFETY: see the module; the bytes go to memory of the probe's, or give EFAULT.
+    answer(unsafe { libc::syscall(libc::SYS_mincore, address, len, vec) })
+}
+
+/// `mlock`
+pub fn mlock(address: usize, len: usize) -> Answer {
+    // SAFETY: see the module.
+    answer(unsafe { libc::syscall(libc::SYS_mlock, address, len) })
+}
+
+/// `munlock`
+pub fn munlock(address: usize, len: usize) -> Answer {
+    // SAFETY: see the module.
+    answer(unsafe { libc::syscall(libc::SYS_munlock, address, len) })
+}
+
 /// `brk`: the program break after it, which is the old one if it failed.
 pub fn brk(address: usize) -> usize {
     // SAFETY: the probe moves the break up and back, and allocates nothing in between.
@@ -136,6 +154,18 @@ pub fn peek(address: usize) -> u8 {
 pub fn poke(address: usize, value: u8) {
     // SAFETY: as for `peek`; only the window is written.
     unsafe { std::ptr::write_volatile(address as *mut u8, value) }
+}
+
+/// Reads a word, as [`peek`] does a byte.
+pub fn load(address: usize) -> u32 {
+    // SAFETY: as for `peek`.
+    unsafe { std::ptr::read_volatile(address as *const u32) }
+}
+
+/// Writes a word of a mapping of the probe's own, as [`poke`] does a byte.
+pub fn store(address: usize, value: u32) {
+    // SAFETY: as for `poke`.
+    unsafe { std::ptr::write_volatile(address as *mut u32, value) }
 }
 
 /// Runs the `ret` instruction that the probe has put at an address.

@@ -3,30 +3,60 @@
 //! print alike.
 //!
 //! `mmprobe` asks about a process's own memory, `mmprobe remote` about another's, and
-//! `mmprobe remote MIB` reads and writes another's while that much more is in use.
+//! `mmprobe remote MIB` reads and writes another's while that much more is in use. `mmprobe
+//! CASE ARGS…` asks one thing that needs a machine of its own: a pool of huge pages, swap, a
+//! file system that is full.
 
 mod calls;
 mod cases;
 mod child;
+mod hugetlb;
 mod pressed;
 mod remote;
+mod scarce;
 mod target;
 mod window;
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use pagewalk_programs::sys;
 
+/// A case with the words behind its name.
+type Case = fn(&[String]) -> io::Result<()>;
+
+/// The cases that are asked for by name.
+const CASES: [(&str, Case); 8] = [
+    ("fill", scarce::fill),
+    ("hugetlb", hugetlb::run),
+    ("leaderless", scarce::leaderless),
+    ("look", scarce::look),
+    ("ranges", scarce::ranges),
+    ("refork", scarce::refork),
+    ("remote", remote),
+    ("unlocked", scarce::unlocked),
+];
+
+/// `remote [MIB]`
+fn remote(args: &[String]) -> io::Result<()> {
+    match args.first().map(|mib| mib.parse()) {
+        None => remote::run_all(),
+        Some(Ok(mib)) => pressed::run(mib),
+        Some(Err(error)) => Err(io::Error::other(format!("remote wants a number of MiB: {error}"))),
+    }
+}
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let result = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => cases::run_all(),
-        ["remote"] => remote::run_all(),
-        ["remote", mib] if mib.parse::<usize>().is_ok() => pressed::run(mib.parse().unwrap_or(0)),
-        _ => {
-            eprintln!("usage: mmprobe [remote [MIB]]");
-            return ExitCode::from(2);
-        }
+    let result = match args.split_first() {
+        None => cases::run_all(),
+        Some((name, rest)) => match CASES.iter().find(|(known, _)| known == name) {
+            Some((_, case)) => case(rest),
+            None => {
+                let names: Vec<_> = CASES.iter().map(|(name, _)| *name).collect();
+                eprintln!("mmprobe: no case `{name}`; there are {}", names.join(", "));
+                return ExitCode::from(2);
+            }
+        },
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -60,6 +60,8 @@ const APPLETS: &[(&str, Applet)] = &[
     ("sh", sh::sh),
     ("sleep", process::sleep),
     ("sort", text::sort),
+    ("swapoff", mount::swapoff),
+    ("swapon", mount::swapon),
     ("sync", mount::sync),
     ("tail", text::tail),
     ("tee", filter::tee),

@@ -1,4 +1,4 @@
-//! `mount`, `umount` and `sync`.
+//! `mount`, `umount`, `swapon`, `swapoff` and `sync`.
 
 use std::{ffi::OsString, fs};
 
@@ -55,6 +55,37 @@ pub fn umount(args: Args) -> Outcome {
     }
     for target in &parsed.operands {
         sys::umount(target).map_err(|error| about(target.to_string_lossy(), &error))?;
+    }
+    Ok(0)
+}
+
+/// `swapon [-p PRIORITY] AREA…`
+pub fn swapon(args: Args) -> Outcome {
+    const SWAP_FLAG_PREFER: i32 = 0x8000;
+    const SWAP_FLAG_PRIO_MASK: i32 = 0x7fff;
+    let parsed = args.parse("p:")?;
+    let flags = match parsed.value('p').map(|text| text.to_string_lossy().parse::<i32>()) {
+        None => 0,
+        Some(Ok(priority)) if (0..=SWAP_FLAG_PRIO_MASK).contains(&priority) => SWAP_FLAG_PREFER | priority,
+        Some(_) => return Err(format!("a priority is a number from 0 to {SWAP_FLAG_PRIO_MASK}")),
+    };
+    if parsed.operands.is_empty() {
+        return Err("wants a swap area".into());
+    }
+    for area in &parsed.operands {
+        sys::swapon(area, flags).map_err(|error| about(area.to_string_lossy(), &error))?;
+    }
+    Ok(0)
+}
+
+/// `swapoff AREA…`
+pub fn swapoff(args: Args) -> Outcome {
+    let parsed = args.parse("")?;
+    if parsed.operands.is_empty() {
+        return Err("wants a swap area".into());
+    }
+    for area in &parsed.operands {
+        sys::swapoff(area).map_err(|error| about(area.to_string_lossy(), &error))?;
     }
     Ok(0)
 }

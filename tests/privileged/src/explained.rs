@@ -229,6 +229,20 @@ const RULES: &[Rule] = &[
                 && seen.all(|name, _, _| name == "vector" || name.starts_with("stack+"))
         },
     },
+    Rule {
+        reason: "code behind the arena, where an earlier case has left an instruction after which OF is undefined, such \
+                 as DAS: here OF is as on silicon (SDM Vol. 2A, \"DAS\")",
+        applies: |seen| {
+            const OF: u32 = 1 << 11;
+            let behind = seen.ours.arena.values().any(|eip| (0x1_0001..0x1_0020).contains(eip));
+            seen.both(3)
+                && behind
+                && seen.all(|name, bochs, ours| {
+                    let saved = name == "eflags" || name.starts_with("stack+");
+                    saved && matches!((bochs, ours), (Some(bochs), Some(ours)) if bochs ^ ours == OF)
+                })
+        },
+    },
 ];
 
 /// The error code that the monitor's handler found, at the top of its stack.

@@ -4,9 +4,13 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::{Read, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use libtest_mimic::Trial;
@@ -17,8 +21,12 @@ use crate::support::{Need, debian_root, pagewalk, trial};
 pub fn trials() -> Vec<Trial> {
     let debian = [Need::Debian("dynamic")];
     let native = [Need::Debian("dynamic"), Need::NativeI386];
+    let qemu = [Need::Debian("dynamic"), Need::NativeI386, Need::Program("qemu-system-i386"), Need::Program("timeout")];
+    let terminal = [Need::Debian("dynamic"), Need::Program("script")];
     vec![
         trial("dynamic::programs_print_what_they_print_natively", &native, same_as_native),
+        trial("dynamic::they_do_so_on_the_same_kernel_in_qemu", &qemu, same_in_qemu),
+        trial("dynamic::bash_at_a_terminal_controls_its_jobs", &terminal, at_a_terminal),
         trial("dynamic::two_copies_of_a_program_share_its_text_and_own_their_data", &debian, shared_frames),
         trial("dynamic::procps_shows_what_proc_says", &debian, procps),
     ]
@@ -60,10 +68,8 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-fn same_as_native() {
-    let cases = cases();
-    assert!(cases.len() > 20, "only {} cases", cases.len());
-    let folder = tempfile::tempdir().expect("a temporary folder");
+/// Writes cases and their driver into a folder; each file with its path in the guest.
+fn write_cases(folder: &TempDir, cases: &[Case]) -> Vec<(PathBuf, String)> {
     let driver = folder.path().join("driver.sh");
     fs::write(&driver, include_str!("dynamic/driver.sh")).expect("write the driver");
     fs::create_dir(folder.path().join("cases")).expect("a folder");
@@ -73,9 +79,50 @@ fn same_as_native() {
         fs::write(folder.path().join(&name), &case.text).expect("write a case");
         files.push((folder.path().join(&name), format!("/dynamic/{name}")));
     }
-    let want = natively(&folder);
+    files
+}
+
+fn same_as_native() {
+    let cases = cases();
+    assert!(cases.len() > 20, "only {} cases", cases.len());
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let files = write_cases(&folder, &cases);
     let got = in_guest(&[], &files, &["dash", "/dynamic/driver.sh", "/dynamic"]);
-    let (want, got) = (parts(&want), parts(&got));
+    compare(&cases, &natively(&folder), &got);
+}
+
+/// The cases that don't sleep: a busy host would disturb QEMU's clock.
+fn same_in_qemu() {
+    let cases: Vec<Case> = cases().into_iter().filter(|case| !case.text.contains("sleep")).collect();
+    assert!(cases.len() > 12, "only {} cases", cases.len());
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut initramfs = images::Initramfs::new();
+    initramfs.add_root(&debian_root()).expect("Debian's tree");
+    for (host, guest) in write_cases(&folder, &cases) {
+        initramfs.add_host_file(&host, guest).expect("a case");
+    }
+    let run = abi::runfile::RunFile {
+        args: ["dash", "/dynamic/driver.sh", "/dynamic"].map(Into::into).to_vec(),
+        env: ["PATH=/bin:/usr/bin", "HOME=/", "LC_ALL=C", "TZ=UTC0", "TERM=dumb"].map(Into::into).to_vec(),
+        ..abi::runfile::RunFile::new("/bin/dash")
+    };
+    initramfs.set_run_file(&run).expect("a run file");
+    let [kernel, initrd] = ["kernel", "initrd"].map(|name| folder.path().join(name));
+    fs::write(&kernel, images::KERNEL).expect("write the kernel");
+    fs::write(&initrd, initramfs.build().expect("an initramfs")).expect("write the initramfs");
+    let mut command = Command::new("timeout");
+    command.args(["300", "qemu-system-i386", "-accel", "tcg", "-m", "256", "-display", "none", "-serial", "stdio"]);
+    command.args(["-monitor", "none", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel"]);
+    command.arg(&kernel).arg("-initrd").arg(&initrd);
+    command.args(["-append", "console=ttyS0 rdinit=/.pagewalk/init panic=-1"]);
+    let output = command.stdin(Stdio::null()).output().expect("run qemu");
+    let printed = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+    let (_, printed) = printed.split_once(" as init process\n").unwrap_or_else(|| panic!("no init: {printed}"));
+    compare(&cases, &natively(&folder), printed);
+}
+
+fn compare(cases: &[Case], want: &str, got: &str) {
+    let (want, got) = (parts(want), parts(got));
     assert_eq!(want.len(), cases.len(), "the driver runs them all");
     let mut different = Vec::new();
     for (n, case) in cases.iter().enumerate().filter(|&(n, _)| Some(&want[n]) != got.get(n)) {
@@ -129,6 +176,81 @@ fn natively(folder: &TempDir) -> String {
 fn executable(path: &Path, text: &str) {
     fs::write(path, text).expect("write a script");
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("make it executable");
+}
+
+/// A program that talks: what it prints is waited for before it is told more.
+struct Talk {
+    child: Child,
+    heard: mpsc::Receiver<Vec<u8>>,
+    /// What was printed since the last answer.
+    text: String,
+}
+
+impl Talk {
+    /// Tells it something, then waits until it has printed `answer`.
+    fn say(&mut self, line: &str, answer: &str) {
+        self.child.stdin.as_mut().expect("a pipe").write_all(line.as_bytes()).expect("it listens");
+        loop {
+            if let Some((_, rest)) = self.text.split_once(answer) {
+                self.text = rest.to_owned();
+                return;
+            }
+            match self.heard.recv_timeout(Duration::from_secs(120)) {
+                Ok(bytes) => self.text += &String::from_utf8_lossy(&bytes),
+                Err(_) => panic!("{line:?} is not answered by {answer:?} but by {:?}", self.text),
+            }
+        }
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        // It has ended already unless the test fails.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `script` gives the command a terminal.
+fn at_a_terminal() {
+    let bash = format!(
+        "{} run --timeout 300 --env PS1='$? > ' --root {root} {root}/bin/bash --norc --noediting -i",
+        env!("CARGO_BIN_EXE_pagewalk"),
+        root = debian_root().display()
+    );
+    let mut command = Command::new("script");
+    command.args(["-qec", &bash, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("run script");
+    let mut stdout = child.stdout.take().expect("a pipe");
+    let (sender, heard) = mpsc::channel();
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(len @ 1..) = stdout.read(&mut buffer) {
+            if sender.send(buffer[..len].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    let mut bash = Talk { child, heard, text: String::new() };
+    bash.say("", "0 > ");
+    bash.say("tty; echo $((6*7))\n", "/dev/ttyS0\r\n42\r\n0 > ");
+    // What a job prints itself shows that it has the terminal by then.
+    let job = "trap \"echo continued\" CONT; echo begins; while :; do sleep 0.1; done";
+    bash.say(&format!("echo '{job}' >job\n"), "0 > ");
+    bash.say("dash job\n", "\nbegins\r\n");
+    bash.say("\x1a", "Stopped                 dash job\r\n");
+    bash.say("jobs\n", "\n[1]+  Stopped                 dash job\r\n");
+    bash.say("fg\n", "\ncontinued\r\n");
+    bash.say("\x1a", "Stopped                 dash job\r\n");
+    bash.say("bg\n", "\n[1]+ dash job &\r\n");
+    bash.say("jobs\n", "\n[1]+  Running                 dash job &\r\n");
+    bash.say("kill %1; wait\n", "Terminated              dash job\r\n");
+    bash.say("dash job\n", "\nbegins\r\n");
+    bash.say("\x03", "130 > ");
+    bash.say("cat | tr a-z A-Z\n", "A-Z\r\n");
+    bash.say("shout\n\x04", "\nSHOUT\r\n");
+    bash.say("exit 7\n", "exit\r\n");
+    assert_eq!(bash.child.wait().expect("its end").code(), Some(7));
 }
 
 /// The parts of an output that lines of `== NAME` begin.

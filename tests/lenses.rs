@@ -24,7 +24,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// The guest's own readers, in the order in which the script runs them.
-const FILES: [&str; 13] = [
+const FILES: [&str; 14] = [
     "maps",
     "iomem",
     "ioports",
@@ -38,6 +38,7 @@ const FILES: [&str; 13] = [
     "cpuinfo",
     "swaps",
     "vmallocinfo",
+    "modules",
 ];
 
 /// What the script prints between two files.
@@ -100,7 +101,10 @@ fn text(machine: &Machine, kernel: &KernelImage, file: &str) -> Vec<u8> {
 
 fn equal_at_the_gather_point() {
     let files = FILES[1..].join(" ");
-    let script = format!("cat /proc/self/maps; for f in {files}; do echo ==; cat /proc/$f; done");
+    let script = format!(
+        "cd /.pagewalk/lib/modules; for m in kmalloc user vmalloc; do insmod sample_$m.ko; done
+        cat /proc/self/maps; for f in {files}; do echo ==; cat /proc/$f; done"
+    );
     let mut machine = machine(&script);
     let kernel = KernelImage::parse(images::KERNEL);
     let begin = parse_address(&target(&machine, &kernel), 0, "proc_gather_begin").expect("the gather point").linear;
@@ -133,6 +137,9 @@ fn equal_at_the_gather_point() {
         assert!(areas.contains(kind), "{kind} in {areas}");
     }
     assert!(areas.contains("selftest::vmalloc::run+0x"), "the caller by name: {areas}");
+    assert!(areas.contains(" [sample_vmalloc] pages=16 vmalloc\n"), "the caller's module: {areas}");
+    let modules = read[FILES.iter().position(|file| *file == "modules").expect("in the list")];
+    assert!(modules.contains(" 1 sample_user, Live 0xf8") && modules.lines().count() == 3, "{modules}");
 }
 
 fn frames_by_number() {
@@ -195,6 +202,7 @@ fn looking_changes_nothing() {
         "cpuinfo",
         "swaps",
         "vmallocinfo",
+        "modules",
         "page 0x1000",
         "walk $eip",
         "walk 0",

@@ -16,6 +16,7 @@ mod gdb;
 mod layering;
 #[cfg(unix)]
 mod lenses;
+mod modules;
 #[cfg(unix)]
 mod memory;
 #[cfg(unix)]
@@ -53,6 +54,7 @@ fn main() {
     trials.extend(layering::trials());
     #[cfg(unix)]
     trials.extend(lenses::trials());
+    trials.extend(modules::trials());
     #[cfg(unix)]
     trials.extend(memory::trials());
     #[cfg(unix)]

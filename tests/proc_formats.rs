@@ -151,7 +151,8 @@ fn check(items: &[Item], text: &str) -> Result<(), String> {
 /// The guest's text of each file, and the names in its `/proc`.
 fn read_in_guest(files: impl Iterator<Item = String>) -> (BTreeMap<String, String>, Vec<String>) {
     const MARK: &str = "====> ";
-    let mut script = "ls /proc\n".to_owned();
+    // A module for `modules` to show.
+    let mut script = "insmod /.pagewalk/lib/modules/sample_vmalloc.ko\nls /proc\n".to_owned();
     for name in files {
         script += &format!("echo '{MARK}{name}'; cat /proc/{}\n", name.replace("PID", "self"));
     }

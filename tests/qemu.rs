@@ -30,7 +30,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// A kernel and an initramfs as files.
-struct Boot {
+pub struct Boot {
     dir: TempDir,
 }
 
@@ -50,7 +50,7 @@ impl Boot {
     }
 
     /// A shell with a script, on the console.
-    fn of_script(script: &str) -> Self {
+    pub fn of_script(script: &str) -> Self {
         let mut initramfs = Initramfs::new();
         initramfs.link_userland_into_bin();
         let run = RunFile {
@@ -71,7 +71,7 @@ impl Boot {
     }
 
     /// Boots in QEMU; what came over the serial line, and the status that the guest gave.
-    fn in_qemu(&self, memory_mib: u32) -> (String, Option<i32>) {
+    pub fn in_qemu(&self, memory_mib: u32) -> (String, Option<i32>) {
         let mut command = Command::new("timeout");
         command
             .args([TIME_LIMIT, "qemu-system-i386", "-accel", "tcg", "-m", &memory_mib.to_string()])
@@ -85,7 +85,7 @@ impl Boot {
     }
 
     /// Boots in our own machine.
-    fn in_pagewalk(&self, memory_mib: u32) -> (String, Option<i32>) {
+    pub fn in_pagewalk(&self, memory_mib: u32) -> (String, Option<i32>) {
         let mut command = pagewalk();
         command
             .args(["run", "--timeout", TIME_LIMIT, "--memory", &format!("{memory_mib}M"), "--append", APPEND])

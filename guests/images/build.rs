@@ -15,6 +15,8 @@ use std::{
 
 #[path = "build/kallsyms.rs"]
 mod kallsyms;
+#[path = "build/modules.rs"]
+mod modules;
 
 /// A guest workspace. How it is linked stands in its `.cargo/config.toml`, which holds for a
 /// build by hand too.
@@ -22,17 +24,24 @@ struct Guest {
     /// Its folder in `guests/`.
     dir: &'static str,
     target: &'static str,
+    /// What cargo is to build, when that is not everything.
+    what: &'static [&'static str],
     /// The binaries to embed.
     bins: &'static [&'static str],
     /// More of them, which are no part of the userland.
     apart: &'static [&'static str],
 }
 
-const KERNEL: Guest = Guest { dir: "kernel", target: "i586-unknown-linux-gnu", bins: &["kernel"], apart: &[] };
+const KERNEL: Guest =
+    Guest { dir: "kernel", target: "i586-unknown-linux-gnu", what: &[], bins: &["kernel"], apart: &[] };
+
+/// The archives that it makes are linked by [`modules`].
+const MODULES: Guest = Guest { dir: "modules", target: KERNEL.target, what: &["--examples"], bins: &[], apart: &[] };
 
 const PROGRAMS: Guest = Guest {
     dir: "programs",
     target: "i686-unknown-linux-musl",
+    what: &[],
     bins: &["init", "mmprobe", "toolbox", "tour", "workload"],
     apart: &["bigtext"],
 };
@@ -52,7 +61,7 @@ fn build_guests() -> Result<()> {
 
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=build");
-    for source in ["kernel", "programs", "abi", "mm", "../crates/x86"] {
+    for source in ["kernel", "modules", "programs", "abi", "mm", "../crates/x86"] {
         watch_sources(&guests_dir.join(source))?;
     }
 
@@ -73,7 +82,12 @@ fn build_guests() -> Result<()> {
             fs::write(&to, image).map_err(|e| failed("write", &to, e))?;
         }
     }
-    write_program_list(&out_dir)
+    need_target(MODULES.target)?;
+    let modules_dir = guests_dir.join(MODULES.dir);
+    let built = build(&MODULES, &modules_dir, &target_dir)?;
+    let names = modules::link(&modules_dir, &built.join("examples"), &out_dir)?;
+    write_list(&out_dir, "modules.rs", names.iter().map(|name| (name.clone(), format!("{name}.ko"))))?;
+    write_list(&out_dir, "programs.rs", PROGRAMS.bins.iter().map(|&bin| (bin.to_owned(), bin.to_owned())))
 }
 
 /// Runs the nested cargo; the folder with the binaries.
@@ -86,6 +100,7 @@ fn build(guest: &Guest, manifest_dir: &Path, target_dir: &Path) -> Result<PathBu
     }
     cargo
         .args(["build", "--release", "--locked", "--target", guest.target])
+        .args(guest.what)
         .arg("--target-dir")
         .arg(target_dir)
         .env("RUSTC", cargo_env("RUSTC")?)
@@ -173,14 +188,14 @@ fn watch_sources(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `programs.rs`: the names and bytes of the programs, for `include!`.
-fn write_program_list(out_dir: &Path) -> Result<()> {
+/// A list of names and bytes of files of the output folder, for `include!`.
+fn write_list(out_dir: &Path, list: &str, rows: impl Iterator<Item = (String, String)>) -> Result<()> {
     let mut text = String::from("&[\n");
-    for bin in PROGRAMS.bins {
-        text += &format!("    ({bin:?}, include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{bin}\"))),\n");
+    for (name, file) in rows {
+        text += &format!("    ({name:?}, include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{file}\"))),\n");
     }
     text += "]\n";
-    let path = out_dir.join("programs.rs");
+    let path = out_dir.join(list);
     fs::write(&path, text).map_err(|e| failed("write", &path, e))
 }
 

@@ -3,7 +3,7 @@
 use cpu::{CpuState, Gpr, SegmentRegister};
 use x86::{Descriptor, LinearAddr, SegReg, Selector};
 
-use crate::{Error, Reader, Result, Target};
+use crate::{Error, Reader, Result, Target, lens::module_tables};
 
 /// A logical address: the segment that was named and the offset in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,9 +99,13 @@ fn hex(text: &str) -> Option<u32> {
     all.then(|| u32::from_str_radix(digits, 16).ok()).flatten()
 }
 
-/// A symbol of the kernel or of a program, by its whole name or by its last part if only one has it.
+/// A symbol of the kernel, of a module or of a program, by its whole name or by its last part if only one has it.
 fn symbol(target: &Target<'_>, name: &str) -> Option<u32> {
-    let tables = || target.kernel_symbols().into_iter().chain(target.programs.iter().map(|program| &program.symbols));
+    let modules = module_tables(target);
+    let tables = || {
+        let programs = target.programs.iter().map(|program| &program.symbols);
+        target.kernel_symbols().into_iter().chain(modules.iter().map(|(_, symbols)| symbols)).chain(programs)
+    };
     if let Some(found) = tables().find_map(|table| table.named(name)) {
         return Some(found.addr);
     }

@@ -2,14 +2,14 @@
 
 use abi::Ptr32;
 use abi::books::{
-    CpuRecord, DentryRecord, FileRecord, InodeRecord, IrqRecord, KernelBooks, KmemCacheRecord, MmRecord, NR_IRQS,
-    NR_SWAPFILES, PageRecord, ResourceRecord, SwapRecord, TaskRecord, VERSION, VmStatRecord, VmStructRecord, VmaRecord,
-    ZoneRecord,
+    CpuRecord, DentryRecord, FileRecord, InodeRecord, IrqRecord, KernelBooks, KmemCacheRecord, MmRecord, ModuleRecord,
+    ModuleSymbolRecord, NR_IRQS, NR_SWAPFILES, PageRecord, ResourceRecord, SwapRecord, TaskRecord, VERSION,
+    VmStatRecord, VmStructRecord, VmaRecord, ZoneRecord,
 };
 use x86::LinearAddr;
 
 use crate::record::{Record, SwapMapWord};
-use crate::{DirectMap, Error, Reader, Result, Target};
+use crate::{DirectMap, Error, Reader, Result, Symbol, Target};
 
 /// Threads that a list may hold before we call it a cycle.
 const MAX_TASKS: usize = 1 << 16;
@@ -19,6 +19,10 @@ const MAX_VMAS: usize = 1 << 17;
 const MAX_CACHES: usize = 1 << 12;
 /// Areas of `vmalloc`: one page and a guard each, at least.
 const MAX_VMAP_AREAS: usize = 1 << 16;
+/// Modules.
+const MAX_MODULES: usize = 1 << 10;
+/// Symbols of one module.
+const MAX_MODULE_SYMBOLS: u32 = 1 << 16;
 /// Resources of one tree.
 const MAX_RESOURCES: usize = 1 << 14;
 /// Levels of a resource tree.
@@ -50,6 +54,15 @@ pub struct FileName {
     pub major: u32,
     /// Device, minor number.
     pub minor: u32,
+}
+
+/// The function that asked for an area of `vmalloc`, and its module; both may be empty.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CallerName {
+    /// The function.
+    pub name: Vec<u8>,
+    /// Empty for the kernel's own.
+    pub module: Vec<u8>,
 }
 
 /// A resource with its place in the tree.
@@ -321,24 +334,49 @@ impl<'a> Books<'a> {
         self.read("description of the CPU", self.root.cpus)
     }
 
-    /// The areas of `vmalloc` with the names of the functions that asked for them, by
-    /// ascending address; and those that are freed and not flushed yet, newest first.
-    #[allow(clippy::type_complexity, reason = "two lists of rows")]
-    pub fn vmap_areas(&self) -> Result<(Vec<(Vec<u8>, VmStructRecord)>, Vec<VmStructRecord>)> {
+    /// The areas of `vmalloc` with the functions that asked for them, by ascending address;
+    /// and those that are freed and not flushed yet, newest first.
+    pub fn vmap_areas(&self) -> Result<(Vec<(CallerName, VmStructRecord)>, Vec<VmStructRecord>)> {
         let list = |first| self.list("areas of vmalloc", MAX_VMAP_AREAS, first, |area: &VmStructRecord| area.next);
         let named = list(self.root.vmap_areas)?
             .into_iter()
             .map(|(_, area)| {
-                let no_name = area.caller_name.is_null();
-                let name = if no_name {
-                    Vec::new()
-                } else {
-                    self.name("caller's name", area.caller_name, area.caller_name_len)?
-                };
-                Ok((name, area))
+                let name = self.name_or_none("caller's name", area.caller_name, area.caller_name_len)?;
+                let module = self.name_or_none("module's name", area.caller_module, area.caller_module_len)?;
+                Ok((CallerName { name, module }, area))
             })
             .collect::<Result<_>>()?;
         Ok((named, list(self.root.vmap_unpurged)?.into_iter().map(|(_, area)| area).collect()))
+    }
+
+    /// A name, empty where there is none.
+    fn name_or_none(&self, what: &'static str, at: Ptr32<u8>, len: u32) -> Result<Vec<u8>> {
+        if at.is_null() { Ok(Vec::new()) } else { self.name(what, at, len) }
+    }
+
+    /// The loaded modules, newest first, each with where its record lies.
+    pub fn modules(&self) -> Result<Vec<(Ptr32<ModuleRecord>, ModuleRecord)>> {
+        self.list("modules", MAX_MODULES, self.root.modules, |module: &ModuleRecord| module.next)
+    }
+
+    /// Whether a module uses symbols of the module whose record is at `other`.
+    pub fn module_uses(&self, module: &ModuleRecord, other: Ptr32<ModuleRecord>) -> bool {
+        let at = |n: u32| LinearAddr(module.uses.0.wrapping_add(n * 4));
+        (0..module.nr_uses.min(MAX_MODULES as u32)).any(|n| self.reader.u32(at(n)) == Some(other.0))
+    }
+
+    /// The symbols of a module, by ascending address.
+    pub fn module_symbols(&self, module: &ModuleRecord) -> Result<Vec<Symbol>> {
+        if module.nr_symbols > MAX_MODULE_SYMBOLS {
+            return Err(Error::Endless { what: "a module's symbols" });
+        }
+        let at = |n: u32| module.symbols.0.wrapping_add(n * ModuleSymbolRecord::SIZE as u32);
+        let read = |n| {
+            let symbol: ModuleSymbolRecord = self.read("module's symbol", Ptr32::new(at(n)))?;
+            let name = self.name("symbol's name", symbol.name, symbol.name_len)?;
+            Ok(Symbol::named_by_linker(symbol.addr, symbol.size, String::from_utf8_lossy(&name).into_owned()))
+        };
+        (0..module.nr_symbols).map(read).collect()
     }
 
     /// The name of the cache whose record is at an address, if there is one.

@@ -26,7 +26,7 @@ mod target;
 mod trace;
 
 pub use address::{Address, Segmented, parse_address};
-pub use books::{Books, FileName, Resource, comm};
+pub use books::{Books, CallerName, FileName, Resource, comm};
 pub use error::{Error, Result};
 pub use kernel::KernelImage;
 pub use lens::{Answer, look, process_file, process_of_directory};

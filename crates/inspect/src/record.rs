@@ -2,7 +2,8 @@
 
 use abi::books::{
     CpuRecord, DentryRecord, FileRecord, InodeRecord, IrqRecord, KernelBooks, KernelNote, KmemCacheRecord, MmRecord,
-    PageRecord, ResourceRecord, SwapRecord, TaskRecord, VmStatRecord, VmStructRecord, VmaRecord, ZoneRecord,
+    ModuleRecord, ModuleSymbolRecord, PageRecord, ResourceRecord, SwapRecord, TaskRecord, VmStatRecord, VmStructRecord,
+    VmaRecord, ZoneRecord,
 };
 use abi::{Ptr32, U64};
 
@@ -84,7 +85,7 @@ records! {
     KernelBooks {
         version, tasks, current, nr_cpus, iomem, ioports, zones, nr_zones, caches, mem_map, max_pfn, swapper_pg_dir,
         seq, resource_lock, zone_lock, slab_lock, vmstat, irqs, cpus, vmap_areas,
-        vmap_unpurged, vmap_lock, pageblocks, swaps, reserved,
+        vmap_unpurged, vmap_lock, pageblocks, swaps, modules, modules_lock,
     }
     TaskRecord {
         next, pid, tgid, ppid, pgrp, session, state, cpu, mm, comm, tty_nr, exit_code, min_flt, maj_flt, utime_ns,
@@ -113,7 +114,12 @@ records! {
     }
     VmStructRecord {
         next, addr, size, flags, nr_pages, phys_addr, caller, caller_name, caller_name_len, caller_offset, caller_size,
+        caller_module, caller_module_len,
     }
+    ModuleRecord {
+        next, name, state, base, size, text_size, ro_size, refcnt, init, exit, symbols, nr_symbols, uses, nr_uses,
+    }
+    ModuleSymbolRecord { addr, size, name, name_len }
     KmemCacheRecord {
         next, name, name_len, active_objs, num_objs, objsize, objperslab, pagesperslab, limit, batchcount, shared,
         active_slabs, num_slabs, sharedavail,
@@ -178,6 +184,8 @@ mod tests {
         check::<IrqRecord>();
         check::<CpuRecord>();
         check::<VmStructRecord>();
+        check::<ModuleRecord>();
+        check::<ModuleSymbolRecord>();
         check::<KmemCacheRecord>();
         check::<PageRecord>();
     }

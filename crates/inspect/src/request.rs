@@ -20,6 +20,7 @@ pub enum Request {
     Pagetypeinfo,
     Slabinfo,
     Vmallocinfo,
+    Modules,
     Meminfo,
     Vmstat,
     Zoneinfo,
@@ -39,7 +40,7 @@ pub enum Request {
 }
 
 /// A lens by name: how it is called and what it shows.
-pub const HELP: [(&str, &str); 27] = [
+pub const HELP: [(&str, &str); 28] = [
     ("ps", "processes"),
     ("maps PID", "a process's areas, as /proc/PID/maps"),
     ("smaps PID", "the same with what each area holds, as /proc/PID/smaps"),
@@ -51,6 +52,7 @@ pub const HELP: [(&str, &str); 27] = [
     ("pagetypeinfo", "the same by migrate type, as /proc/pagetypeinfo"),
     ("slabinfo", "slab caches"),
     ("vmallocinfo", "areas of the kernel's vmalloc space, as /proc/vmallocinfo"),
+    ("modules", "loaded modules, as /proc/modules"),
     ("meminfo", "memory by use, as /proc/meminfo"),
     ("vmstat", "counters of memory management, as /proc/vmstat"),
     ("zoneinfo", "zones and their marks, as /proc/zoneinfo"),
@@ -91,6 +93,7 @@ impl Request {
             "pagetypeinfo" => Request::Pagetypeinfo,
             "slabinfo" => Request::Slabinfo,
             "vmallocinfo" => Request::Vmallocinfo,
+            "modules" => Request::Modules,
             "meminfo" => Request::Meminfo,
             "vmstat" => Request::Vmstat,
             "zoneinfo" => Request::Zoneinfo,

@@ -34,6 +34,7 @@ pub fn in_flux(target: &Target<'_>, request: &Request) -> Option<&'static str> {
         Request::Page { .. } => vec![zones, caches],
         Request::Slabinfo => vec![caches],
         Request::Vmallocinfo => vec![(root.vmap_lock, "the lock of vmalloc's areas is held")],
+        Request::Modules => vec![(root.modules_lock, "the lock of the modules is held")],
         Request::Meminfo | Request::Vmstat | Request::Zoneinfo => vec![zones, caches],
         _ => return None,
     };

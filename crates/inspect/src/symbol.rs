@@ -18,6 +18,13 @@ pub struct Symbol {
     pub raw: String,
 }
 
+impl Symbol {
+    /// A symbol under the name that the linker has for it.
+    pub fn named_by_linker(addr: u32, size: u32, raw: String) -> Symbol {
+        Symbol { addr, size, name: format!("{:#}", rustc_demangle::demangle(&raw)), raw }
+    }
+}
+
 /// The symbols of one object file, by ascending address.
 #[derive(Clone, Debug, Default)]
 pub struct Symbols {
@@ -30,14 +37,18 @@ impl Symbols {
         let named = elf.syms.iter().filter(|sym| {
             sym.st_shndx != 0 && !matches!(sym.st_type(), STT_FILE | STT_SECTION | STT_TLS) && sym.st_value != 0
         });
-        let mut rows: Vec<Symbol> = named
+        let rows: Vec<Symbol> = named
             .filter_map(|sym| {
                 let raw = elf.strtab.get_at(sym.st_name).filter(|name| !name.is_empty())?;
-                let name = format!("{:#}", rustc_demangle::demangle(raw));
                 let addr = u32::try_from(sym.st_value).ok()?;
-                Some(Symbol { addr, size: sym.st_size.min(u64::from(u32::MAX)) as u32, name, raw: raw.to_owned() })
+                Some(Symbol::named_by_linker(addr, sym.st_size.min(u64::from(u32::MAX)) as u32, raw.to_owned()))
             })
             .collect();
+        Symbols::of_rows(rows)
+    }
+
+    /// A table of some symbols.
+    pub fn of_rows(mut rows: Vec<Symbol>) -> Symbols {
         // Of several names for an address the one with a size comes last and is found.
         rows.sort_by(|a, b| (a.addr, a.size, &a.raw).cmp(&(b.addr, b.size, &b.raw)));
         Symbols { rows }

@@ -8,6 +8,7 @@
 //! [`NOTE_TYPE`], description a [`KernelNote`].
 #![allow(missing_docs, reason = "fields with Linux's names mean what they mean there")]
 
+use crate::module::MODULE_NAME_LEN;
 use crate::proc::counts::NR_ITEMS;
 use crate::{Ptr32, U64};
 
@@ -80,7 +81,10 @@ pub struct KernelBooks {
     pub pageblocks: Ptr32<u8>,
     /// Array of [`NR_SWAPFILES`].
     pub swaps: Ptr32<SwapRecord>,
-    pub reserved: [u32; 2],
+    /// First loaded module, newest first.
+    pub modules: Ptr32<ModuleRecord>,
+    /// The lock that guards the list.
+    pub modules_lock: Ptr32<u8>,
 }
 
 /// `task_struct`: a thread.
@@ -194,6 +198,7 @@ pub mod vm {
     pub const ACCOUNT: u32 = 0x10_0000;
     pub const NORESERVE: u32 = 0x20_0000;
     pub const HUGETLB: u32 = 0x40_0000;
+    pub const MIXEDMAP: u32 = 0x1000_0000;
 }
 
 /// `file`: an open file, as far as a mapping names it.
@@ -388,6 +393,9 @@ pub struct VmStructRecord {
     /// Bytes from its beginning, and its length.
     pub caller_offset: u32,
     pub caller_size: u32,
+    /// The module that the function is of; null for the kernel's own.
+    pub caller_module: Ptr32<u8>,
+    pub caller_module_len: u32,
 }
 
 impl VmStructRecord {
@@ -404,7 +412,76 @@ impl VmStructRecord {
         caller_name_len: 0,
         caller_offset: 0,
         caller_size: 0,
+        caller_module: Ptr32::NULL,
+        caller_module_len: 0,
     };
+}
+
+/// `module`: a loaded module.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ModuleRecord {
+    pub next: Ptr32<ModuleRecord>,
+    /// Zero-padded.
+    pub name: [u8; MODULE_NAME_LEN],
+    /// One of [`module_state`].
+    pub state: u32,
+    /// First address: code, then read-only data, then data.
+    pub base: u32,
+    /// Bytes, in whole pages.
+    pub size: u32,
+    /// Bytes of code, in whole pages; and of code and read-only data.
+    pub text_size: u32,
+    pub ro_size: u32,
+    /// Who keeps it from going: open files, mappings.
+    pub refcnt: u32,
+    /// Addresses of its first and its last function; 0 for none.
+    pub init: u32,
+    pub exit: u32,
+    /// An array of its symbols by ascending address.
+    pub symbols: Ptr32<ModuleSymbolRecord>,
+    pub nr_symbols: u32,
+    /// An array of the modules whose symbols it uses.
+    pub uses: Ptr32<Ptr32<ModuleRecord>>,
+    pub nr_uses: u32,
+}
+
+impl ModuleRecord {
+    /// All zero.
+    pub const EMPTY: ModuleRecord = ModuleRecord {
+        next: Ptr32::NULL,
+        name: [0; MODULE_NAME_LEN],
+        state: 0,
+        base: 0,
+        size: 0,
+        text_size: 0,
+        ro_size: 0,
+        refcnt: 0,
+        init: 0,
+        exit: 0,
+        symbols: Ptr32::NULL,
+        nr_symbols: 0,
+        uses: Ptr32::NULL,
+        nr_uses: 0,
+    };
+}
+
+/// States of a module, with Linux's values.
+pub mod module_state {
+    pub const LIVE: u32 = 0;
+    pub const COMING: u32 = 1;
+    pub const GOING: u32 = 2;
+}
+
+/// A symbol of a module, in the module's own memory.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct ModuleSymbolRecord {
+    pub addr: u32,
+    /// 0 if the object file does not say.
+    pub size: u32,
+    pub name: Ptr32<u8>,
+    pub name_len: u32,
 }
 
 /// `kmem_cache`: the numbers of a row of `/proc/slabinfo`.
@@ -503,7 +580,9 @@ const _: () = {
     assert!(size_of::<SwapRecord>() == 28);
     assert!(size_of::<IrqRecord>() == 12);
     assert!(size_of::<CpuRecord>() == 100);
-    assert!(size_of::<VmStructRecord>() == 44);
+    assert!(size_of::<VmStructRecord>() == 52);
+    assert!(size_of::<ModuleRecord>() == 112);
+    assert!(size_of::<ModuleSymbolRecord>() == 16);
     assert!(size_of::<KmemCacheRecord>() == 56);
     assert!(size_of::<PageRecord>() == 32);
 };

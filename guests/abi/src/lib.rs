@@ -13,6 +13,7 @@ pub mod cpio;
 pub mod elf;
 pub mod errno;
 pub mod ldisc;
+pub mod module;
 pub mod nr;
 pub mod out;
 pub mod page_flags;

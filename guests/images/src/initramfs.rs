@@ -11,7 +11,7 @@ use abi::runfile::{self, RunFile, RunFileError};
 use crate::{
     APPLETS, USERLAND,
     cpio::{Archive, CpioError, kind},
-    host_tree, programs,
+    host_tree, modules, programs,
 };
 
 /// Symbolic links that are followed to find where a file is put, as in Linux.
@@ -75,14 +75,20 @@ impl Initramfs {
             let place = if *name == "init" { format!("{base}/init") } else { format!("{base}/bin/{name}") };
             tree.put(place.into(), Node::File { mode: 0o755, data: bytes.to_vec() });
         }
+        for folder in ["lib", "lib/modules"] {
+            tree.put(format!("{base}/{folder}").into(), Node::Directory { mode: 0o755 });
+        }
+        for (name, bytes) in modules() {
+            tree.put(format!("{base}/lib/modules/{name}.ko").into(), Node::File { mode: 0o644, data: bytes.to_vec() });
+        }
         for applet in APPLETS {
             tree.put(format!("{base}/bin/{applet}").into(), Node::Symlink { target: b"toolbox".to_vec() });
         }
         tree
     }
 
-    /// Makes `/bin` and fills it with links to the embedded programs, for a guest without a
-    /// file tree of its own.
+    /// Makes `/bin` and fills it with links to the embedded programs, and a link to the modules
+    /// where Linux has them, for a guest without a file tree of its own.
     pub fn link_userland_into_bin(&mut self) {
         self.put(b"bin".into(), Node::Directory { mode: 0o755 });
         let names = programs().iter().map(|(name, _)| *name).filter(|name| *name != "init");
@@ -90,6 +96,12 @@ impl Initramfs {
             let target = format!("{USERLAND}/bin/{name}").into();
             self.put(format!("bin/{name}").into(), Node::Symlink { target });
         }
+        for folder in ["lib", "lib/modules"] {
+            self.put(folder.into(), Node::Directory { mode: 0o755 });
+        }
+        let release = abi::module::VERMAGIC.split(' ').next().unwrap_or_default();
+        let target = format!("{USERLAND}/lib/modules").into();
+        self.put(format!("lib/modules/{release}").into(), Node::Symlink { target });
     }
 
     /// Adds the tree below a folder of the host (`--root`). Symbolic links stay links, so

@@ -21,13 +21,19 @@ pub const fn programs() -> &'static [(&'static str, &'static [u8])] {
     include!(concat!(env!("OUT_DIR"), "/programs.rs"))
 }
 
+/// The sample modules of the guest kernel by name: i386 objects (`ET_REL`).
+pub const fn modules() -> &'static [(&'static str, &'static [u8])] {
+    include!(concat!(env!("OUT_DIR"), "/modules.rs"))
+}
+
 /// A program with 8 MiB of code, for tests of what happens to code when memory is short. It is no
 /// part of the userland, because it would fill a small machine.
 pub const BIGTEXT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bigtext"));
 
 /// The names under which the program `toolbox` runs, each one a command.
 pub const APPLETS: &[&str] = &[
-    "[", "cat", "cp", "cut", "date", "dmesg", "echo", "env", "false", "free", "grep", "head", "hexdump", "id", "kill",
-    "ln", "ls", "mkdir", "mount", "mv", "pmap", "poweroff", "printf", "ps", "pwd", "rm", "seq", "sh", "sleep", "sort",
-    "swapoff", "swapon", "sync", "tail", "tee", "test", "touch", "tr", "true", "tty", "umount", "uname", "wc",
+    "[", "cat", "cp", "cut", "date", "dmesg", "echo", "env", "false", "free", "grep", "head", "hexdump", "id",
+    "insmod", "kill", "ln", "ls", "lsmod", "mkdir", "mount", "mv", "pmap", "poweroff", "printf", "ps", "pwd", "rm",
+    "rmmod", "seq", "sh", "sleep", "sort", "swapoff", "swapon", "sync", "tail", "tee", "test", "touch", "tr", "true", "tty", "umount",
+    "uname", "wc",
 ];

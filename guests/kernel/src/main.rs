@@ -15,6 +15,7 @@ pub mod drivers;
 pub mod fs;
 pub mod lib;
 pub mod mm;
+pub mod module;
 pub mod selftest;
 pub mod sync;
 pub mod syscall;

@@ -8,6 +8,7 @@ extern crate alloc;
 pub mod buddy;
 pub mod list;
 pub mod memblock;
+pub mod module;
 pub mod pcp;
 pub mod pkmap;
 pub mod resource;

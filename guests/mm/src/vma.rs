@@ -15,7 +15,7 @@ const PAGE_SHIFT: u32 = 12;
 pub const STACK_GUARD_GAP: u32 = 256 << PAGE_SHIFT;
 
 /// Flags whose areas are never joined with others.
-const VM_SPECIAL: u32 = vm::IO | vm::DONTEXPAND | vm::PFNMAP;
+const VM_SPECIAL: u32 = vm::IO | vm::DONTEXPAND | vm::PFNMAP | vm::MIXEDMAP;
 
 /// The file behind an area.
 pub trait AreaFile: Clone {

@@ -293,6 +293,30 @@ pub fn swapoff(area: &OsStr) -> io::Result<()> {
     check(unsafe { libc::swapoff(area.as_ptr()) }).map(drop)
 }
 
+/// `init_module`: the bytes of a module's file and its parameters.
+pub fn init_module(image: &[u8], params: &OsStr) -> io::Result<()> {
+    let params = c_string(params)?;
+    // SAFETY: the bytes and the string outlive the call.
+    let result = unsafe { libc::syscall(libc::SYS_init_module, image.as_ptr(), image.len(), params.as_ptr()) };
+    check(result as c_int).map(drop)
+}
+
+/// `finit_module`: the same from a file.
+pub fn finit_module(file: &impl AsRawFd, params: &OsStr) -> io::Result<()> {
+    let params = c_string(params)?;
+    // SAFETY: the string outlives the call.
+    let result = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), params.as_ptr(), 0) };
+    check(result as c_int).map(drop)
+}
+
+/// `delete_module`, without waiting.
+pub fn delete_module(name: &str) -> io::Result<()> {
+    let name = c_string(OsStr::new(name))?;
+    // SAFETY: the string outlives the call.
+    let result = unsafe { libc::syscall(libc::SYS_delete_module, name.as_ptr(), libc::O_NONBLOCK) };
+    check(result as c_int).map(drop)
+}
+
 /// `sync`.
 pub fn sync() {
     // SAFETY: no arguments.

@@ -6,6 +6,7 @@
 pub mod areas;
 pub mod code;
 pub mod images;
+pub mod modules;
 #[cfg(unix)]
 pub mod packets;
 pub mod tables;

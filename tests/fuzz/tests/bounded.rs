@@ -2,7 +2,7 @@
 
 use std::env;
 
-use pagewalk_fuzz_bodies::{Random, areas, code, images, tables};
+use pagewalk_fuzz_bodies::{Random, areas, code, images, modules, tables};
 
 fn instructions() -> u64 {
     env::var("PAGEWALK_FUZZ_INSTRUCTIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(5_000_000)
@@ -111,6 +111,24 @@ fn changed_snapshots_with_right_checksums_are_refused_or_run() {
         let random = &mut Random::new(seed);
         let count = 5 * (1 + random.below(3) as usize);
         images::changed_snapshot(&random.bytes(count));
+    }
+}
+
+#[test]
+fn bytes_behind_the_header_of_a_module_load_or_are_refused() {
+    for seed in 0..2000 {
+        let random = &mut Random::new(seed);
+        // Words that are small more often than not, as offsets and indexes are.
+        let mut file: Vec<u8> = (0..200)
+            .flat_map(|_| if random.one_in(3) { random.word() } else { random.below(64) * 4 }.to_le_bytes())
+            .collect();
+        file[..7].copy_from_slice(b"\x7fELF\x01\x01\x01");
+        for (at, half) in [(16, 1u16), (18, 3), (32, 52), (34, 0), (46, 40), (48, 8), (50, 1 + random.below(7) as u16)]
+        {
+            file[at..at + 2].copy_from_slice(&half.to_le_bytes());
+        }
+        file[52..92].fill(0);
+        modules::body(&file);
     }
 }
 

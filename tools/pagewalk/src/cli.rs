@@ -232,7 +232,7 @@ pub struct GdbArgs {
 }
 
 /// Commands of later versions, refused by name.
-pub const LATER_COMMANDS: [&str; 19] = [
+pub const LATER_COMMANDS: [&str; 18] = [
     "replay",
     "explore",
     "top",
@@ -242,7 +242,6 @@ pub const LATER_COMMANDS: [&str; 19] = [
     "status",
     "pagetypeinfo",
     "vmallocinfo",
-    "modules",
     "page",
     "timeline",
     "pause",

@@ -44,8 +44,12 @@ pub fn backtrace(target: &Target<'_>, cpu: usize) -> Result<Answer> {
 
 /// Undoes the step back of one byte in `name+0x12`.
 fn after_call(name: &str) -> String {
+    let (name, module) = match name.rsplit_once(" [") {
+        Some((name, module)) => (name, format!(" [{module}")),
+        None => (name, String::new()),
+    };
     match name.rsplit_once("+0x").map(|(base, offset)| (base, u32::from_str_radix(offset, 16))) {
-        Some((base, Ok(offset))) => format!("{base}+{:#x}", offset.wrapping_add(1)),
-        _ => format!("{name}+0x1"),
+        Some((base, Ok(offset))) => format!("{base}+{:#x}{module}", offset.wrapping_add(1)),
+        _ => format!("{name}+0x1{module}"),
     }
 }

@@ -121,7 +121,12 @@ fn huge_page_sharers(books: &Books<'_>, step: &Step) -> Option<u32> {
     Some(page.mapcount.wrapping_add(1))
 }
 
-/// What the page tables say of an area: frames that are reserved (the zero page) do not count.
+/// The bit of a page-table entry that says that the frame is mapped without being counted
+/// (`_PAGE_SPECIAL`).
+const PTE_SPECIAL: u32 = 1 << 9;
+
+/// What the page tables say of an area: frames that are reserved (the zero page) or mapped
+/// without being counted do not count.
 fn usage(target: &Target<'_>, books: &Books<'_>, paging: Paging, area: &Area) -> proc_smaps::Usage {
     let mut usage = proc_smaps::Usage::default();
     let mut pss_bytes = [0u64; 2];
@@ -153,7 +158,7 @@ fn usage(target: &Target<'_>, books: &Books<'_>, paging: Paging, area: &Area) ->
         };
         let kb = 4;
         let page = books.page(leaf.frame().frame()).unwrap_or_default();
-        if page.flags & pg::RESERVED == 0 {
+        if page.flags & pg::RESERVED == 0 && leaf.0 & PTE_SPECIAL == 0 {
             let sharers = page.mapcount.wrapping_add(1).max(1);
             let dirty = leaf.dirty() || page.flags & pg::DIRTY != 0;
             usage.rss += kb;

@@ -3,6 +3,7 @@
 mod backtrace;
 mod code;
 mod maps;
+mod modules;
 mod page;
 mod pagetable;
 mod process;
@@ -22,10 +23,11 @@ use serde::Serialize;
 use serde_json::Value;
 use x86::LinearAddr;
 
-use crate::{Books, Reader, Request, Result, Target, with_directory};
+use crate::{Books, KernelImage, Reader, Request, Result, Target, with_directory};
 
 pub(crate) use code::{MAX_INSTRUCTION, instruction_at};
 pub(crate) use maps::area_line;
+pub(crate) use modules::tables as module_tables;
 pub use process::{process_file, process_of_directory};
 pub(crate) use tlb::tlb_entry;
 pub(crate) use walk::walk_lines;
@@ -65,6 +67,7 @@ pub fn look(target: &Target<'_>, request: &Request) -> Result<Answer> {
         Request::Pagetypeinfo => zones::pagetypeinfo(target),
         Request::Slabinfo => zones::slabinfo(target),
         Request::Vmallocinfo => vmalloc::vmallocinfo(target),
+        Request::Modules => modules::modules(target),
         Request::Meminfo => system::meminfo(target),
         Request::Vmstat => system::vmstat(target),
         Request::Zoneinfo => system::zoneinfo(target),
@@ -108,6 +111,9 @@ pub(crate) fn symbol_at(target: &Target<'_>, paging: Paging, addr: LinearAddr) -
         return symbols.describe(addr.0);
     }
     let books = Books::of(target).ok().filter(|_| paging.enabled())?;
+    if target.kernel.and_then(KernelImage::note).is_some_and(|note| addr.0 >= note.page_offset) {
+        return modules::symbol_at(&books, addr.0);
+    }
     let (_, mm) = process_of_directory(&books, paging.cr3).ok()??;
     let exe = books.file(mm.exe).ok()?;
     target.program_symbols(&exe.path)?.describe(addr.0)

@@ -8,9 +8,11 @@ use crate::{Error, Result, Symbol, Symbols, Target};
 
 /// A symbol by its name, or the symbol at an address.
 pub fn sym(target: &Target<'_>, what: &str) -> Result<Answer> {
+    let modules = super::module_tables(target);
     let tables = || {
+        let modules = modules.iter().map(|(name, symbols)| (name.clone(), symbols));
         let programs = target.programs.iter().map(|program| (super::lossy(&program.path), &program.symbols));
-        target.kernel_symbols().into_iter().map(|symbols| ("kernel".to_owned(), symbols)).chain(programs)
+        target.kernel_symbols().into_iter().map(|symbols| ("kernel".to_owned(), symbols)).chain(modules).chain(programs)
     };
     let named = |(owner, table): (String, &Symbols)| -> Vec<(String, Symbol)> {
         let whole = table.named(what).into_iter();

@@ -10,6 +10,7 @@ pub mod disks;
 pub mod interrupts;
 pub mod maps;
 pub mod meminfo;
+pub mod modules;
 pub mod page;
 pub mod pid_stat;
 pub mod resources;

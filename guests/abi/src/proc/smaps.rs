@@ -86,7 +86,7 @@ fn tail(out: &mut dyn Out, usage: &Usage) {
 }
 
 /// Letters of `VmFlags`, in Linux's order of bits.
-const VM_FLAGS: [(u32, &str); 17] = [
+const VM_FLAGS: [(u32, &str); 18] = [
     (vm::READ, "rd"),
     (vm::WRITE, "wr"),
     (vm::EXEC, "ex"),
@@ -104,6 +104,7 @@ const VM_FLAGS: [(u32, &str); 17] = [
     (vm::ACCOUNT, "ac"),
     (vm::NORESERVE, "nr"),
     (vm::HUGETLB, "ht"),
+    (vm::MIXEDMAP, "mm"),
 ];
 
 fn row(out: &mut dyn Out, name: &str, value: u32) {

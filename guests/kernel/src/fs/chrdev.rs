@@ -1,14 +1,54 @@
-//! Character devices: their numbers, their nodes in `/dev`, and those of memory.
+//! Character devices: their numbers, their nodes in `/dev`, and those of memory. Drivers of
+//! modules come and go (`module::chrdev`).
 
 use alloc::sync::Arc;
 
 use abi::{
-    errno::{EFAULT, EINVAL, ENOSPC, ENXIO, Result},
+    errno::{EFAULT, EINVAL, ENOENT, ENOSPC, Result},
     stat::mode,
 };
 
 use super::{Dentry, Dest, File, FileOps, Source, Whence, ramfs, super_block::minor};
-use crate::drivers::{random, tty};
+use crate::{
+    drivers::{random, tty},
+    module,
+    sync::Once,
+};
+
+/// The majors that the kernel's own drivers have, with their names.
+pub const OWN_MAJORS: [(u32, &str); 5] =
+    [(1, "mem"), (tty::TTY_MAJOR, "ttyS"), (5, "/dev/tty"), (5, "/dev/console"), (tty::raw::MAJOR, "rawS")];
+
+/// The root of the devtmpfs of boot, where nodes of modules' devices appear.
+static DEVTMPFS: Once<Arc<Dentry>> = Once::new();
+
+/// Calls `visit` with the major and the name of each driver, by major.
+pub fn for_each(mut visit: impl FnMut(u32, &str)) {
+    let mut own = OWN_MAJORS.iter().peekable();
+    module::chrdev::for_each(|major, name| {
+        while let Some((number, own)) = own.next_if(|(number, _)| *number < major) {
+            visit(*number, own);
+        }
+        visit(major, name);
+    });
+    own.for_each(|(number, name)| visit(*number, name));
+}
+
+/// Makes a node in `/dev` for a device that came after boot: EEXIST for a name that is taken.
+pub fn add_node(name: &[u8], rdev: (u32, u32)) -> Result<()> {
+    ramfs::add(DEVTMPFS.try_get().ok_or(ENOENT)?, name, mode::S_IFCHR | 0o600, rdev).map(drop)
+}
+
+/// Removes the node of a device, unless somebody has put another thing there.
+pub fn remove_node(name: &[u8], rdev: (u32, u32)) -> Result<()> {
+    let root = DEVTMPFS.try_get().ok_or(ENOENT)?;
+    let node = root.inode().ops().lookup(root, name)?;
+    let attr = node.inode().attr();
+    if attr.mode & mode::S_IFMT != mode::S_IFCHR || attr.rdev != rdev {
+        return Err(ENOENT);
+    }
+    root.inode().ops().unlink(root, &node)
+}
 
 /// Finds the driver of a device number.
 pub fn open(rdev: (u32, u32), flags: u32) -> Result<Arc<dyn FileOps>> {
@@ -20,7 +60,7 @@ pub fn open(rdev: (u32, u32), flags: u32) -> Result<Arc<dyn FileOps>> {
         (1, 11) => Ok(Arc::new(Kmsg)),
         (tty::TTYAUX_MAJOR | tty::TTY_MAJOR, _) => tty::open(rdev, flags),
         (tty::raw::MAJOR, line) => tty::raw::open(line),
-        _ => Err(ENXIO),
+        _ => module::chrdev::open(rdev, flags),
     }
 }
 
@@ -56,6 +96,9 @@ pub fn new_devtmpfs() -> Result<Arc<Dentry>> {
         ramfs::add(&root, device.name.as_bytes(), mode::S_IFBLK | 0o660, device.rdev)?;
     }
     ramfs::add(&root, b"shm", mode::S_IFDIR | 0o1777, (0, 0))?;
+    if DEVTMPFS.try_get().is_none() {
+        DEVTMPFS.set(root.clone());
+    }
     Ok(root)
 }
 

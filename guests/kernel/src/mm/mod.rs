@@ -46,6 +46,7 @@ pub mod page_writeback;
 mod pgd_list;
 pub mod pgtable;
 pub mod pkmap;
+pub mod remap;
 pub mod remote;
 pub mod rmap;
 pub mod shmem;

@@ -19,6 +19,9 @@ use crate::arch::{
 const PROTNONE: u32 = Pte::G;
 /// What [`rights`] and [`RIGHTS_NONE`] are made of, in the entry of a huge page.
 pub const HUGE_RIGHTS: u32 = Pde::P | Pde::RW | Pde::US | PROTNONE;
+/// In an entry: the frame is mapped without being counted, whatever its descriptor says
+/// (`_PAGE_SPECIAL`; bits 11:9 are software's).
+const SPECIAL: u32 = 1 << 9;
 /// Bytes that one page table maps.
 pub const PGDIR_SIZE: u32 = 4 << 20;
 /// Above this many pages a flush reloads CR3 (`tlb_single_page_flush_ceiling`).
@@ -30,7 +33,10 @@ pub trait PteExt {
     fn is_empty(&self) -> bool;
     /// A page is there, accessible or not.
     fn maps_page(self) -> bool;
-    /// The frame's descriptor, if it has one.
+    /// The frame is mapped without being counted.
+    fn is_special(self) -> bool;
+    /// The frame's descriptor, if it has one and the entry is counted there
+    /// (`vm_normal_page`).
     fn page(self) -> Option<&'static Page>;
     /// The same frame and A and D bits with other rights.
     fn with_rights(self, rights: u32) -> Pte;
@@ -43,11 +49,14 @@ impl PteExt for Pte {
     fn maps_page(self) -> bool {
         self.0 & (Pte::P | PROTNONE) != 0
     }
+    fn is_special(self) -> bool {
+        self.maps_page() && self.0 & SPECIAL != 0
+    }
     fn page(self) -> Option<&'static Page> {
-        if self.maps_page() { pfn_to_page_checked(self.frame().frame()) } else { None }
+        if self.maps_page() && !self.is_special() { pfn_to_page_checked(self.frame().frame()) } else { None }
     }
     fn with_rights(self, rights: u32) -> Pte {
-        Pte(self.0 & (!(PAGE_SIZE - 1) | Pte::A | Pte::D | Pte::PCD | Pte::PWT) | rights)
+        Pte(self.0 & (!(PAGE_SIZE - 1) | Pte::A | Pte::D | Pte::PCD | Pte::PWT | SPECIAL) | rights)
     }
 }
 
@@ -58,6 +67,11 @@ pub fn rights(writable: bool) -> u32 {
 
 /// The rights bits of a `PROT_NONE` page.
 pub const RIGHTS_NONE: u32 = PROTNONE;
+
+/// The entry for a frame that is mapped without being counted.
+pub fn mk_special_pte(pfn: u32, rights: u32) -> Pte {
+    Pte(mk_pte(pfn, rights).0 | SPECIAL)
+}
 
 /// The entry for a frame.
 pub fn mk_pte(pfn: u32, rights: u32) -> Pte {

@@ -37,7 +37,7 @@ pub const SLAB_RECLAIM_ACCOUNT: u32 = 0x2_0000;
 pub const SLAB_PANIC: u32 = 0x4_0000;
 
 /// Called on every object when its slab is made; objects are freed in that state again.
-pub type Constructor = fn(*mut u8);
+pub type Constructor = extern "C" fn(*mut u8);
 
 /// Empty slabs that a cache keeps.
 const MIN_PARTIAL: u32 = 5;
@@ -163,7 +163,8 @@ impl KmemCache {
         (object + self.layout.link) as *mut u32
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    /// The cache's name.
+    pub fn name(&self) -> &'static str {
         // SAFETY: made from a `&'static str` in `new`.
         unsafe {
             let bytes = core::slice::from_raw_parts(self.record.name.0 as *const u8, self.record.name_len as usize);
@@ -446,6 +447,26 @@ impl CacheRef {
             unsafe { self.get() }.shrink()
         };
         leaving.free();
+    }
+
+    /// The cache's name.
+    pub fn name(self) -> &'static str {
+        let _chain = CHAIN.lock_irqsave();
+        // SAFETY: under the lock.
+        unsafe { self.get() }.name()
+    }
+
+    /// Where the cache lies, for those who know it by its address.
+    pub fn as_ptr(self) -> *mut KmemCache {
+        self.0
+    }
+
+    /// The cache at an address that [`Self::as_ptr`] gave.
+    ///
+    /// # Safety
+    /// The cache has not been destroyed since.
+    pub unsafe fn from_ptr(at: *mut KmemCache) -> Self {
+        CacheRef(at)
     }
 
     /// Objects that users have.

@@ -125,7 +125,10 @@ impl Verifier<'_> {
                     self.error(format_args!("frame {:#x} is a page table and not marked as one", table >> PAGE_SHIFT));
                     continue;
                 }
-                for (i, pte) in entries::<Pte>(table).iter().enumerate().filter(|(_, pte)| pte.maps_page()) {
+                for (i, pte) in entries::<Pte>(table).iter().enumerate() {
+                    if !pte.maps_page() || pte.is_special() {
+                        continue;
+                    }
                     self.map(pte.frame().frame(), n << 22 | i << PAGE_SHIFT);
                 }
             }

@@ -18,6 +18,7 @@ use super::{
     filemap::AddressSpace,
     gfp::GFP_ATOMIC,
     hugetlb::HugePages,
+    mm_struct::MmGuard,
     pgtable::{RIGHTS_NONE, rights},
     slab::{CacheRef, kmem_cache_of},
 };
@@ -44,6 +45,14 @@ pub trait MappedFile: Send + Sync {
     /// `/dev/zero`: a private mapping is anonymous memory, a shared one shared memory.
     fn is_zero_device(&self) -> bool {
         false
+    }
+    /// A device that fills its areas itself, when they come to be.
+    fn fills_areas(&self) -> bool {
+        false
+    }
+    /// Fills a new area of such a device, which is in no tree yet, or refuses it.
+    fn fill_area(&self, _mm: &mut MmGuard, _area: &mut VmArea) -> Result<()> {
+        Ok(())
     }
     /// The last look before an area with these flags comes to be.
     fn mmap(&self, _vm_flags: u32) -> Result<()> {

@@ -9,7 +9,10 @@ use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 use abi::{
     Ptr32,
     books::VmStructRecord,
-    proc::vmallocinfo::vm_area::{ALLOC, IOREMAP, MAP},
+    proc::vmallocinfo::{
+        Caller,
+        vm_area::{ALLOC, IOREMAP, MAP},
+    },
 };
 use mm::vmap::FreeSpace;
 use x86::Pte;
@@ -150,11 +153,27 @@ fn record_of(area: &VmStruct) -> Ptr32<VmStructRecord> {
 /// The record of an area of `size` bytes with its guard page, asked for at `caller`.
 fn new_record(addr: u32, size: u32, flags: u32, caller: u32) -> VmStructRecord {
     let mut record = VmStructRecord { addr, size, flags, caller, ..VmStructRecord::EMPTY };
-    if let Some((name, offset, length)) = kallsyms::lookup(caller) {
-        (record.caller_name, record.caller_name_len) = (Ptr32::new(name.as_ptr() as u32), name.len() as u32);
-        (record.caller_offset, record.caller_size) = (offset, length);
+    if let Some(symbol) = kallsyms::lookup_any(caller) {
+        (record.caller_name, record.caller_name_len) = pointer_to(symbol.name);
+        (record.caller_offset, record.caller_size) = (symbol.offset, symbol.size);
+        (record.caller_module, record.caller_module_len) = symbol.module.map_or((Ptr32::NULL, 0), pointer_to);
     }
     record
+}
+
+fn pointer_to(text: &str) -> (Ptr32<u8>, u32) {
+    (Ptr32::new(text.as_ptr() as u32), text.len() as u32)
+}
+
+/// A module's memory goes away: areas that it asked for and still has are shown without the
+/// names that lie there.
+pub fn forget_callers(start: u32, end: u32) {
+    let mut space = SPACE.get().lock();
+    for area in space.busy.values_mut().filter(|area| (start..end).contains(&area.record.caller)) {
+        let record = &mut area.record;
+        (record.caller_name, record.caller_module) = (Ptr32::NULL, Ptr32::NULL);
+        (record.caller_name_len, record.caller_module_len) = (0, 0);
+    }
 }
 
 /// Maps `pages` frames, `frame(n)` the n-th, at an address that nobody has yet.
@@ -190,7 +209,8 @@ fn map_pages(pages: Vec<&'static Page>, flags: u32, caller: u32) -> Option<*mut 
     Some(addr as *mut u8)
 }
 
-fn vmalloc_from(size: u32, gfp: Gfp, caller: u32) -> *mut u8 {
+/// `__vmalloc_node_range` for somebody who is called from `caller`.
+pub fn vmalloc_from(size: u32, gfp: Gfp, caller: u32) -> *mut u8 {
     let Some(count) = pages_of(size) else { return core::ptr::null_mut() };
     let mut pages = Vec::new();
     if pages.try_reserve_exact(count as usize).is_err() {
@@ -290,7 +310,11 @@ pub unsafe fn vunmap(addr: *mut u8) {
 /// 4 GiB, for RAM that the kernel manages, and without addresses.
 #[inline(never)]
 pub fn ioremap(phys: u32, size: u32) -> *mut u8 {
-    let caller = cpu::return_address();
+    ioremap_from(phys, size, cpu::return_address())
+}
+
+/// The same for somebody who is called from `caller`.
+pub fn ioremap_from(phys: u32, size: u32, caller: u32) -> *mut u8 {
     let offset = phys & (PAGE_SIZE - 1);
     let Some(last) = size.checked_sub(1).and_then(|more| phys.checked_add(more)) else {
         return core::ptr::null_mut();
@@ -336,12 +360,26 @@ pub fn vmalloc_to_page(addr: *const u8) -> Option<&'static Page> {
 
 /// Calls `in_use` with each area and the name of who asked for it, by address, then
 /// `unpurged` with each that is freed and not flushed.
-pub fn for_each_area(mut in_use: impl FnMut(&VmStructRecord, &[u8]), mut unpurged: impl FnMut(&VmStructRecord)) {
+pub fn for_each_area(mut in_use: impl FnMut(&VmStructRecord, Caller<'_>), mut unpurged: impl FnMut(&VmStructRecord)) {
     let space = SPACE.get().lock();
     for area in space.busy.values() {
-        in_use(&area.record, caller_name(&area.record));
+        let record = &area.record;
+        let name = text_at(record.caller_name, record.caller_name_len);
+        in_use(record, Caller { name, module: text_at(record.caller_module, record.caller_module_len) });
     }
     space.unpurged.iter().rev().for_each(|area| unpurged(&area.record));
+}
+
+/// Takes the right to write away from pages of an area, whose owner still has them.
+///
+/// # Safety
+/// Nobody writes there any more.
+pub unsafe fn set_memory_ro(addr: u32, pages: u32) {
+    for at in (0..pages).map(|n| addr + n * PAGE_SIZE) {
+        let pte = paging::read_kernel_pte(at);
+        // SAFETY: the same frame with fewer rights, by the caller.
+        unsafe { paging::set_kernel_pte(at, Pte(pte.0 & !Pte::RW)) };
+    }
 }
 
 /// Calls `visit` with each frame that an area holds.
@@ -350,12 +388,14 @@ pub fn for_each_page(mut visit: impl FnMut(&'static Page)) {
     space.busy.values().flat_map(|area| &area.pages).for_each(|page| visit(page));
 }
 
-fn caller_name(record: &VmStructRecord) -> &'static [u8] {
-    if record.caller_name.is_null() {
+/// A name in a record; the caller has the lock, without which no module's names go away.
+fn text_at<'a>(at: Ptr32<u8>, len: u32) -> &'a [u8] {
+    if at.is_null() {
         return b"";
     }
-    // SAFETY: made of a `&'static str` in `new_record`.
-    unsafe { core::slice::from_raw_parts(record.caller_name.0 as *const u8, record.caller_name_len as usize) }
+    // SAFETY: made of a `&str` of the kernel or of a module that is still there, in
+    // `new_record`.
+    unsafe { core::slice::from_raw_parts(at.0 as *const u8, len as usize) }
 }
 
 /// `vm_unmap_aliases`: flushes freed areas now, whose addresses are free then.

@@ -25,7 +25,7 @@ pub fn run() {
 
 static CONSTRUCTED: AtomicU32 = AtomicU32::new(0);
 
-fn construct(object: *mut u8) {
+extern "C" fn construct(object: *mut u8) {
     CONSTRUCTED.fetch_add(1, Relaxed);
     // SAFETY: the object has 40 bytes.
     unsafe { object.write_bytes(0x11, 40) };

@@ -7,6 +7,7 @@ mod futex;
 mod ids;
 mod limits;
 mod mm;
+mod module;
 mod poll;
 mod posix_timer;
 mod process;

@@ -6,7 +6,7 @@ use abi::{
 };
 
 use super::{
-    fs_names, fs_open, fs_stat, futex, ids, limits, mm, poll, posix_timer, process,
+    fs_names, fs_open, fs_stat, futex, ids, limits, mm, module, poll, posix_timer, process,
     process_vm::{self, Direction},
     read_write, sched, shm, signal, swap, sync, system, time, uname,
     uname::Name,
@@ -277,6 +277,10 @@ pub fn call(number: u32, args: [u32; 6], regs: &mut PtRegs) -> Result<u32> {
         nr::REBOOT => system::reboot(a, b, c, d),
         nr::PERSONALITY => system::personality(a),
         nr::CAPGET => system::capget(a, b),
+
+        nr::INIT_MODULE => module::init_module(a, b, c),
+        nr::FINIT_MODULE => module::finit_module(a, b, c),
+        nr::DELETE_MODULE => module::delete_module(a, b),
 
         // There is no network of any kind.
         nr::SOCKET | nr::SOCKETPAIR | nr::SOCKETCALL => Err(EAFNOSUPPORT),

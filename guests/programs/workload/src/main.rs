@@ -11,6 +11,7 @@ mod cold;
 mod float;
 mod integer;
 mod memory;
+mod module;
 mod pressure;
 mod system;
 mod x87;
@@ -62,6 +63,9 @@ const WORKLOADS: &[(&str, u32, Kind)] = &[
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let wanted = args.next().unwrap_or_else(|| "all".into());
+    if let Some(status) = module::command(&wanted, &mut args) {
+        return status;
+    }
     let mut number = || args.next().map(|text| text.parse::<u32>()).transpose();
     let (Ok(size), Ok(rounds)) = (number(), number()) else { return usage() };
     let chosen: Vec<_> = WORKLOADS.iter().filter(|(name, ..)| wanted == "all" || wanted == *name).collect();

@@ -104,6 +104,11 @@ pub enum Command {
         #[command(flatten)]
         at: Where,
     },
+    /// Loaded modules, as /proc/modules.
+    Modules {
+        #[command(flatten)]
+        at: Where,
+    },
     /// Memory by use, as /proc/meminfo.
     Meminfo {
         #[command(flatten)]
@@ -239,6 +244,7 @@ impl Command {
             Command::Pagetypeinfo { at } => (Request::Pagetypeinfo, at),
             Command::Slabinfo { at } => (Request::Slabinfo, at),
             Command::Vmallocinfo { at } => (Request::Vmallocinfo, at),
+            Command::Modules { at } => (Request::Modules, at),
             Command::Meminfo { at } => (Request::Meminfo, at),
             Command::Vmstat { at } => (Request::Vmstat, at),
             Command::Zoneinfo { at } => (Request::Zoneinfo, at),

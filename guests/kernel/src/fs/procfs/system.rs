@@ -27,9 +27,10 @@ use crate::{
         resource::{self, Space},
         tty,
     },
-    fs::{FileOps, super_block::MOUNTS},
+    fs::{FileOps, chrdev, super_block::MOUNTS},
     lib::cmdline,
     mm::{page_alloc::with_zones, slab, swapfile, vmalloc, vmstat},
+    module,
     task::{pid, sched},
     time::{getnstimeofday, ktime_get_ns},
 };
@@ -69,7 +70,7 @@ static ENTRIES: &[Entry] = &[
     frames(b"kpageflags", || Arc::new(WordFile::Flags)),
     entry(b"loadavg", loadavg),
     entry(b"meminfo", |out| with_counts(|counts| meminfo::write(out, &MemInfo::of(counts)))),
-    entry(b"modules", |_| {}),
+    entry(b"modules", module::show),
     Entry { mode: 0o400, ..entry(b"pagetypeinfo", |out| with_zones(|all| zones::pagetypeinfo(out, all))) },
     Entry { mode: 0o400, ..entry(b"slabinfo", show_slabinfo) },
     entry(b"stat", stat),
@@ -182,7 +183,9 @@ fn filesystems(out: &mut dyn Out) {
 }
 
 fn devices(out: &mut dyn Out) {
-    out!(out, "Character devices:\n  1 mem\n  4 ttyS\n  5 /dev/tty\n  5 /dev/console\n240 rawS\n\nBlock devices:\n");
+    out!(out, "Character devices:\n");
+    chrdev::for_each(|major, name| out!(out, "{major:3} {name}\n"));
+    out!(out, "\nBlock devices:\n");
     if !block::devices().is_empty() {
         out!(out, "{:3} sd\n", block::SCSI_DISK0_MAJOR);
     }

@@ -6,6 +6,7 @@ mod calendar;
 mod files;
 mod filter;
 mod ls;
+mod module;
 mod mount;
 mod pattern;
 mod print;
@@ -44,9 +45,11 @@ const APPLETS: &[(&str, Applet)] = &[
     ("head", text::head),
     ("hexdump", print::hexdump),
     ("id", system::id),
+    ("insmod", module::insmod),
     ("kill", process::kill),
     ("ln", files::ln),
     ("ls", ls::ls),
+    ("lsmod", module::lsmod),
     ("mkdir", files::mkdir),
     ("mount", mount::mount),
     ("mv", files::mv),
@@ -56,6 +59,7 @@ const APPLETS: &[(&str, Applet)] = &[
     ("ps", process::ps),
     ("pwd", system::pwd),
     ("rm", files::rm),
+    ("rmmod", module::rmmod),
     ("seq", print::seq),
     ("sh", sh::sh),
     ("sleep", process::sleep),

@@ -168,7 +168,7 @@ rmmod: ERROR: Module sample_kmalloc is not currently loaded
  sample_kmalloc: `ten' invalid for parameter `objects'
  sample_kmalloc: objects is 1 to 256
  sample_kmalloc: unknown parameter 'speed' ignored
- sample_kmalloc: 4 blocks and 3 objects, 9568 bytes
+ sample_kmalloc: 4 blocks and 3 objects, 9592 bytes
  sample_kmalloc: gave everything back
 "
     );

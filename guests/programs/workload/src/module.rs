@@ -136,8 +136,8 @@ fn bytes_about_the_module(module: &[u8]) -> Vec<usize> {
 struct State {
     /// Areas of vmalloc's space.
     areas: Vec<String>,
-    /// Objects in use, by cache.
-    objects: Vec<(String, String)>,
+    /// Objects in use, of all caches, but for one for each area that is freed and not flushed.
+    objects: u32,
     free_kb: u64,
 }
 
@@ -147,13 +147,11 @@ impl State {
         let slabs = fs::read_to_string("/proc/slabinfo")?;
         let memory = fs::read_to_string("/proc/meminfo")?;
         let free = memory.lines().find_map(|line| line.strip_prefix("MemFree:")?.trim().strip_suffix(" kB"));
-        let objects = slabs.lines().skip(2).filter_map(|line| {
-            let mut words = line.split_whitespace();
-            Some((words.next()?.to_owned(), words.next()?.to_owned()))
-        });
+        let in_use = slabs.lines().skip(2).filter_map(|line| line.split_whitespace().nth(1)?.parse::<u32>().ok());
+        let (freed, areas): (Vec<&str>, Vec<&str>) = areas.lines().partition(|line| line.contains("unpurged"));
         Ok(State {
-            areas: areas.lines().filter(|line| !line.contains("unpurged")).map(str::to_owned).collect(),
-            objects: objects.collect(),
+            areas: areas.into_iter().map(str::to_owned).collect(),
+            objects: in_use.sum::<u32>() - freed.len() as u32,
             free_kb: free.and_then(|text| text.trim().parse().ok()).unwrap_or(0),
         })
     }

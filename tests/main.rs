@@ -16,9 +16,9 @@ mod gdb;
 mod layering;
 #[cfg(unix)]
 mod lenses;
-mod modules;
 #[cfg(unix)]
 mod memory;
+mod modules;
 #[cfg(unix)]
 mod proc_formats;
 #[cfg(unix)]

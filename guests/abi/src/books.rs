@@ -17,7 +17,7 @@ pub const NOTE_NAME: &str = "PAGEWALK";
 /// Type of the ELF note.
 pub const NOTE_TYPE: u32 = 1;
 /// Version of all records; the host refuses another.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 /// Free lists of a zone: orders 0 to 10.
 pub const NR_ORDERS: usize = 11;
 /// Kinds of pages by whether they can be moved: unmovable, movable, reclaimable, kept for

@@ -34,6 +34,6 @@ pub const BIGTEXT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bigtext"));
 pub const APPLETS: &[&str] = &[
     "[", "cat", "cp", "cut", "date", "dmesg", "echo", "env", "false", "free", "grep", "head", "hexdump", "id",
     "insmod", "kill", "ln", "ls", "lsmod", "mkdir", "mount", "mv", "pmap", "poweroff", "printf", "ps", "pwd", "rm",
-    "rmmod", "seq", "sh", "sleep", "sort", "swapoff", "swapon", "sync", "tail", "tee", "test", "touch", "tr", "true", "tty", "umount",
-    "uname", "wc",
+    "rmmod", "seq", "sh", "sleep", "sort", "swapoff", "swapon", "sync", "tail", "tee", "test", "touch", "tr", "true",
+    "tty", "umount", "uname", "wc",
 ];

@@ -472,7 +472,7 @@ fn processes(printed: &Printed<'_>, other: &str, shell: &str) {
     for top in [printed.of("top -b -n 1"), printed.of("top -b -n 1 -H")] {
         assert!(top[0].starts_with("top - ") && top[0].contains("load average: "), "{top:#?}");
         assert!(top[1].starts_with("Tasks: ") || top[1].starts_with("Threads: "), "{top:#?}");
-        assert!(top[2].starts_with("%Cpu(s): ") && top[3].starts_with("MiB Mem :"), "{top:#?}");
+        assert!(top[2].starts_with("%Cpu(s):") && top[3].starts_with("MiB Mem :"), "{top:#?}");
         assert_eq!(columns(top[6]).join(" "), "PID USER PR NI VIRT RES SHR S %CPU %MEM TIME+ COMMAND");
         let sleeping =
             columns(top.iter().find(|line| columns(line).first() == Some(&other)).expect("the sleeper")).join(" ");

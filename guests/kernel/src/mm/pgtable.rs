@@ -34,7 +34,7 @@ pub trait PteExt {
     /// A page is there, accessible or not.
     fn maps_page(self) -> bool;
     /// The frame is mapped without being counted.
-    fn is_special(self) -> bool;
+    fn is_special(&self) -> bool;
     /// The frame's descriptor, if it has one and the entry is counted there
     /// (`vm_normal_page`).
     fn page(self) -> Option<&'static Page>;
@@ -49,7 +49,7 @@ impl PteExt for Pte {
     fn maps_page(self) -> bool {
         self.0 & (Pte::P | PROTNONE) != 0
     }
-    fn is_special(self) -> bool {
+    fn is_special(&self) -> bool {
         self.maps_page() && self.0 & SPECIAL != 0
     }
     fn page(self) -> Option<&'static Page> {

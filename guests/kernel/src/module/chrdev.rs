@@ -57,7 +57,10 @@ static REGISTRY: SpinLock<Registry> = SpinLock::new(Registry { drivers: Vec::new
 
 /// `register_chrdev`: the driver of all minors of a major, of any free one for 0. Returns the
 /// major. EBUSY for one that is taken, EINVAL for one that cannot be.
-pub fn register(major: u32, name: &str, fops: *const FileOperations) -> Result<u32> {
+///
+/// # Safety
+/// `fops` points to such a structure, or to no module.
+pub unsafe fn register(major: u32, name: &str, fops: *const FileOperations) -> Result<u32> {
     let owner = module_address(fops as u32).ok_or(EINVAL)?;
     if major > CHRDEV_MAJOR_MAX {
         pr_info!("CHRDEV \"{name}\" major requested ({major}) is greater than the maximum ({CHRDEV_MAJOR_MAX})");
@@ -71,7 +74,7 @@ pub fn register(major: u32, name: &str, fops: *const FileOperations) -> Result<u
         major if is_free(major) => major,
         _ => return Err(EBUSY),
     };
-    // SAFETY: the structure lies in the module's memory, by the look above.
+    // SAFETY: by the caller; it lies in the module's memory, by the look above.
     let fops = unsafe { *fops };
     let at = drivers.partition_point(|driver| driver.major < major);
     drivers.insert(at, Driver { major, name: name.into(), fops, owner });

@@ -56,8 +56,10 @@ impl Module {
 }
 
 /// All modules, in the order in which they came.
+#[allow(clippy::vec_box, reason = "the host follows the records' addresses")]
 static MODULES: SpinLock<Vec<Box<Module>>> = SpinLock::new(Vec::new());
 
+#[allow(clippy::vec_box, reason = "as above")]
 type List = SpinLockGuard<'static, Vec<Box<Module>>>;
 
 /// Makes the records' links true, newest first, after a change of the list.

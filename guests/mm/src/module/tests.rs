@@ -312,11 +312,11 @@ fn what_lies_outside_is_refused() {
     assert_eq!((error, &*line), (ENOEXEC, "tiny: a relocation is for symbol 99"));
     let (error, line) = refuse(|b| b.relocation(1, 0, 2, 37));
     assert_eq!((error, &*line), (ENOEXEC, "module: tiny: Unknown relocation: 37"));
-    let (error, line) = refuse(|b| drop(b.symbol("x", 77, 0, GLOBAL)));
+    let (error, line) = refuse(|b| _ = b.symbol("x", 77, 0, GLOBAL));
     assert_eq!((error, &*line), (ENOEXEC, "tiny: symbol 3 is of section 77, which is none"));
-    let (error, line) = refuse(|b| drop(b.symbol("x", 1, 17, GLOBAL)));
+    let (error, line) = refuse(|b| _ = b.symbol("x", 1, 17, GLOBAL));
     assert_eq!((error, &*line), (ENOEXEC, "tiny: symbol 3 lies outside of section 1"));
-    let (error, line) = refuse(|b| drop(b.symbol("x", elf::SHN_COMMON, 0, GLOBAL)));
+    let (error, line) = refuse(|b| _ = b.symbol("x", elf::SHN_COMMON, 0, GLOBAL));
     assert_eq!((error, &*line), (ENOEXEC, "tiny: please compile with -fno-common"));
     let (error, line) = refuse(|b| b.symbols[0].1 = 3);
     assert_eq!((error, &*line), (ENOEXEC, "tiny: init_module is no function"));

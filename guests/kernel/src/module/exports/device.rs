@@ -53,7 +53,7 @@ pub unsafe extern "C" fn release_mem_region(start: u32, len: u32) {
 /// `register_chrdev`: the major if any was asked for (0), else 0; or the negative of an error.
 pub unsafe extern "C" fn register_chrdev(major: u32, name: *const u8, fops: *const FileOperations) -> i32 {
     // SAFETY: by the module.
-    let result = chrdev::register(major, unsafe { string(name) }, fops);
+    let result = unsafe { chrdev::register(major, string(name), fops) };
     result.map_or_else(Errno::to_ret, |given| if major == 0 { given as i32 } else { 0 })
 }
 

@@ -336,6 +336,7 @@ impl<'a> Books<'a> {
 
     /// The areas of `vmalloc` with the functions that asked for them, by ascending address;
     /// and those that are freed and not flushed yet, newest first.
+    #[allow(clippy::type_complexity, reason = "two lists of rows")]
     pub fn vmap_areas(&self) -> Result<(Vec<(CallerName, VmStructRecord)>, Vec<VmStructRecord>)> {
         let list = |first| self.list("areas of vmalloc", MAX_VMAP_AREAS, first, |area: &VmStructRecord| area.next);
         let named = list(self.root.vmap_areas)?

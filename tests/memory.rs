@@ -88,11 +88,11 @@ fn reused() {
 }
 
 fn leaderless() {
-    let script = "exec mmprobe leaderless 8192 & sleep 1\nworkload anonymous 28672; cat /proc/swaps | wc -l\n\
+    let script = "exec mmprobe leaderless 8192 & sleep 1\nworkload anonymous 22528; cat /proc/swaps | wc -l\n\
         swapoff /dev/sda && echo off; cat /proc/swaps | wc -l; kill $!; wait $!; echo $?\n\
         echo 1 >/proc/sys/vm/verify && echo verified\n";
     let text = guest(&["--memory", "32M", "--swap", "64M"], script);
-    assert_eq!(text, format!("written\n{}2\noff\n1\n143\nverified\n", natively(&["anonymous", "28672"])));
+    assert_eq!(text, format!("written\n{}2\noff\n1\n143\nverified\n", natively(&["anonymous", "22528"])));
 }
 
 fn swapon_twice() {

@@ -8,6 +8,7 @@
 //! never an error: it does what the data sheet says.
 #![forbid(unsafe_code)]
 
+mod apic;
 mod board;
 mod debug_exit;
 mod debug_port;
@@ -15,7 +16,9 @@ mod disks;
 mod fpu_port;
 mod i8042;
 mod ide;
+mod ioapic;
 mod keyboard;
+mod lapic;
 mod latches;
 mod pic8259;
 mod pit8254;
@@ -25,6 +28,7 @@ mod reset_control;
 mod rtc;
 mod uart16550;
 
+pub use apic::{ApicMessage, CpuSignal, DeliveryMode, Destination};
 pub use board::{Board, Outlet, ResetCause};
 pub use debug_exit::DebugExit;
 pub use debug_port::DebugPort;
@@ -32,7 +36,9 @@ pub use disks::{DiskFault, Disks, SECTOR_BYTES};
 pub use fpu_port::FpuPort;
 pub use i8042::I8042;
 pub use ide::IdeChannel;
+pub use ioapic::IoApic;
 pub use keyboard::Keyboard;
+pub use lapic::{Acknowledged, Lapic, LapicOutput};
 pub use latches::PageLatches;
 pub use pic8259::PicPair;
 pub use pit8254::{PIT_HZ, Pit8254};

@@ -8,12 +8,14 @@
 //! never an error: it does what the data sheet says.
 #![forbid(unsafe_code)]
 
+mod acpi_pm;
 mod apic;
 mod board;
 mod debug_exit;
 mod debug_port;
 mod disks;
 mod fpu_port;
+mod fw_cfg;
 mod i8042;
 mod ide;
 mod ioapic;
@@ -26,14 +28,18 @@ mod port61;
 mod port92;
 mod reset_control;
 mod rtc;
+mod test_device;
 mod uart16550;
+mod vga;
 
+pub use acpi_pm::AcpiPm;
 pub use apic::{ApicMessage, CpuSignal, DeliveryMode, Destination};
 pub use board::{Board, Outlet, ResetCause};
 pub use debug_exit::DebugExit;
 pub use debug_port::DebugPort;
 pub use disks::{DiskFault, Disks, SECTOR_BYTES};
 pub use fpu_port::FpuPort;
+pub use fw_cfg::FwCfg;
 pub use i8042::I8042;
 pub use ide::IdeChannel;
 pub use ioapic::IoApic;
@@ -46,7 +52,9 @@ pub use port61::Port61;
 pub use port92::Port92;
 pub use reset_control::ResetControl;
 pub use rtc::{Rtc, RtcConfig};
+pub use test_device::TestDevice;
 pub use uart16550::Uart16550;
+pub use vga::{TextView, VGA_TEXT_BYTES, Vga};
 
 #[cfg(test)]
 mod test_board;

@@ -252,7 +252,7 @@ fn bad_options() {
         (&["--memory", "lots"], 2, "not a size"),
         (&["--cpus", "0"], 2, "1 to 8 CPUs"),
         (&["--cpus", "900"], 2, "1 to 8 CPUs"),
-        (&["--cpus", "2"], 2, "not in this version"),
+        (&["--schedule-seed", "x"], 2, "--schedule-seed"),
         (&["--engine", "jit"], 2, "not in this version"),
         (&["--tlb", "63x5"], 2, "63x5"),
         (&["--root", "/no/such/folder"], 125, "/no/such/folder"),

@@ -67,7 +67,7 @@ impl Bench {
     }
 
     fn run(&mut self, budget: u64) {
-        let request = RunRequest { budget, now: 0, pass_breakpoint: false };
+        let request = RunRequest { budget, now: 0, pass_breakpoint: false, ..RunRequest::default() };
         let exit = self.engine.run(&mut self.cpu, &mut self.mem, &mut (), request);
         assert_eq!(exit, Exit::Budget, "at {:#x}", self.cpu.state.eip);
     }

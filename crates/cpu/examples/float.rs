@@ -226,7 +226,12 @@ fn measure(name: &str, write: Write, budget: u64) -> Result<(), Box<dyn std::err
     let mut cpu = Cpu::new(state);
     let mut engine = Engine::new(EngineConfig::default());
     let start = cpu_seconds();
-    let exit = engine.run(&mut cpu, &mut mem, &mut (), RunRequest { budget, now: 0, pass_breakpoint: false });
+    let exit = engine.run(
+        &mut cpu,
+        &mut mem,
+        &mut (),
+        RunRequest { budget, now: 0, pass_breakpoint: false, ..RunRequest::default() },
+    );
     let seconds = cpu_seconds() - start;
     assert_eq!(exit, Exit::Budget, "{name} runs for ever");
     println!("{name:20} {:7.1} MIPS", budget as f64 / seconds / 1e6);

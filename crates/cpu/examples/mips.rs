@@ -281,7 +281,12 @@ fn measure(name: &str, write: Write, config: EngineConfig, budget: u64) -> Resul
     let mut cpu = Cpu::new(state);
     let mut engine = Engine::new(config);
     let start = cpu_seconds();
-    let exit = engine.run(&mut cpu, &mut mem, &mut (), RunRequest { budget, now: 0, pass_breakpoint: false });
+    let exit = engine.run(
+        &mut cpu,
+        &mut mem,
+        &mut (),
+        RunRequest { budget, now: 0, pass_breakpoint: false, ..RunRequest::default() },
+    );
     let seconds = cpu_seconds() - start;
     assert_eq!(exit, Exit::Budget, "{name} runs for ever");
     let stats = engine.stats();

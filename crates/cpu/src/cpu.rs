@@ -65,13 +65,17 @@ pub(crate) struct RunContext {
     pub time_offset: u64,
     /// The code runs one instruction, or one iteration, at a time.
     pub single: bool,
+    /// PAUSEs that may still be executed before the run ends; see [`crate::RunRequest::pauses`].
+    pub pauses: u64,
     /// Flags that SSE arithmetic has raised are in the host's MXCSR, not yet in `state.mxcsr`.
     pub sse_flags_on_host: bool,
     /// What x87 handlers have left to do.
     pub x87: X87Notes,
     mem: *mut PhysMem,
     bus: Option<*mut dyn Bus>,
-    projection: *mut Projection,
+    /// Those of all CPUs, the running one's at `number`.
+    projections: *mut [Projection],
+    number: usize,
     watches: *const Vec<Watch>,
 }
 
@@ -137,7 +141,12 @@ impl Watch {
     }
 }
 
-// SAFETY: the pointers are null at rest, and a run neither begins on one thread and ends on
+/// What stands for the projections at rest: an empty list.
+fn no_projections() -> *mut [Projection] {
+    std::ptr::slice_from_raw_parts_mut(std::ptr::dangling_mut(), 0)
+}
+
+// SAFETY: the pointers are null, or lead to nothing, at rest, and a run neither begins on one thread and ends on
 // another nor lends the `Cpu` out.
 unsafe impl Send for Cpu {}
 
@@ -165,22 +174,32 @@ impl Cpu {
             end: 0,
             time_offset: 0,
             single: false,
+            pauses: 0,
             sse_flags_on_host: false,
             x87: X87Notes::NONE,
             mem: null_mut(),
             bus: None,
-            projection: null_mut(),
+            projections: no_projections(),
+            number: 0,
             watches: null(),
         };
         Cpu { state, run }
     }
 
-    /// Lends memory, bus, projection and watchpoints to the CPU for the time of `body`.
+    /// PAUSEs that the last run had still to execute before they would have ended it; see
+    /// [`crate::RunRequest::pauses`].
+    pub fn pauses_left(&self) -> u64 {
+        self.run.pauses
+    }
+
+    /// Lends memory, bus, the projections of all CPUs, of which this one is `number`, and watchpoints to the CPU
+    /// for the time of `body`.
     pub(crate) fn with_context<R>(
         &mut self,
         mem: &mut PhysMem,
         bus: &mut dyn Bus,
-        projection: &mut Projection,
+        projections: &mut [Projection],
+        number: usize,
         watches: &Vec<Watch>,
         body: impl FnOnce(&mut Self) -> R,
     ) -> R {
@@ -191,7 +210,7 @@ impl Cpu {
                 let run = &mut self.0.run;
                 run.mem = std::ptr::null_mut();
                 run.bus = None;
-                run.projection = std::ptr::null_mut();
+                run.projections = no_projections();
                 run.watches = std::ptr::null();
                 run.read = std::ptr::null();
                 run.write = std::ptr::null();
@@ -204,7 +223,8 @@ impl Cpu {
         let bus = unsafe { std::mem::transmute::<*mut dyn Bus, *mut (dyn Bus + 'static)>(bus) };
         self.run.mem = mem;
         self.run.bus = Some(bus);
-        self.run.projection = projection;
+        self.run.projections = projections;
+        self.run.number = number;
         self.run.watches = watches;
         self.run.lazy = Flags::from(self.state.eflags).into();
         let lent = Lent(self);
@@ -226,11 +246,20 @@ impl Cpu {
         unsafe { &mut *bus }
     }
 
-    /// The projections of the TLB, during a run.
+    /// The projections of this CPU's TLB, during a run.
     pub(crate) fn projection(&mut self) -> &mut Projection {
-        assert!(!self.run.projection.is_null(), "projections are reached only during a run");
-        // SAFETY: as in `mem`.
-        unsafe { &mut *self.run.projection }
+        let number = self.run.number;
+        &mut self.projections()[number]
+    }
+
+    /// Takes the right to write to `frame` without looking from every CPU: it gains code.
+    pub(crate) fn revoke_write(&mut self, frame: u32) {
+        self.projections().iter_mut().for_each(|projection| projection.revoke_write(frame));
+    }
+
+    fn projections(&mut self) -> &mut [Projection] {
+        // SAFETY: as in `mem`; at rest the list is empty.
+        unsafe { &mut *self.run.projections }
     }
 
     fn watches(&self) -> &[Watch] {

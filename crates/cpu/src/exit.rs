@@ -20,6 +20,8 @@ pub enum Exit {
     Budget,
     /// The CPU executed HLT, or rests in it and no interrupt can wake it now.
     Halted,
+    /// The CPU executed the last PAUSE that the request allowed.
+    Paused,
     /// A device wants the machine to look at interrupt lines, deadlines or the end of the run.
     Bus,
     /// The instruction at EIP, not yet executed, has a debugger's breakpoint.

@@ -82,7 +82,14 @@ impl Fixture {
 
     /// Runs `body` with memory and bus lent to the CPU.
     pub fn run<R>(&mut self, body: impl FnOnce(&mut Cpu) -> R) -> R {
-        self.cpu.with_context(&mut self.mem, &mut self.bus, &mut self.projection, &Vec::new(), body)
+        self.cpu.with_context(
+            &mut self.mem,
+            &mut self.bus,
+            std::slice::from_mut(&mut self.projection),
+            0,
+            &Vec::new(),
+            body,
+        )
     }
 }
 

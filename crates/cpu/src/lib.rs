@@ -8,6 +8,7 @@
 //! instructions), `system`, `sse`, `fpu` (the rest) → `alu` (pure arithmetic); memory goes
 //! through `mmu::access` → `mmu::tlb` → `mmu::walk`; interrupts and exceptions in `event`.
 
+mod activity;
 mod alu;
 mod block;
 mod bus;
@@ -32,6 +33,7 @@ mod system;
 #[cfg(test)]
 mod testing;
 
+pub use activity::Activity;
 pub use bus::{Bus, IoEffect, IoRead, IoSize};
 pub use cpu::Cpu;
 pub use engine::{Engine, EngineConfig, EngineStats, RunRequest};
@@ -39,5 +41,5 @@ pub use exception::Exception;
 pub use exit::{Exit, WatchKind};
 pub use fpu::{F80, Fpu};
 pub use seg::SegmentRegister;
-pub use state::{Activity, CpuModel, CpuState, Gpr, Msrs, TableRegister};
+pub use state::{CpuModel, CpuState, Gpr, Msrs, TableRegister};
 pub use system::Mtrrs;

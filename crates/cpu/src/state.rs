@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 use x86::{Cr0, Cr4, Efer, Eflags, SegReg, Selector};
 
 use crate::{
+    activity::Activity,
     fpu::Fpu,
     mmu::{Paging, Tlb},
     seg::SegmentRegister,
@@ -30,18 +31,6 @@ pub struct TableRegister {
     pub base: u32,
     /// Last valid offset.
     pub limit: u16,
-}
-
-/// What a CPU does between instructions.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub enum Activity {
-    /// Executes.
-    #[default]
-    Running,
-    /// Rests after HLT until an interrupt.
-    Halted,
-    /// Shut down by a triple fault until reset.
-    Shutdown,
 }
 
 /// The processor that CPUID describes.
@@ -107,7 +96,7 @@ pub struct CpuState {
     pub cr4: u32,
     /// Current privilege level: 0 in real mode, 3 in virtual-8086 mode.
     pub cpl: u8,
-    /// Running, halted, shut down.
+    /// Running, halted, waiting, shut down.
     pub activity: Activity,
     /// Interrupts are held off for the next instruction (after STI).
     pub sti_shadow: bool,
@@ -137,12 +126,16 @@ pub struct CpuState {
     pub retired: u64,
     /// What CPUID says.
     pub model: CpuModel,
+    /// The local APIC's ID after RESET, which CPUID tells too.
+    pub apic_id: u8,
+    /// How many CPUs there are, 1 or more: CPUID says that one package has them all.
+    pub cpu_count: u8,
     /// From which RDRAND draws its next number.
     pub random: u64,
 }
 
 impl CpuState {
-    /// The state after RESET: F000:FFF0 (SDM Vol. 3A, "Processor State After Reset").
+    /// The state of a bootstrap processor after RESET: F000:FFF0 (SDM Vol. 3A, "Processor State After Reset").
     pub fn reset(model: CpuModel) -> Self {
         let mut seg = [SegmentRegister::real(0); 6];
         seg[SegReg::Cs as usize] = SegmentRegister { base: 0xffff_0000, limit: 0xffff, rights: 0x93, selector: 0xf000 };
@@ -178,6 +171,8 @@ impl CpuState {
             tlb: Tlb::default(),
             retired: 0,
             model,
+            apic_id: 0,
+            cpu_count: 1,
             random: 0,
         }
     }

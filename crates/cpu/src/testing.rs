@@ -116,7 +116,8 @@ impl Lab {
 
     /// Runs for `budget` instructions; time is what was retired.
     pub(crate) fn run(&mut self, budget: u64) -> Exit {
-        let request = RunRequest { budget, now: self.cpu.state.retired, pass_breakpoint: false };
+        let request =
+            RunRequest { budget, now: self.cpu.state.retired, pass_breakpoint: false, ..RunRequest::default() };
         self.engine.run(&mut self.cpu, &mut self.mem, &mut self.bus, request)
     }
 

@@ -10,7 +10,7 @@ use machine::Machine;
 
 use crate::link::{Link, MAX_PACKET, Received, Wire};
 use crate::server::{Ending, Keeper, Setup, Verdict};
-use crate::stub::{Event, Stub, tid};
+use crate::stub::{Event, Stub};
 
 /// How long a stopped machine waits for a packet before its keeper is asked.
 const NAP: Duration = Duration::from_millis(20);
@@ -168,7 +168,7 @@ fn pump<'m>(protocol: Protocol<'m>, stub: &mut Stub<'m>, bytes: &[u8]) -> Result
 fn settle<'m>(protocol: Protocol<'m>, stub: &mut Stub<'m>) -> Result<Protocol<'m>, ProtocolError> {
     match protocol {
         GdbStubStateMachine::CtrlCInterrupt(interrupt) => {
-            let reason = MultiThreadStopReason::SignalWithThread { tid: tid(0), signal: Signal::SIGINT };
+            let reason = MultiThreadStopReason::SignalWithThread { tid: stub.current_tid(), signal: Signal::SIGINT };
             interrupt.interrupt_handled(stub, Some(reason))
         }
         other => Ok(other),

@@ -39,6 +39,8 @@ pub struct Wiring {
 pub struct Target<'a> {
     /// The CPUs by number.
     pub cpus: Vec<&'a CpuState>,
+    /// The one whose turn it is.
+    pub current: usize,
     /// Guest-physical memory.
     pub mem: &'a PhysMem,
     /// The booted kernel, if its image is known.
@@ -54,7 +56,7 @@ pub struct Target<'a> {
 impl<'a> Target<'a> {
     /// A machine of which only CPUs and memory are known.
     pub fn new(cpus: Vec<&'a CpuState>, mem: &'a PhysMem) -> Self {
-        Target { cpus, mem, kernel: None, programs: &[], wiring: None, counters: &[] }
+        Target { cpus, current: 0, mem, kernel: None, programs: &[], wiring: None, counters: &[] }
     }
 
     /// CPU number `n`.

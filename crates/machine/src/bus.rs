@@ -12,6 +12,7 @@ use crate::{
     chipset::Chipset,
     config::MachineConfig,
     disk::DiskBank,
+    interrupts::IOAPIC_BASE,
     resource::{DeviceId, PortMap},
     stats::MachineStats,
 };
@@ -20,6 +21,11 @@ use crate::{
 const FLOATING: u8 = 0xff;
 const A20_OPEN: u32 = !0;
 const A20_GATED: u32 = !(1 << 20);
+
+/// The offset of `addr` in the I/O APIC's page.
+fn ioapic_offset(addr: PhysAddr) -> Option<u32> {
+    (addr.0 & !0xfff == IOAPIC_BASE).then_some(addr.0 as u32 & 0xfff)
+}
 
 /// Whether a read changes more than what the next read gives: interrupt lines or deadlines.
 fn reading_moves_outputs(device: DeviceId) -> bool {
@@ -37,6 +43,10 @@ fn reading_moves_outputs(device: DeviceId) -> bool {
 
 /// The bus of one entry into the engine, built from disjoint parts of the machine.
 pub(crate) struct MachineBus<'a> {
+    /// The CPU that runs.
+    pub cpu: usize,
+    /// The level of its INTR line.
+    pub intr: bool,
     pub chipset: &'a mut Chipset,
     pub disks: &'a mut DiskBank,
     pub signals: &'a mut Signals,
@@ -83,31 +93,57 @@ impl Bus for MachineBus<'_> {
         self.effect(before)
     }
 
-    fn mmio_read(&mut self, _now: u64, addr: PhysAddr, size: IoSize) -> IoRead {
+    fn mmio_read(&mut self, now: u64, addr: PhysAddr, size: IoSize) -> IoRead {
         self.stats.mmio_accesses += 1;
-        log::debug!("read of {size:?} at {addr:?}: nothing is there");
-        IoRead { value: u32::MAX >> (32 - 8 * size as u32), effect: IoEffect::None }
+        let mask = u32::MAX >> (32 - 8 * size as u32);
+        let apics = &mut self.chipset.apics;
+        let value = if let Some(offset) = apics.lapic_offset(self.cpu, addr.0) {
+            apics.lapics[self.cpu].read(offset & !3, &BoardView { now_ns: now, signals: self.signals })
+        } else if let Some(offset) = ioapic_offset(addr) {
+            apics.ioapic.read(offset & !3)
+        } else {
+            log::debug!("read of {size:?} at {addr:?}: nothing is there");
+            u32::MAX
+        };
+        IoRead { value: value >> (8 * (addr.0 & 3)) & mask, effect: IoEffect::None }
     }
 
-    fn mmio_write(&mut self, _now: u64, addr: PhysAddr, size: IoSize, value: u32) -> IoEffect {
+    fn mmio_write(&mut self, now: u64, addr: PhysAddr, size: IoSize, value: u32) -> IoEffect {
         self.stats.mmio_accesses += 1;
-        log::debug!("write of {value:#x} ({size:?}) at {addr:?}: nothing is there");
-        IoEffect::None
+        let before = self.outputs();
+        let apics = &mut self.chipset.apics;
+        let lapic = apics.lapic_offset(self.cpu, addr.0);
+        if size != IoSize::Dword && (lapic.is_some() || ioapic_offset(addr).is_some()) {
+            // UNDEFINED: their registers are written whole (SDM Vol. 3A, "The Local APIC Block Diagram").
+            log::debug!("write of {value:#x} ({size:?}) at {addr:?}: an APIC's register takes 32 bits");
+            return IoEffect::None;
+        }
+        if let Some(offset) = lapic {
+            apics.write_lapic(self.cpu, offset, value, &mut BoardView { now_ns: now, signals: self.signals });
+        } else if let Some(offset) = ioapic_offset(addr) {
+            apics.write_ioapic(offset, value);
+        } else {
+            log::debug!("write of {value:#x} ({size:?}) at {addr:?}: nothing is there");
+            return IoEffect::None;
+        }
+        self.effect(before)
     }
 
     fn intr(&self) -> bool {
-        self.chipset.pic.intr()
+        self.intr
     }
 
     fn acknowledge(&mut self, _now: u64) -> u8 {
-        let vector = self.chipset.pic.acknowledge();
-        self.stats.interrupts_by_vector[usize::from(vector)] += 1;
+        let vector = self.chipset.acknowledge(self.cpu);
+        self.stats.note_interrupt(self.cpu, vector);
+        self.look_at_intr();
         vector
     }
 
     fn numeric_error(&mut self, asserted: bool) -> bool {
         let ignored = self.chipset.fpu_port.set_error(asserted);
         self.chipset.drive_irqs();
+        self.look_at_intr();
         ignored
     }
 
@@ -119,15 +155,21 @@ impl Bus for MachineBus<'_> {
 impl MachineBus<'_> {
     /// What the processor and the run loop see of the chips without an access.
     fn outputs(&self) -> (bool, bool) {
-        (self.chipset.pic.intr(), self.chipset.a20())
+        (self.intr, self.chipset.a20())
+    }
+
+    fn look_at_intr(&mut self) {
+        self.intr = self.chipset.apics.intr(self.cpu);
     }
 
     /// Lets the interrupt lines follow the access, and says whether the run loop must look.
     fn effect(&mut self, before: (bool, bool)) -> IoEffect {
         self.chipset.drive_irqs();
+        self.look_at_intr();
         let sooner = self.chipset.deadline_ns().is_some_and(|deadline| deadline < self.scheduled_ns);
         let demanded = self.chipset.demanded_input(self.config).is_some();
-        if self.outputs() != before || sooner || demanded || self.signals.pressing() {
+        let driven = self.chipset.apics.has_signals();
+        if self.outputs() != before || sooner || demanded || driven || self.signals.pressing() {
             IoEffect::Recompute
         } else {
             IoEffect::None

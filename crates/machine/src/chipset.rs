@@ -8,6 +8,7 @@ use crate::{
     InputEvent, SerialInput,
     board::{BoardView, Signals},
     config::MachineConfig,
+    interrupts::InterruptBus,
 };
 
 const IRQ_TIMER: u8 = 0;
@@ -24,6 +25,7 @@ const IRQ_SERIAL: [u8; 4] = [4, 3, 4, 3];
 #[allow(missing_docs, reason = "the names are the chips'")]
 pub struct Chipset {
     pub pic: PicPair,
+    pub apics: InterruptBus,
     pub pit: Pit8254,
     pub rtc: Rtc,
     pub i8042: I8042,
@@ -56,6 +58,7 @@ impl Chipset {
         });
         Chipset {
             pic: PicPair::default(),
+            apics: InterruptBus::new(config.cpus),
             pit: Pit8254::new(),
             rtc: Rtc::new(&RtcConfig { start_unix_s: config.start_unix_s, memory_bytes: config.memory_bytes }),
             i8042: I8042::default(),
@@ -77,6 +80,7 @@ impl Chipset {
     /// Everything that the reset line reaches. Timer and clock go on.
     pub(crate) fn reset(&mut self, board: &mut BoardView<'_>) {
         self.pic.reset();
+        self.apics.reset();
         self.rtc.reset();
         self.i8042.reset();
         self.port61.reset(&mut self.pit, board);
@@ -99,13 +103,14 @@ impl Chipset {
         for channel in self.ide.iter_mut().flatten() {
             channel.wake(board);
         }
+        self.apics.wake(board);
         self.drive_irqs();
     }
 
     /// The one place where interrupt lines follow from the state of the chips.
     pub(crate) fn drive_irqs(&mut self) {
-        self.pic.set_irq(IRQ_TIMER, self.pit.irq());
-        self.pic.set_irq(IRQ_KEYBOARD, self.i8042.irq_keyboard());
+        self.set_irq(IRQ_TIMER, self.pit.irq());
+        self.set_irq(IRQ_KEYBOARD, self.i8042.irq_keyboard());
         for irq in [IRQ_SERIAL[0], IRQ_SERIAL[1]] {
             let mut level = false;
             let mut dipped = false;
@@ -116,34 +121,53 @@ impl Chipset {
                 }
             }
             if dipped {
-                self.pic.set_irq(irq, false);
+                self.set_irq(irq, false);
             }
-            self.pic.set_irq(irq, level);
+            self.set_irq(irq, level);
         }
-        self.pic.set_irq(IRQ_RTC, self.rtc.irq());
-        self.pic.set_irq(IRQ_MOUSE, self.i8042.irq_mouse());
-        self.pic.set_irq(IRQ_FPU, self.fpu_port.irq());
-        for (channel, irq) in self.ide.iter().zip(IRQ_IDE) {
-            self.pic.set_irq(irq, channel.as_ref().is_some_and(IdeChannel::irq));
+        self.set_irq(IRQ_RTC, self.rtc.irq());
+        self.set_irq(IRQ_MOUSE, self.i8042.irq_mouse());
+        self.set_irq(IRQ_FPU, self.fpu_port.irq());
+        for (number, irq) in IRQ_IDE.into_iter().enumerate() {
+            let level = self.ide[number].as_ref().is_some_and(IdeChannel::irq);
+            self.set_irq(irq, level);
         }
+        self.apics.drive(self.pic.intr());
+    }
+
+    fn set_irq(&mut self, irq: u8, level: bool) {
+        self.pic.set_irq(irq, level);
+        self.apics.set_line(irq, level);
+    }
+
+    /// A CPU's interrupt-acknowledge cycle: the vector.
+    pub(crate) fn acknowledge(&mut self, cpu: usize) -> u8 {
+        let vector = self.apics.acknowledge(cpu).unwrap_or_else(|| self.pic.acknowledge());
+        self.apics.drive(self.pic.intr());
+        vector
     }
 
     /// When a chip changes next by itself.
     pub(crate) fn deadline_ns(&self) -> Option<u64> {
-        self.deadlines().map(|(_, deadline)| deadline).min()
+        self.deadlines().map(|(_, deadline)| deadline).chain(self.apics.deadline_ns()).min()
     }
 
-    /// Whether any chip has something to come that would reach the processor.
-    pub(crate) fn may_wake(&self) -> bool {
-        self.deadlines().any(|(irq, _)| self.pic.would_interrupt(irq))
+    /// Whether any chip has something to come that would reach one of the CPUs for which `listens`.
+    pub(crate) fn may_wake(&self, listens: impl Fn(usize) -> bool + Copy) -> bool {
+        self.apics.timer_may_wake(listens) || self.deadlines().any(|(irq, _)| self.would_interrupt(irq, listens))
     }
 
-    /// Whether input from outside would reach the processor.
-    pub(crate) fn input_may_wake(&self, config: &MachineConfig) -> bool {
+    /// Whether an edge on an interrupt line would reach one of the CPUs for which `listens`.
+    fn would_interrupt(&self, irq: u8, listens: impl Fn(usize) -> bool) -> bool {
+        self.apics.would_interrupt(irq) || self.pic.would_interrupt(irq) && self.apics.passes_intr(listens)
+    }
+
+    /// Whether input from outside would reach one of the CPUs for which `listens`.
+    pub(crate) fn input_may_wake(&self, config: &MachineConfig, listens: impl Fn(usize) -> bool + Copy) -> bool {
         self.serial.iter().enumerate().any(|(number, uart)| {
             config.serial[number] == Some(SerialInput::Live)
                 && uart.as_ref().is_some_and(|uart| !uart.input_ended() && uart.announces_input())
-                && self.pic.would_interrupt(IRQ_SERIAL[number])
+                && self.would_interrupt(IRQ_SERIAL[number], listens)
         })
     }
 

@@ -1,9 +1,9 @@
 use cpu::{
-    CpuModel, CpuState,
+    Activity, CpuModel, CpuState,
     mmu::{Tlb, TlbGeometry},
 };
 use serde::{Deserialize, Serialize};
-use x86::PAGE_SIZE;
+use x86::{PAGE_SIZE, msr};
 
 use crate::{
     Error,
@@ -11,6 +11,8 @@ use crate::{
 };
 
 const MIB: u64 = 1 << 20;
+/// Most CPUs.
+pub const MAX_CPUS: u8 = 8;
 /// Smallest and largest RAM.
 const MEMORY_BYTES: std::ops::RangeInclusive<u64> = 16 * MIB..=3584 * MIB;
 
@@ -31,6 +33,10 @@ pub enum SerialInput {
 pub struct MachineConfig {
     /// RAM, 16 MiB to 3584 MiB in whole pages.
     pub memory_bytes: u64,
+    /// How many CPUs, 1 to [`MAX_CPUS`].
+    pub cpus: u8,
+    /// From which order and length of the CPUs' turns are drawn; `None`: they take turns of equal length.
+    pub schedule_seed: Option<u64>,
     /// The processor that CPUID describes.
     pub cpu_model: CpuModel,
     /// How many translations the TLB holds.
@@ -48,10 +54,12 @@ pub struct MachineConfig {
 }
 
 impl Default for MachineConfig {
-    /// 256 MiB, COM1 live and the others silent, 2025-01-01.
+    /// One CPU, 256 MiB, COM1 live and the others silent, 2025-01-01.
     fn default() -> Self {
         MachineConfig {
             memory_bytes: 256 * MIB,
+            cpus: 1,
+            schedule_seed: None,
             cpu_model: CpuModel::default(),
             tlb: TlbGeometry::default(),
             serial: [
@@ -72,11 +80,14 @@ impl MachineConfig {
     /// Refuses what cannot be built.
     ///
     /// # Errors
-    /// [`Error::Memory`] for an impossible size of RAM, [`Error::TooManyDisks`].
+    /// [`Error::Memory`] for an impossible size of RAM, [`Error::Cpus`], [`Error::TooManyDisks`].
     pub fn check(&self) -> Result<(), Error> {
         let whole_pages = self.memory_bytes.is_multiple_of(u64::from(PAGE_SIZE));
         if !whole_pages || !MEMORY_BYTES.contains(&self.memory_bytes) {
             return Err(Error::Memory { bytes: self.memory_bytes });
+        }
+        if !(1..=MAX_CPUS).contains(&self.cpus) {
+            return Err(Error::Cpus { cpus: self.cpus.into() });
         }
         if self.disks.len() > MAX_DISKS {
             return Err(Error::TooManyDisks { disks: self.disks.len() });
@@ -84,15 +95,40 @@ impl MachineConfig {
         Ok(())
     }
 
-    /// The processor after RESET.
-    pub(crate) fn cpu_at_reset(&self) -> CpuState {
-        CpuState { tlb: Tlb::new(self.tlb), random: self.seed, ..CpuState::reset(self.cpu_model) }
+    /// CPU `number` after RESET: CPU 0 is the bootstrap processor, the others wait for it.
+    pub(crate) fn cpu_at_reset(&self, number: u8) -> CpuState {
+        let mut state = CpuState {
+            tlb: Tlb::new(self.tlb),
+            // Each draws numbers of its own.
+            random: self.seed.wrapping_add(u64::from(number) << 56),
+            apic_id: number,
+            cpu_count: self.cpus,
+            ..CpuState::reset(self.cpu_model)
+        };
+        if number != 0 {
+            state.msr.apic_base &= !msr::APIC_BASE_BSP;
+            state.activity = Activity::WaitForSipi;
+        }
+        state
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_are_1_to_8_cpus_and_the_first_one_begins() {
+        for (cpus, good) in [(0, false), (1, true), (8, true), (9, false), (255, false)] {
+            let config = MachineConfig { cpus, ..MachineConfig::default() };
+            assert_eq!(config.check().is_ok(), good, "{cpus}");
+        }
+        let config = MachineConfig { cpus: 4, ..MachineConfig::default() };
+        let [first, last] = [0, 3].map(|number| config.cpu_at_reset(number));
+        assert_eq!((first.msr.apic_base, first.activity), (0xfee0_0900, Activity::Running));
+        assert_eq!((last.msr.apic_base, last.activity), (0xfee0_0800, Activity::WaitForSipi));
+        assert_eq!((last.apic_id, last.cpu_count), (3, 4));
+    }
 
     #[test]
     fn memory_is_16_to_3584_mib_in_whole_pages() {

@@ -9,6 +9,12 @@ pub enum Error {
         /// The size asked for.
         bytes: u64,
     },
+    /// No CPU, or too many.
+    #[error("{cpus} CPUs: must be 1 to {max}", max = crate::config::MAX_CPUS)]
+    Cpus {
+        /// The number asked for.
+        cpus: u32,
+    },
     /// Guest memory cannot be set up.
     #[error(transparent)]
     Physical(#[from] memory::Error),

@@ -11,7 +11,9 @@ use crate::{
     disk::{DiskBank, DiskPurpose},
     firmware::{self, MemoryRegion},
     input::InputQueue,
+    interrupts,
     resource::{PortMap, Resource},
+    schedule::Schedule,
     stats::MachineStats,
 };
 
@@ -24,11 +26,12 @@ pub struct Machine {
     // What a snapshot holds.
     pub(crate) config: MachineConfig,
     pub(crate) boot: Boot,
-    pub(crate) cpu: Cpu,
+    pub(crate) cpus: Vec<Cpu>,
     pub(crate) mem: PhysMem,
     pub(crate) chipset: Chipset,
     pub(crate) disks: DiskBank,
     pub(crate) input: InputQueue,
+    pub(crate) schedule: Schedule,
     /// Instructions retired by all CPUs plus skipped time, in nanoseconds.
     pub(crate) now_ns: u64,
     // What follows from the rest, or belongs to this run of the host alone.
@@ -47,15 +50,16 @@ impl Machine {
         config.check()?;
         let mut machine = Machine {
             chipset: Chipset::new(&config),
-            cpu: Cpu::new(config.cpu_at_reset()),
+            cpus: (0..config.cpus).map(|number| Cpu::new(config.cpu_at_reset(number))).collect(),
             mem: empty_memory(&config)?,
             disks: DiskBank::open(&config)?,
             input: InputQueue::default(),
+            schedule: Schedule::new(&config),
             now_ns: 0,
             engine: Engine::new(engine),
             ports: PortMap::new(&config),
             signals: Signals::default(),
-            stats: MachineStats::new(),
+            stats: MachineStats::new(config.cpus),
             config,
             boot,
         };
@@ -63,17 +67,18 @@ impl Machine {
         Ok(machine)
     }
 
-    /// What a pulled reset line leads to: chips and CPU are reset and the images booted again.
+    /// What a pulled reset line leads to: chips and CPUs are reset and the images booted again.
     /// Time goes on; memory keeps what the images do not overwrite.
     ///
     /// # Errors
     /// As [`Machine::new`], although what was booted once can be booted again.
     pub fn reboot(&mut self) -> Result<(), Error> {
-        let retired = self.cpu.state.retired;
         self.chipset.reset(&mut BoardView { now_ns: self.now_ns, signals: &mut self.signals });
-        self.cpu.state = CpuState { retired, ..self.config.cpu_at_reset() };
+        self.schedule = Schedule::new(&self.config);
+        for (number, cpu) in (0..).zip(&mut self.cpus) {
+            cpu.state = CpuState { retired: cpu.state.retired, ..self.config.cpu_at_reset(number) };
+        }
         self.load()?;
-        self.cpu.state.retired = retired;
         self.engine.invalidate();
         Ok(())
     }
@@ -89,10 +94,15 @@ impl Machine {
     fn load(&mut self) -> Result<(), Error> {
         let memory_map = firmware::memory_map(&self.config);
         if let Some(state) = boot::load(&self.boot, &mut self.mem, &memory_map, self.config.cpu_model)? {
-            let CpuState { tlb, random, .. } = self.config.cpu_at_reset();
-            self.cpu.state = CpuState { tlb, random, ..state };
+            let CpuState { tlb, random, apic_id, cpu_count, .. } = self.config.cpu_at_reset(0);
+            for other in &mut self.cpus[1..] {
+                other.state.msr.mtrr = state.msr.mtrr.clone();
+            }
+            let first = &mut self.cpus[0].state;
+            *first = CpuState { tlb, random, apic_id, cpu_count, retired: first.retired, ..state };
             let mut board = BoardView { now_ns: self.now_ns, signals: &mut self.signals };
             firmware::set_up_chips(&mut self.chipset, &mut board);
+            self.chipset.apics.set_up(&mut board);
             firmware::write_data_area(&mut self.mem, &self.config);
         }
         Ok(())
@@ -110,19 +120,29 @@ impl Machine {
 
     /// How many CPUs there are.
     pub fn cpu_count(&self) -> usize {
-        1
+        self.cpus.len()
     }
 
-    /// The state of CPU `number`.
+    /// The state of CPU `number`, which must be below [`Machine::cpu_count`].
     pub fn cpu(&self, number: usize) -> &CpuState {
-        assert_eq!(number, 0, "there is one CPU");
-        &self.cpu.state
+        &self.cpus[number].state
+    }
+
+    /// The CPU whose turn it is: that which reached a breakpoint, touched watched memory or shut down, if the
+    /// machine has stopped for that.
+    pub fn current_cpu(&self) -> usize {
+        self.schedule.current()
+    }
+
+    /// From the next turn on, order and length of the CPUs' turns are drawn from `seed`.
+    pub fn draw_schedule(&mut self, seed: u64) {
+        self.config.schedule_seed = Some(seed);
+        self.schedule.draw_from(seed);
     }
 
     /// Changes the state of CPU `number` from outside, as a debugger does.
     pub fn change_cpu(&mut self, number: usize, change: impl FnOnce(&mut CpuState)) {
-        assert_eq!(number, 0, "there is one CPU");
-        change(&mut self.cpu.state);
+        change(&mut self.cpus[number].state);
         self.engine.invalidate();
     }
 
@@ -149,7 +169,7 @@ impl Machine {
 
     /// Instructions retired by all CPUs.
     pub fn retired(&self) -> u64 {
-        self.cpu.state.retired
+        self.cpus.iter().map(|cpu| cpu.state.retired).sum()
     }
 
     /// Counts of this run.
@@ -169,7 +189,10 @@ impl Machine {
 
     /// The ranges of physical addresses as wired.
     pub fn memory_resources(&self) -> Vec<Resource> {
-        firmware::memory_resources(&self.config)
+        let mut resources = firmware::memory_resources(&self.config);
+        resources.extend(interrupts::resources());
+        resources.sort_by_key(|resource| resource.start);
+        resources
     }
 
     /// The memory map that firmware gives to boot loaders.

@@ -4,8 +4,8 @@
 #[cfg(test)]
 mod tests;
 
-use cpu::{Activity, Exit, RunRequest};
-use devices::Outlet;
+use cpu::{Activity, CpuState, Exit, RunRequest};
+use devices::{CpuSignal, Outlet};
 use x86::Eflags;
 
 use crate::{
@@ -28,47 +28,68 @@ pub struct RunLimit {
     pub pass_breakpoint: bool,
 }
 
+/// How far a run goes, with what only this crate can ask for.
+#[derive(Clone, Copy)]
+struct Goal {
+    limit: RunLimit,
+    /// Stop when this CPU has retired so many instructions.
+    of_cpu: Option<(usize, u64)>,
+}
+
 impl Machine {
     /// Runs until something stops the machine.
     pub fn run(&mut self, limit: RunLimit, host: &mut dyn Host) -> Stop {
-        let stop = self.run_on(limit, host);
-        self.hand_out_output(host);
-        stop
+        self.run_to(Goal { limit, of_cpu: None }, host)
     }
 
-    /// Runs one instruction, or the delivery of one interrupt, however long the CPU rests
-    /// before it. [`Stop::Limit`] says that it is done.
+    /// Runs one instruction, or the delivery of one interrupt, of whatever CPU is next, however long all of
+    /// them rest before it. [`Stop::Limit`] says that it is done.
     pub fn step(&mut self, host: &mut dyn Host) -> Stop {
         let limit = RunLimit { retired: Some(self.retired() + 1), pass_breakpoint: true };
         self.run(limit, host)
     }
 
-    fn run_on(&mut self, limit: RunLimit, host: &mut dyn Host) -> Stop {
-        let mut pass_breakpoint = limit.pass_breakpoint;
+    /// Runs until CPU `number` has done one instruction, or the delivery of one interrupt; the others take
+    /// their turns meanwhile. [`Stop::Limit`] says that it is done, or that all CPUs have retired as many as
+    /// `limit` says.
+    pub fn step_cpu(&mut self, number: usize, limit: RunLimit, host: &mut dyn Host) -> Stop {
+        let of_cpu = Some((number, self.cpus[number].state.retired + 1));
+        self.run_to(Goal { limit, of_cpu }, host)
+    }
+
+    fn run_to(&mut self, goal: Goal, host: &mut dyn Host) -> Stop {
+        let stop = self.run_on(goal, host);
+        self.hand_out_output(host);
+        stop
+    }
+
+    fn run_on(&mut self, goal: Goal, host: &mut dyn Host) -> Stop {
+        let mut pass_breakpoint = goal.limit.pass_breakpoint;
+        self.settle();
         loop {
             self.hand_out_output(host);
             if let Some(stop) = self.take_signals() {
                 return stop;
             }
-            if self.cpu.state.activity == Activity::Shutdown {
+            if self.cpus.iter().any(|cpu| cpu.state.activity == Activity::Shutdown) {
                 return Stop::Idle(IdleReason::Shutdown);
             }
-            if limit.retired.is_some_and(|retired| self.retired() >= retired) {
+            if self.has_reached(goal) {
                 return Stop::Limit;
             }
             if host.interrupted() || !self.take_input(host) {
                 return Stop::Interrupted;
             }
-            self.wake_chips();
-            let exit = self.enter(limit, pass_breakpoint);
+            if self.schedule.is_over() {
+                if let Some(reason) = self.rest(host) {
+                    return Stop::Idle(reason);
+                }
+                continue;
+            }
+            let exit = self.enter(goal, pass_breakpoint);
             pass_breakpoint = false;
             match exit {
-                Exit::Budget | Exit::Bus => {}
-                Exit::Halted => {
-                    if let Some(reason) = self.rest(host) {
-                        return Stop::Idle(reason);
-                    }
-                }
+                Exit::Budget | Exit::Bus | Exit::Halted | Exit::Paused => {}
                 Exit::Breakpoint { addr } => return Stop::Breakpoint { addr },
                 Exit::Watchpoint { addr, kind } => return Stop::Watchpoint { addr, kind },
                 Exit::TripleFault { first } => return Stop::TripleFault { first },
@@ -76,14 +97,24 @@ impl Machine {
         }
     }
 
-    /// One entry into the engine, until the next deadline at most.
-    fn enter(&mut self, limit: RunLimit, pass_breakpoint: bool) -> Exit {
+    fn has_reached(&self, goal: Goal) -> bool {
+        goal.limit.retired.is_some_and(|retired| self.retired() >= retired)
+            || goal.of_cpu.is_some_and(|(cpu, retired)| self.cpus[cpu].state.retired >= retired)
+    }
+
+    /// One entry into the engine, until the next deadline or the end of the turn at most.
+    fn enter(&mut self, goal: Goal, pass_breakpoint: bool) -> Exit {
+        let number = self.schedule.current();
         let deadline = self.chipset.deadline_ns().unwrap_or(u64::MAX);
         let to_deadline = deadline.saturating_sub(self.now_ns).max(1);
-        let to_limit = limit.retired.map_or(u64::MAX, |retired| retired - self.retired());
-        let budget = to_deadline.min(to_limit).min(SLICE);
-        let before = self.retired();
+        let to_limit = goal.limit.retired.map_or(u64::MAX, |retired| retired - self.retired());
+        let before = self.cpus[number].state.retired;
+        let of_cpu = goal.of_cpu.filter(|&(cpu, _)| cpu == number);
+        let to_goal = of_cpu.map_or(u64::MAX, |(_, retired)| retired - before);
+        let budget = to_deadline.min(to_limit).min(to_goal).min(self.schedule.instructions()).min(SLICE);
         let mut bus = MachineBus {
+            cpu: number,
+            intr: self.chipset.apics.intr(number),
             chipset: &mut self.chipset,
             disks: &mut self.disks,
             signals: &mut self.signals,
@@ -93,24 +124,77 @@ impl Machine {
             scheduled_ns: deadline,
         };
         bus.stats.entries += 1;
-        let request = RunRequest { budget, now: self.now_ns, pass_breakpoint };
-        let exit = self.engine.run(&mut self.cpu, &mut self.mem, &mut bus, request);
-        let ran = self.retired() - before;
+        let pauses = self.schedule.pauses();
+        let request = RunRequest { budget, now: self.now_ns, pass_breakpoint, cpu: number, pauses };
+        let cpu = &mut self.cpus[number];
+        let exit = self.engine.run(cpu, &mut self.mem, &mut bus, request);
+        let ran = cpu.state.retired - before;
         assert!(ran <= budget, "the engine ran {ran} instructions of {budget}");
         self.now_ns += ran;
+        self.schedule.ran(ran, cpu.pauses_left());
+        if exit == Exit::Halted {
+            self.schedule.end();
+        }
+        self.settle();
         exit
     }
 
-    /// The CPU is halted: time jumps to the next deadline, or the machine has come to its end.
+    /// Brings everything up to now: chips, what is on the interrupt bus, whose turn it is. Whenever the
+    /// machine rests it is settled, so that no stop shows in its state.
+    fn settle(&mut self) {
+        for (number, cpu) in self.cpus.iter().enumerate() {
+            self.chipset.apics.follow(number, cpu.state.msr.apic_base);
+        }
+        self.chipset.wake(&mut BoardView { now_ns: self.now_ns, signals: &mut self.signals });
+        for (number, signal) in self.chipset.apics.take_signals() {
+            self.drive_pin(number, signal);
+        }
+        if !self.is_awake(self.schedule.current()) {
+            self.schedule.end();
+        }
+        if self.schedule.is_over() {
+            let (cpus, apics) = (&self.cpus, &self.chipset.apics);
+            self.schedule.next(cpus.len(), |number| cpus[number].state.is_awake(apics.intr(number)));
+            if !self.schedule.is_over() {
+                self.stats.turns_by_cpu[self.schedule.current()] += 1;
+            }
+        }
+    }
+
+    /// What the interrupt bus does to a CPU beside interrupting it.
+    fn drive_pin(&mut self, number: usize, signal: CpuSignal) {
+        let state = &mut self.cpus[number].state;
+        match signal {
+            CpuSignal::Nmi => state.nmi_pending = true,
+            CpuSignal::Init => {
+                state.init();
+                self.chipset.apics.lapics[number].init();
+                self.engine.release(number);
+            }
+            CpuSignal::Startup { vector } => state.start_up(vector),
+            // DEVIATION: there is no system management mode.
+            CpuSignal::Smi => log::debug!("CPU {number}: an SMI, which it ignores"),
+        }
+    }
+
+    fn is_awake(&self, number: usize) -> bool {
+        self.cpus[number].state.is_awake(self.chipset.apics.intr(number))
+    }
+
+    /// No CPU has anything to do: time jumps to the next deadline, or the machine has come to its end.
     fn rest(&mut self, host: &mut dyn Host) -> Option<IdleReason> {
-        if self.signals.pressing() || self.chipset.pic.intr() && self.interruptible() {
+        if self.signals.pressing() {
             return None;
         }
-        if !self.interruptible() {
+        let cpus = &self.cpus;
+        let listens = |number: usize| is_interruptible(&cpus[number].state);
+        // An INIT or a start-up IPI on its way reaches whoever rests, and so does an NMI.
+        let busy = self.chipset.apics.is_busy();
+        if !busy && !(0..cpus.len()).any(listens) {
             return Some(IdleReason::InterruptsOff);
         }
-        let deadline = self.chipset.deadline_ns().filter(|_| self.chipset.may_wake());
-        if deadline.is_none() && !self.chipset.input_may_wake(&self.config) {
+        let deadline = self.chipset.deadline_ns().filter(|_| busy || self.chipset.may_wake(listens));
+        if deadline.is_none() && !self.chipset.input_may_wake(&self.config, listens) {
             return Some(IdleReason::NothingToCome);
         }
         // Whoever waits for the guest's answer must see it first.
@@ -119,11 +203,8 @@ impl Machine {
         let until = deadline.map_or(until, |deadline| until.min(deadline)).max(self.now_ns);
         self.stats.skipped_ns += until - self.now_ns;
         self.now_ns = until;
+        self.settle();
         None
-    }
-
-    fn interruptible(&self) -> bool {
-        self.cpu.state.eflags.contains(Eflags::IF) || self.cpu.state.nmi_pending
     }
 
     fn take_signals(&mut self) -> Option<Stop> {
@@ -155,15 +236,16 @@ impl Machine {
     }
 
     fn deliver_input(&mut self) {
+        let mut came = false;
         while let Some(stamped) = self.input.pop() {
             log::trace!("input {} at {} ns", stamped.sequence, stamped.now_ns);
             let mut board = BoardView { now_ns: self.now_ns, signals: &mut self.signals };
             self.chipset.deliver(stamped.event, &mut board);
+            came = true;
         }
-    }
-
-    fn wake_chips(&mut self) {
-        self.chipset.wake(&mut BoardView { now_ns: self.now_ns, signals: &mut self.signals });
+        if came {
+            self.settle();
+        }
     }
 
     /// Gives the host what gathered, in runs of bytes for the same outlet.
@@ -175,4 +257,9 @@ impl Machine {
         }
         self.signals.output.clear();
     }
+}
+
+/// Whether an interrupt of some kind would end the CPU's rest.
+fn is_interruptible(state: &CpuState) -> bool {
+    state.activity == Activity::Halted && (state.eflags.contains(Eflags::IF) || state.nmi_pending && !state.nmi_blocked)
 }

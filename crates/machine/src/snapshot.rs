@@ -23,6 +23,7 @@ use crate::{
     input::InputQueue,
     machine::empty_memory,
     resource::PortMap,
+    schedule::Schedule,
     stats::MachineStats,
 };
 pub use error::SnapshotError;
@@ -33,10 +34,11 @@ pub use error::SnapshotError;
 struct Saved<'a> {
     config: &'a MachineConfig,
     boot: &'a Boot,
-    cpu: &'a CpuState,
+    cpus: Vec<&'a CpuState>,
     chipset: &'a Chipset,
     disks: &'a [SavedDisk],
     input: &'a InputQueue,
+    schedule: &'a Schedule,
     now_ns: u64,
 }
 
@@ -45,10 +47,11 @@ struct Saved<'a> {
 struct Restored {
     config: MachineConfig,
     boot: Boot,
-    cpu: CpuState,
+    cpus: Vec<CpuState>,
     chipset: Chipset,
     disks: Vec<SavedDisk>,
     input: InputQueue,
+    schedule: Schedule,
     now_ns: u64,
 }
 
@@ -87,15 +90,16 @@ impl Machine {
             ports: PortMap::new(&self.config),
             config: self.config.clone(),
             boot: self.boot.clone(),
-            cpu: Cpu::new(self.cpu.state.clone()),
+            cpus: self.cpus.iter().map(|cpu| Cpu::new(cpu.state.clone())).collect(),
             mem,
             chipset: self.chipset.clone(),
             disks: self.disks.duplicate(),
             input: self.input.clone(),
+            schedule: self.schedule.clone(),
             now_ns: self.now_ns,
             engine: Engine::new(EngineConfig::default()),
             signals: Signals::default(),
-            stats: MachineStats::new(),
+            stats: MachineStats::new(self.config.cpus),
         })
     }
 
@@ -115,10 +119,11 @@ impl Machine {
         let saved = Saved {
             config: &self.config,
             boot: &self.boot,
-            cpu: &self.cpu.state,
+            cpus: self.cpus.iter().map(|cpu| &cpu.state).collect(),
             chipset: &self.chipset,
             disks,
             input: &self.input,
+            schedule: &self.schedule,
             now_ns: self.now_ns,
         };
         let state = postcard::to_stdvec(&saved).expect("plain data can be serialised");
@@ -143,6 +148,12 @@ fn read_body(body: &mut dyn Read, engine: EngineConfig) -> Result<Machine, Snaps
     body.take(u64::from_le_bytes(len)).read_to_end(&mut state)?;
     let restored: Restored = postcard::from_bytes(&state).map_err(|error| corrupt(format!("its state: {error}")))?;
     restored.config.check().map_err(|error| corrupt(error.to_string()))?;
+    let cpus = usize::from(restored.config.cpus);
+    let fits = restored.chipset.apics.fits(cpus) && restored.schedule.fits(cpus);
+    if restored.cpus.len() != cpus || !fits {
+        return Err(corrupt(format!("its state is not that of {cpus} CPUs")));
+    }
+    let stats = MachineStats::new(restored.config.cpus);
     let disks = DiskBank::restore(&restored.config, &restored.disks).ok_or_else(|| corrupt("its disks".into()))?;
     let mut mem = empty_memory(&restored.config).map_err(|error| corrupt(error.to_string()))?;
     boot::map_rom(&restored.boot, &mut mem).map_err(|error| corrupt(error.to_string()))?;
@@ -151,15 +162,16 @@ fn read_body(body: &mut dyn Read, engine: EngineConfig) -> Result<Machine, Snaps
         ports: PortMap::new(&restored.config),
         config: restored.config,
         boot: restored.boot,
-        cpu: Cpu::new(restored.cpu),
+        cpus: restored.cpus.into_iter().map(Cpu::new).collect(),
         mem,
         chipset: restored.chipset,
         disks,
         input: restored.input,
+        schedule: restored.schedule,
         now_ns: restored.now_ns,
         engine: Engine::new(engine),
         signals: Signals::default(),
-        stats: MachineStats::new(),
+        stats,
     })
 }
 

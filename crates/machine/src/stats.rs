@@ -3,6 +3,10 @@
 pub struct MachineStats {
     /// Interrupts acknowledged, by vector.
     pub interrupts_by_vector: Vec<u64>,
+    /// The same by CPU.
+    pub interrupts_by_cpu: Vec<u64>,
+    /// Turns that each CPU had.
+    pub turns_by_cpu: Vec<u64>,
     /// Port reads.
     pub port_reads: u64,
     /// Port writes.
@@ -16,8 +20,19 @@ pub struct MachineStats {
 }
 
 impl MachineStats {
-    pub(crate) fn new() -> Self {
-        MachineStats { interrupts_by_vector: vec![0; 256], ..MachineStats::default() }
+    pub(crate) fn new(cpus: u8) -> Self {
+        let by_cpu = vec![0; cpus.into()];
+        MachineStats {
+            interrupts_by_vector: vec![0; 256],
+            interrupts_by_cpu: by_cpu.clone(),
+            turns_by_cpu: by_cpu,
+            ..MachineStats::default()
+        }
+    }
+
+    pub(crate) fn note_interrupt(&mut self, cpu: usize, vector: u8) {
+        self.interrupts_by_vector[usize::from(vector)] += 1;
+        self.interrupts_by_cpu[cpu] += 1;
     }
 
     /// Interrupts acknowledged.

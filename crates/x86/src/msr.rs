@@ -25,3 +25,8 @@ pub const IA32_PAT: u32 = 0x277;
 pub const IA32_MTRR_DEF_TYPE: u32 = 0x2ff;
 pub const IA32_EFER: u32 = 0xc000_0080;
 pub const IA32_TSC_AUX: u32 = 0xc000_0103;
+
+/// In [`IA32_APIC_BASE`]: the processor is the bootstrap processor.
+pub const APIC_BASE_BSP: u64 = 1 << 8;
+/// In [`IA32_APIC_BASE`]: the local APIC is there.
+pub const APIC_BASE_ENABLE: u64 = 1 << 11;

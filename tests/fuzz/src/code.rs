@@ -145,7 +145,7 @@ impl Worlds {
         while cpu.state.retired < instructions {
             let now = cpu.state.retired;
             let budget = (instructions - now).min(1 + u64::from(random.below(4000)));
-            let request = RunRequest { budget, now, pass_breakpoint: true };
+            let request = RunRequest { budget, now, pass_breakpoint: true, ..RunRequest::default() };
             let exit = self.engine.run(&mut cpu, &mut self.mem, &mut bus, request);
             let retired = cpu.state.retired - now;
             assert!(retired <= budget, "{mode:?}, seed {seed}: {retired} retired of {budget}");

@@ -135,7 +135,7 @@ impl Ours {
     }
 
     fn go(&mut self, budget: u64) {
-        let request = RunRequest { budget, now: 0, pass_breakpoint: false };
+        let request = RunRequest { budget, now: 0, pass_breakpoint: false, ..RunRequest::default() };
         // Whatever ended it shows in the state.
         let _ = self.engine.run(&mut self.cpu, &mut self.mem, &mut (), request);
     }

@@ -112,7 +112,7 @@ pub fn run(rom: &[u8], model: CpuModel, how: How) -> Lines {
             cpu.state.tlb = CpuState::reset(model).tlb;
             step.invalidate();
         }
-        let request = RunRequest { budget, now: cpu.state.retired, pass_breakpoint: false };
+        let request = RunRequest { budget, now: cpu.state.retired, pass_breakpoint: false, ..RunRequest::default() };
         let running = if stepped { &mut step } else { &mut engine };
         let exit = running.run(&mut cpu, &mut mem, &mut ports, request);
         cpu.state.nmi_pending |= std::mem::take(&mut ports.nmi);

@@ -57,9 +57,12 @@ pub struct RunArgs {
     /// RAM, 16M to 3584M.
     #[arg(long, default_value = "256M", value_name = "SIZE", value_parser = crate::size::parse_memory, help_heading = "Machine")]
     pub memory: u64,
-    /// CPUs (this version has one).
+    /// CPUs, 1 to 8.
     #[arg(long, default_value_t = 1, value_name = "N", help_heading = "Machine")]
     pub cpus: u32,
+    /// Draw order and length of the CPUs' turns from N (default: they take turns of equal length).
+    #[arg(long, value_name = "N", help_heading = "Machine")]
+    pub schedule_seed: Option<u64>,
     /// The processor that CPUID describes.
     #[arg(long, default_value = "core2", value_name = "NAME", help_heading = "Machine")]
     pub cpu_model: CpuModelArg,
@@ -149,8 +152,6 @@ pub struct LaterArgs {
     #[arg(long, hide = true)]
     record: Option<String>,
     #[arg(long, hide = true)]
-    schedule_seed: Option<String>,
-    #[arg(long, hide = true)]
     check_tlb: bool,
     #[arg(long, hide = true)]
     sample: Option<String>,
@@ -163,7 +164,6 @@ impl LaterArgs {
             (self.display.is_some(), "--display"),
             (self.share.is_some(), "--share"),
             (self.record.is_some(), "--record"),
-            (self.schedule_seed.is_some(), "--schedule-seed"),
             (self.check_tlb, "--check-tlb"),
             (self.sample.is_some(), "--sample"),
         ]

@@ -166,7 +166,7 @@ fn note_code(cpu: &mut Cpu, key: Key, len: u32, second: Option<u32>) {
         let known = cpu.mem().code_lines(pfn) != 0;
         cpu.mem().mark_code(pfn, lines);
         if !known {
-            cpu.projection().revoke_write(pfn);
+            cpu.revoke_write(pfn);
         }
     }
 }

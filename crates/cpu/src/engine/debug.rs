@@ -4,7 +4,7 @@
 use x86::LinearAddr;
 
 use super::Engine;
-use crate::{WatchKind, cpu::Watch, mmu::Projection};
+use crate::{WatchKind, cpu::Watch};
 
 impl Engine {
     /// Stops before the instruction at this linear address, in every address space.
@@ -27,7 +27,7 @@ impl Engine {
     /// Stops after an instruction that touches `len` bytes from `addr`.
     pub fn add_watchpoint(&mut self, addr: LinearAddr, len: u32, kind: WatchKind) {
         self.watches.push(Watch { addr, len, kind });
-        self.projection = Projection::default();
+        self.projections.clear();
     }
 
     /// Takes a watchpoint away.

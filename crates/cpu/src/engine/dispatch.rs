@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     Activity, Cpu, Exception, Exit,
+    activity::{self, Pending, pending},
     block::{Block, Key},
     cpu::Leave,
     event::{self, Event},
@@ -88,8 +89,9 @@ impl Engine {
         if std::mem::take(&mut cpu.run.attention) {
             return Err(Exit::Bus);
         }
-        let event = pending(cpu);
-        if cpu.state.activity != Activity::Running && (event.is_none() || cpu.state.activity == Activity::Shutdown) {
+        let intr = cpu.state.eflags.contains(Eflags::IF) && cpu.bus().intr();
+        let event = pending(&cpu.state, intr);
+        if !activity::is_awake(cpu.state.activity, event.is_some()) {
             return Err(Exit::Halted);
         }
         if cpu.run.left <= 0 {
@@ -219,28 +221,6 @@ impl Engine {
 enum Boundary {
     Clear,
     Delivered,
-}
-
-enum Pending {
-    Debug,
-    Nmi,
-    External,
-}
-
-/// The event of highest priority that can be delivered now.
-fn pending(cpu: &mut Cpu) -> Option<Pending> {
-    let state = &cpu.state;
-    if state.mov_ss_shadow {
-        return None;
-    }
-    if state.pending_debug != 0 {
-        return Some(Pending::Debug);
-    }
-    if state.nmi_pending && !state.nmi_blocked {
-        return Some(Pending::Nmi);
-    }
-    let open = state.eflags.contains(Eflags::IF) && !state.sti_shadow;
-    (open && cpu.bus().intr()).then_some(Pending::External)
 }
 
 /// Delivers an event, which counts as one instruction.

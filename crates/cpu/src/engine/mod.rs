@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod agree;
+#[cfg(test)]
+mod cpus;
 mod debug;
 mod dispatch;
 #[cfg(test)]
@@ -45,6 +47,17 @@ pub struct RunRequest {
     pub now: u64,
     /// Do not stop at a breakpoint on the first instruction.
     pub pass_breakpoint: bool,
+    /// Which CPU of the machine runs, from 0: where its projections are kept.
+    pub cpu: usize,
+    /// The run ends with [`Exit::Paused`] at the last of so many PAUSEs, unless it ends before.
+    pub pauses: u64,
+}
+
+impl Default for RunRequest {
+    /// CPU 0, from time 0, as far as it goes.
+    fn default() -> Self {
+        RunRequest { budget: u64::MAX, now: 0, pass_breakpoint: false, cpu: 0, pauses: u64::MAX }
+    }
 }
 
 /// What the engine has done, for statistics; no part of any state.
@@ -58,7 +71,8 @@ pub struct EngineStats {
     pub lookups: u64,
 }
 
-/// What can be recomputed and is shared by the CPUs of a machine.
+/// What can be recomputed: one block cache and one set of breakpoints for all CPUs of a machine, and the
+/// projections of each one's TLB.
 pub struct Engine {
     config: EngineConfig,
     cache: Cache,
@@ -66,7 +80,8 @@ pub struct Engine {
     seen: Seen,
     /// The last block ran once and is gone: there is nothing to link.
     ran_once: bool,
-    projection: Projection,
+    /// By CPU.
+    projections: Vec<Projection>,
     /// Linear addresses, ascending.
     breakpoints: Vec<LinearAddr>,
     watches: Vec<Watch>,
@@ -91,7 +106,7 @@ impl Engine {
             translator: Translator::new(),
             seen: Seen::new(),
             ran_once: false,
-            projection: Projection::default(),
+            projections: Vec::new(),
             breakpoints: Vec::new(),
             watches: Vec::new(),
             named: Vec::new(),
@@ -107,11 +122,15 @@ impl Engine {
         cpu.run.ahead = 0;
         cpu.run.end = cpu.state.retired.wrapping_add(budget);
         cpu.run.time_offset = request.now.wrapping_sub(cpu.state.retired);
+        cpu.run.pauses = request.pauses;
 
         // Taken out of `self`, so that the context and the dispatcher do not both borrow it.
-        let mut projection = std::mem::take(&mut self.projection);
+        let mut projections = std::mem::take(&mut self.projections);
+        if projections.len() <= request.cpu {
+            projections.resize_with(request.cpu + 1, Projection::default);
+        }
         let watches = std::mem::take(&mut self.watches);
-        let exit = cpu.with_context(mem, bus, &mut projection, &watches, |cpu| {
+        let exit = cpu.with_context(mem, bus, &mut projections, request.cpu, &watches, |cpu| {
             flush::address_line_20(cpu);
             select_view(cpu);
             let exit = self.dispatch(cpu, request.pass_breakpoint);
@@ -120,7 +139,7 @@ impl Engine {
             cpu.state.tlb.clear_latch();
             exit
         });
-        self.projection = projection;
+        self.projections = projections;
         self.watches = watches;
 
         cpu.state.gpr[8..].fill(0);
@@ -132,7 +151,14 @@ impl Engine {
     pub fn invalidate(&mut self) {
         self.cache.clear();
         self.seen.forget_all();
-        self.projection = Projection::default();
+        self.projections.clear();
+    }
+
+    /// Lets go of what is kept of a CPU's translations, after its INIT.
+    pub fn release(&mut self, cpu: usize) {
+        if let Some(projection) = self.projections.get_mut(cpu) {
+            *projection = Projection::default();
+        }
     }
 
     /// What has been done so far.

@@ -81,7 +81,7 @@ fn a_breakpoint_stops_before_its_instruction_even_in_a_linked_loop() {
     assert_eq!(lab.run(1000), Exit::Breakpoint { addr: dec });
     assert!(lab.cpu.state.retired - before < 3);
     assert_eq!(lab.cpu.state.eip, dec.0);
-    let request = RunRequest { budget: 1000, now: 0, pass_breakpoint: true };
+    let request = RunRequest { budget: 1000, now: 0, pass_breakpoint: true, ..RunRequest::default() };
     let before = lab.cpu.state.retired;
     let exit = lab.engine.run(&mut lab.cpu, &mut lab.mem, &mut lab.bus, request);
     assert_eq!((exit, lab.cpu.state.retired - before), (Exit::Breakpoint { addr: dec }, 3));

@@ -25,7 +25,7 @@ pub(super) fn lookup(insn: &Instruction) -> Option<Slow> {
         Mnemonic::Salc => salc,
         Mnemonic::Lahf | Mnemonic::Sahf => low_flags,
         Mnemonic::Clc | Mnemonic::Stc | Mnemonic::Cmc | Mnemonic::Cld | Mnemonic::Std => flag,
-        Mnemonic::Nop | Mnemonic::Pause | Mnemonic::Endbr32 | Mnemonic::Endbr64 => |_, _| Ok(Flow::Next),
+        Mnemonic::Nop | Mnemonic::Endbr32 | Mnemonic::Endbr64 => |_, _| Ok(Flow::Next),
         Mnemonic::Prefetchnta
         | Mnemonic::Prefetcht0
         | Mnemonic::Prefetcht1

@@ -1,4 +1,4 @@
-//! Control and debug registers, HLT, INVLPG, caches.
+//! Control and debug registers, HLT, PAUSE, INVLPG, caches.
 
 use iced_x86::{Instruction, OpKind};
 use x86::{Cr0, Cr4, LinearAddr};
@@ -184,6 +184,12 @@ pub(super) fn hlt(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
     privileged(cpu)?;
     cpu.state.activity = Activity::Halted;
     Ok(Flow::Exit(Exit::Halted))
+}
+
+/// PAUSE: a CPU that waits for another one lets it have its turn, after a few of them.
+pub(super) fn pause(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
+    cpu.run.pauses = cpu.run.pauses.saturating_sub(1);
+    Ok(if cpu.run.pauses == 0 { Flow::Exit(Exit::Paused) } else { Flow::Next })
 }
 
 /// INVLPG: the segment's base counts, its limit does not.

@@ -1,8 +1,9 @@
 //! CPUID: says exactly what is implemented (SDM Vol. 2, "CPUID").
 
 use iced_x86::Instruction;
+use x86::msr;
 
-use crate::{Cpu, CpuModel, Exception, Gpr, slow::Flow};
+use crate::{Cpu, CpuModel, CpuState, Exception, Gpr, slow::Flow};
 
 /// Features in leaf 1, EDX.
 mod edx {
@@ -25,6 +26,7 @@ mod edx {
     pub const FXSR: u32 = 1 << 24;
     pub const SSE: u32 = 1 << 25;
     pub const SSE2: u32 = 1 << 26;
+    pub const HTT: u32 = 1 << 28;
 }
 
 /// Features in leaf 1, ECX.
@@ -75,6 +77,7 @@ const PENTIUM3: u32 = edx::FPU
     | edx::MSR
     | edx::PAE
     | edx::CX8
+    | edx::APIC
     | edx::SEP
     | edx::MTRR
     | edx::PGE
@@ -155,21 +158,59 @@ pub(super) fn has_umip(model: CpuModel) -> bool {
 
 /// CPUID.
 pub(super) fn cpuid(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
-    let leaf = cpu.state.gpr(Gpr::Eax);
-    let subleaf = cpu.state.gpr(Gpr::Ecx);
-    let [eax, ebx, ecx, edx] = answer(cpu.state.model, leaf, subleaf);
+    let state = &cpu.state;
+    let leaf = known_leaf(state.model, state.gpr(Gpr::Eax));
+    let mut registers = answer(state.model, leaf, state.gpr(Gpr::Ecx));
+    place(state, leaf, &mut registers);
+    let [eax, ebx, ecx, edx] = registers;
     for (reg, value) in [(Gpr::Eax, eax), (Gpr::Ebx, ebx), (Gpr::Ecx, ecx), (Gpr::Edx, edx)] {
         cpu.state.set_gpr(reg, value);
     }
     Ok(Flow::Next)
 }
 
-/// EAX, EBX, ECX, EDX. A leaf above the highest answers as the highest standard one does.
+/// Puts into the answers of leaves 1 and 4 what differs between the CPUs of a machine, and between machines.
+fn place(state: &CpuState, leaf: u32, registers: &mut [u32; 4]) {
+    let cpus = u32::from(state.cpu_count);
+    let one_package = cpus > 1 && has_cores(state.model);
+    let [eax, ebx, _, edx] = registers;
+    match leaf {
+        1 => {
+            *ebx |= u32::from(state.apic_id) << 24;
+            if one_package {
+                *ebx |= cpus << 16;
+                *edx |= edx::HTT;
+            }
+            if state.msr.apic_base & msr::APIC_BASE_ENABLE == 0 {
+                *edx &= !edx::APIC;
+            }
+        }
+        4 if one_package && *eax != 0 => {
+            let shared = if *eax >> 5 & 7 == 2 { cpus - 1 } else { 0 };
+            *eax |= (cpus - 1) << 26 | shared << 14;
+        }
+        _ => {}
+    }
+}
+
+/// Whether the model has several CPUs in one package; of others each is a package of its own.
+fn has_cores(model: CpuModel) -> bool {
+    identity(model).last >= 4
+}
+
+const LAST_EXTENDED: u32 = 0x8000_0008;
+
+/// The leaf that answers: one above the highest answers as the highest standard one does.
+fn known_leaf(model: CpuModel, leaf: u32) -> u32 {
+    let last = identity(model).last;
+    if leaf <= last.max(3) || (0x8000_0000..=LAST_EXTENDED).contains(&leaf) { leaf } else { last }
+}
+
+/// EAX, EBX, ECX, EDX of a machine with one CPU.
 pub(crate) fn answer(model: CpuModel, leaf: u32, subleaf: u32) -> [u32; 4] {
-    const LAST_EXTENDED: u32 = 0x8000_0008;
     let id = identity(model);
     let modern = id.last > 2;
-    match leaf {
+    match known_leaf(model, leaf) {
         0 => {
             let [b, d, c] = ["Genu", "ineI", "ntel"].map(word);
             [id.last, b, c, d]
@@ -185,7 +226,7 @@ pub(crate) fn answer(model: CpuModel, leaf: u32, subleaf: u32) -> [u32; 4] {
         7 if id.last >= 7 && subleaf == 0 => [0, id.leaf7[0], id.leaf7[1], 0],
         0x8000_0000 => [LAST_EXTENDED, 0, 0, 0],
         0x8000_0001 => [0, 0, 0, id.extended],
-        0x8000_0002..=0x8000_0004 => {
+        leaf @ 0x8000_0002..=0x8000_0004 => {
             let mut text = [0; 48];
             text[..id.brand.len()].copy_from_slice(id.brand.as_bytes());
             let part = &text[(leaf - 0x8000_0002) as usize * 16..];
@@ -196,9 +237,7 @@ pub(crate) fn answer(model: CpuModel, leaf: u32, subleaf: u32) -> [u32; 4] {
         0x8000_0006 if modern => [0, 0, 0x1000_8040, 0],
         // 36 physical and 32 linear address bits.
         0x8000_0008 => [0x2024, 0, 0, 0],
-        3 | 0x8000_0005..=0x8000_0007 => [0; 4],
-        _ if leaf <= id.last => [0; 4],
-        _ => answer(model, id.last, subleaf),
+        _ => [0; 4],
     }
 }
 
@@ -250,9 +289,34 @@ mod tests {
     fn no_model_tells_of_what_is_not_there() {
         for model in [CpuModel::Pentium3, CpuModel::Core2, CpuModel::Max] {
             let [.., edx] = answer(model, 1, 0);
-            let (vme, mce, apic) = (1 << 1, 1 << 7, 1 << 9);
-            assert_eq!(edx & (vme | mce | apic), 0, "{model:?}");
+            let (vme, mce) = (1 << 1, 1 << 7);
+            assert_eq!(edx & (vme | mce), 0, "{model:?}");
         }
+    }
+
+    #[test]
+    fn each_cpu_tells_its_own_apic_id_and_how_many_share_its_package() {
+        let tell = |model, apic_id, cpu_count, leaf| {
+            let state = CpuState { apic_id, cpu_count, ..CpuState::reset(model) };
+            let mut registers = answer(model, leaf, 2);
+            place(&state, leaf, &mut registers);
+            registers
+        };
+        assert_eq!(tell(CpuModel::Core2, 0, 1, 1), answer(CpuModel::Core2, 1, 0));
+        let [_, ebx, _, edx] = tell(CpuModel::Core2, 3, 4, 1);
+        assert_eq!((ebx, edx & edx::HTT), (0x0304_0800, edx::HTT));
+        let [_, ebx, _, edx] = tell(CpuModel::Pentium3, 1, 2, 1);
+        assert_eq!((ebx, edx & edx::HTT), (0x0100_0000, 0), "a package of its own");
+        assert_eq!(tell(CpuModel::Max, 0, 4, 4)[0], answer(CpuModel::Max, 4, 2)[0] | 3 << 26 | 3 << 14);
+    }
+
+    #[test]
+    fn a_local_apic_that_is_switched_off_is_not_told_of() {
+        let mut state = CpuState::reset(CpuModel::Core2);
+        state.msr.apic_base &= !msr::APIC_BASE_ENABLE;
+        let mut registers = answer(state.model, 1, 0);
+        place(&state, 1, &mut registers);
+        assert_eq!(registers[3] & edx::APIC, 0);
     }
 
     #[test]

@@ -50,6 +50,7 @@ pub(crate) fn lookup(insn: &Instruction) -> Option<Slow> {
         M::Pushf | M::Pushfd => flags::pushf,
         M::Popf | M::Popfd => flags::popf,
         M::Hlt => control::hlt,
+        M::Pause => control::pause,
         M::Clts => control::clts,
         M::Lmsw => control::lmsw,
         M::Smsw => control::smsw,

@@ -59,9 +59,9 @@ fn set_pair(cpu: &mut Cpu, value: u64) {
 const FAST_STRINGS: u64 = 1;
 /// IA32_MISC_ENABLE: branch trace storage and precise sampling are not there.
 const NO_BTS_NO_PEBS: u64 = 3 << 11;
-/// IA32_APIC_BASE: bootstrap processor, which cannot be written; global enable and bits 35:12 of the address, which can.
-const APIC_BSP: u64 = 1 << 8;
-const APIC_WRITABLE: u64 = ((1 << PHYS_ADDR_BITS) - 1) & !0xfff | 1 << 11;
+/// IA32_APIC_BASE: global enable and bits 35:12 of the address, which can be written; the bootstrap flag cannot.
+const APIC_WRITABLE: u64 = ((1 << PHYS_ADDR_BITS) - 1) & !0xfff | msr::APIC_BASE_ENABLE;
+const APIC_BSP: u64 = msr::APIC_BASE_BSP;
 
 /// Whether the model has IA32_MISC_ENABLE: those after Pentium III do.
 fn has_misc_enable(model: CpuModel) -> bool {
@@ -101,6 +101,8 @@ fn write(cpu: &mut Cpu, number: u32, value: u64) -> Result<(), Exception> {
                 return Err(Exception::gp(0));
             }
             m.apic_base = value & APIC_WRITABLE | m.apic_base & APIC_BSP;
+            // The machine must know where the local APIC is now, and whether.
+            cpu.run.attention = true;
         }
         // Software clears it before CPUID, which would load it with the update's revision.
         msr::IA32_BIOS_SIGN_ID => {}

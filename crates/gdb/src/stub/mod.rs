@@ -83,6 +83,11 @@ impl<'a> Stub<'a> {
         }
     }
 
+    /// The thread of the CPU whose turn it is.
+    pub fn current_tid(&self) -> Tid {
+        tid(self.machine.current_cpu())
+    }
+
     /// Lets the keeper do its work while the machine rests.
     pub fn rest(&mut self) -> Verdict {
         self.keeper.resting(self.machine)
@@ -133,7 +138,7 @@ impl<'a> Stub<'a> {
             };
             books.processes().ok()?.iter().find(|task| runs_it(task)).map(|task| task.pid)
         });
-        of_program.or_else(|| self.process_on(0).map(|(pid, _)| pid))
+        of_program.or_else(|| self.process_on(self.machine.current_cpu()).map(|(pid, _)| pid))
     }
 }
 

@@ -91,7 +91,8 @@ impl MultiThreadRangeStepping for Stub<'_> {
 }
 
 impl MultiThreadSchedulerLocking for Stub<'_> {
-    /// A step runs its CPU alone; with one CPU a locked `continue` is a `continue`.
+    /// Whose turn it is belongs to the machine, so that what gdb sees is what happens without it: the others
+    /// take their turns whatever gdb locks.
     fn set_resume_action_scheduler_lock(&mut self) -> Result<(), Infallible> {
         Ok(())
     }

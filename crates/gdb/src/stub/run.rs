@@ -8,6 +8,7 @@ use gdbstub::stub::MultiThreadStopReason;
 use machine::{RunLimit, Stop};
 use x86::LinearAddr;
 
+use super::detour::Detour;
 use super::resume::Plan;
 use super::{Stub, USER_END, breakpoints, tid};
 use crate::server::Verdict;
@@ -50,7 +51,13 @@ impl Stub<'_> {
             Plan::Range { cpu, range } => (cpu, Some(range)),
         };
         for _ in 0..STEPS {
-            let event = if self.resume.detour.is_some() { self.run_on() } else { self.step_once(cpu) };
+            let event = match self.resume.detour {
+                Some(_) => self.run_on(),
+                None => match self.step_once(cpu) {
+                    Some(event) => event,
+                    None => return Event::None,
+                },
+            };
             if !matches!(event, Event::None) || self.resume.detour.is_some() {
                 return event;
             }
@@ -73,33 +80,40 @@ impl Stub<'_> {
         })
     }
 
-    /// One instruction, or the beginning of a detour.
-    fn step_once(&mut self, cpu: usize) -> Event {
+    /// One instruction, or the beginning of a detour. `None` if the CPU rests and had none to do for a slice of
+    /// the others' instructions.
+    fn step_once(&mut self, cpu: usize) -> Option<Event> {
         self.resume.pass_breakpoint = false;
         let before = self.machine.cpu(cpu).clone();
-        let stop = self.machine.step(self.keeper.host());
-        match self.meaning(stop) {
+        let limit = RunLimit { retired: Some(self.slice_end()), pass_breakpoint: true };
+        let stop = self.machine.step_cpu(cpu, limit, self.keeper.host());
+        Some(match self.meaning(stop) {
             Meaning::Event(event) => event,
             // Interrupted before it could: once more.
             Meaning::PassOn | Meaning::Back => {
                 self.resume.pass_breakpoint = true;
                 Event::None
             }
+            Meaning::Done if self.machine.cpu(cpu).retired == before.retired => return None,
             Meaning::Done => {
                 if let Some(detour) = self.detour_taken(cpu, &before) {
                     self.begin_detour(detour);
                 }
                 Event::None
             }
-        }
+        })
+    }
+
+    /// The count of instructions at which to look for a packet.
+    fn slice_end(&self) -> u64 {
+        let slice = self.machine.retired() + SLICE;
+        self.keeper.limit().map_or(slice, |limit| slice.min(limit))
     }
 
     /// A slice without steps.
     fn run_on(&mut self) -> Event {
         let pass_breakpoint = mem::take(&mut self.resume.pass_breakpoint);
-        let slice = self.machine.retired() + SLICE;
-        let retired = Some(self.keeper.limit().map_or(slice, |limit| slice.min(limit)));
-        let limit = RunLimit { retired, pass_breakpoint };
+        let limit = RunLimit { retired: Some(self.slice_end()), pass_breakpoint };
         let stop = self.machine.run(limit, self.keeper.host());
         match self.meaning(stop) {
             Meaning::Event(event) => {
@@ -141,11 +155,12 @@ impl Stub<'_> {
     }
 
     fn meaning(&mut self, stop: Stop) -> Meaning {
-        let cpu = 0;
+        let cpu = self.machine.current_cpu();
         match stop {
             Stop::Limit if self.keeper.limit().is_none_or(|limit| self.machine.retired() < limit) => Meaning::Done,
             Stop::Breakpoint { .. } => {
-                let back = self.resume.detour.is_some_and(|detour| detour.is_over(self.machine.cpu(detour.cpu)));
+                let is_back = |detour: Detour| detour.cpu == cpu && detour.is_over(self.machine.cpu(cpu));
+                let back = self.resume.detour.is_some_and(is_back);
                 match () {
                     _ if back => Meaning::Back,
                     _ if self.wants_stop_here(cpu) => Meaning::Event(Event::Stopped(self.breakpoint_reason(cpu))),

@@ -38,6 +38,7 @@ fn activity(state: &CpuState) -> &'static str {
         Activity::Running => "running",
         Activity::Halted => "halted",
         Activity::Shutdown => "shut down",
+        Activity::WaitForSipi => "waiting for a start-up IPI",
     }
 }
 

@@ -32,7 +32,7 @@ pub enum Next {
     Step,
 }
 
-/// Follows page faults through a run of the machine, CPU 0's.
+/// Follows the page faults of all CPUs through a run of the machine.
 #[derive(Default)]
 pub struct FaultTrace {
     page_fault: Option<u32>,
@@ -65,14 +65,14 @@ impl FaultTrace {
     /// Reads the handlers' addresses from the guest's IDT, which it may set up or change at any
     /// time: to be called now and then, and at every stop.
     pub fn read_idt(&mut self, target: &Target<'_>) {
-        let Ok(state) = target.cpu(0) else { return };
+        let Ok(state) = target.cpu(target.current) else { return };
         self.page_fault = handler(target, state, Vector::PAGE_FAULT);
         self.system_call = handler(target, state, SYSTEM_CALL);
     }
 
     /// The machine stopped before an instruction.
     pub fn stopped(&mut self, target: &Target<'_>) -> Next {
-        let Ok(state) = target.cpu(0) else { return Next::Run };
+        let Ok(state) = target.cpu(target.current) else { return Next::Run };
         let at = state.pc();
         let thread = thread(target);
         if let Some(fault) = self.retrying.take() {
@@ -101,7 +101,7 @@ impl FaultTrace {
     /// The machine has run the one instruction that [`Next::Step`] asked for.
     pub fn stepped(&mut self, target: &Target<'_>) {
         let Some(fault) = self.retrying.take() else { return };
-        match target.cpu(0) {
+        match target.cpu(target.current) {
             Ok(state) if fault.is_behind(state) => self.print(fault.retried(state)),
             _ => self.pending.push(fault),
         }

@@ -41,7 +41,7 @@ impl Bench {
             disks: DiskBank::open(&config).unwrap(),
             signals,
             ports: PortMap::new(&config),
-            stats: MachineStats::new(),
+            stats: MachineStats::new(config.cpus),
             now_ns: 0,
             config,
         }
@@ -49,6 +49,8 @@ impl Bench {
 
     fn bus(&mut self) -> MachineBus<'_> {
         MachineBus {
+            cpu: 0,
+            intr: self.chipset.apics.intr(0),
             scheduled_ns: self.chipset.deadline_ns().unwrap_or(u64::MAX),
             chipset: &mut self.chipset,
             disks: &mut self.disks,

@@ -1,8 +1,10 @@
 //! Small guests, assembled here, that show how a machine runs and ends.
 
+mod smp;
+
 use std::collections::VecDeque;
 
-use cpu::{EngineConfig, WatchKind};
+use cpu::{Engine, EngineConfig, WatchKind};
 use iced_x86::code_asm::{
     CodeAssembler, al, ax, byte_ptr, cr0, dword_ptr, dx, eax, ebx, ecx, edi, esi, esp, ptr, st0, st1, word_ptr,
 };

@@ -26,6 +26,7 @@ impl Known {
         let counters = counters(machine);
         look(&Target {
             cpus: (0..machine.cpu_count()).map(|number| machine.cpu(number)).collect(),
+            current: machine.current_cpu(),
             mem: machine.memory(),
             kernel: self.kernel.as_ref(),
             programs: &self.programs,

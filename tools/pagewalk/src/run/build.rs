@@ -12,6 +12,8 @@ use crate::{
 pub fn machine(args: &RunArgs, boot: prepare::Boot, streams: Streams) -> Result<Machine, Error> {
     let config = MachineConfig {
         memory_bytes: args.memory,
+        cpus: args.cpus as u8,
+        schedule_seed: args.schedule_seed,
         cpu_model: match args.cpu_model {
             CpuModelArg::Pentium3 => CpuModel::Pentium3,
             CpuModelArg::Core2 => CpuModel::Core2,

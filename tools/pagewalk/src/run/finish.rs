@@ -87,14 +87,16 @@ pub fn show_console(host: &Surroundings) {
     }
 }
 
-/// The registers, four lines.
+/// The registers of the CPU whose turn it is, four lines; and which one it is, if there are several.
 pub fn registers(machine: &Machine) -> String {
-    let cpu = machine.cpu(0);
+    let number = machine.current_cpu();
+    let cpu = machine.cpu(number);
+    let which = if machine.cpu_count() > 1 { format!("CPU {number}:\n") } else { String::new() };
     let [eax, ecx, edx, ebx, esp, ebp, esi, edi] = std::array::from_fn(|i| cpu.gpr[i]);
     let segments: Vec<String> =
         SegReg::ALL.iter().map(|&reg| format!("{}={:04x}", reg.name(), cpu.selector(reg).0)).collect();
     format!(
-        "eax={eax:08x} ebx={ebx:08x} ecx={ecx:08x} edx={edx:08x} esi={esi:08x} edi={edi:08x} ebp={ebp:08x} esp={esp:08x}\n\
+        "{which}eax={eax:08x} ebx={ebx:08x} ecx={ecx:08x} edx={edx:08x} esi={esi:08x} edi={edi:08x} ebp={ebp:08x} esp={esp:08x}\n\
          eip={:08x} eflags={:08x} {} cpl={}\n\
          cr0={:08x} cr2={:08x} cr3={:08x} cr4={:08x} gdt={:08x}:{:04x} idt={:08x}:{:04x} tr={:04x}\n\
          after {} instructions\n",

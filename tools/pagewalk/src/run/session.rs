@@ -57,6 +57,9 @@ impl<'a> Session<'a> {
     pub fn restore(args: &'a RunArgs, file: &Path, streams: Streams, verbose: u8) -> Result<Self, Error> {
         let mut machine = Machine::restore(file, machine::EngineConfig::default()).map_err(cannot_start)?;
         machine.attach_disks(machine::DiskPurpose::Run).map_err(cannot_start)?;
+        if let Some(seed) = args.schedule_seed {
+            machine.draw_schedule(seed);
+        }
         let mode = if machine.config().serial[1].is_some() { Mode::Program } else { Mode::Kernel };
         Self::around(args, machine, mode, file.display().to_string(), streams, verbose)
     }
@@ -196,12 +199,21 @@ impl<'a> Session<'a> {
         self.stdin != Stream::Absent
     }
 
+    /// A run that failed under a drawn schedule fails again with the same seed.
+    fn say_seed(&self, failed: bool) {
+        let config = self.machine.config();
+        if let Some(seed) = config.schedule_seed.filter(|_| failed) {
+            crate::say(&format!("{}: again with --cpus {} --schedule-seed {seed}", self.name, config.cpus));
+        }
+    }
+
     /// The exit status, and on standard error what the user must know.
     fn status(&mut self, end: &End) -> Result<u8, Error> {
         let stop = match end {
             End::Stopped(stop) => stop,
             End::Wanted(Want::Timeout) => {
                 crate::say(&format!("{}: the time limit is reached", self.name));
+                self.say_seed(true);
                 return Ok(status::LIMIT);
             }
             End::Wanted(Want::OutputFailed(why)) => return Err(Error::CannotStart(why.clone())),
@@ -220,6 +232,7 @@ impl<'a> Session<'a> {
                 eprint!("{}", finish::registers(&self.machine));
             }
         }
+        self.say_seed(status != 0 && (finish::is_crash(*stop) || *stop == Stop::Limit));
         Ok(status)
     }
 }

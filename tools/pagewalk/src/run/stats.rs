@@ -43,6 +43,23 @@ fn rows(machine: &Machine, elapsed: Duration) -> Map<String, Value> {
     for (name, value) in tlb_counters(machine) {
         row(name, json!(value));
     }
+    row("cpus", json!(machine.cpu_count()));
+    if machine.cpu_count() > 1 {
+        for number in 0..machine.cpu_count() {
+            let counts = machine.cpu(number).tlb.counts();
+            for (name, value) in [
+                ("instructions", machine.cpu(number).retired),
+                ("turns", stats.turns_by_cpu[number]),
+                ("interrupts", stats.interrupts_by_cpu[number]),
+                ("tlb_misses", counts.fills),
+                ("tlb_flushes", counts.flushes),
+                ("tlb_invlpg", counts.invlpgs),
+                ("page_faults", counts.page_faults),
+            ] {
+                row(&format!("cpu{number}_{name}"), json!(value));
+            }
+        }
+    }
     rows
 }
 

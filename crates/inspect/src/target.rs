@@ -39,7 +39,7 @@ pub struct Wiring {
 pub struct Target<'a> {
     /// The CPUs by number.
     pub cpus: Vec<&'a CpuState>,
-    /// The one whose turn it is.
+    /// The one that ran last: that which stopped the machine, if one did.
     pub current: usize,
     /// Guest-physical memory.
     pub mem: &'a PhysMem,

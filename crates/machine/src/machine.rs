@@ -38,6 +38,8 @@ pub struct Machine {
     pub(crate) engine: Engine,
     pub(crate) ports: PortMap,
     pub(crate) signals: Signals,
+    /// The CPU that ran last.
+    pub(crate) entered: usize,
     pub(crate) stats: MachineStats,
 }
 
@@ -59,6 +61,7 @@ impl Machine {
             engine: Engine::new(engine),
             ports: PortMap::new(&config),
             signals: Signals::default(),
+            entered: 0,
             stats: MachineStats::new(config.cpus),
             config,
             boot,
@@ -128,10 +131,10 @@ impl Machine {
         &self.cpus[number].state
     }
 
-    /// The CPU whose turn it is: that which reached a breakpoint, touched watched memory or shut down, if the
+    /// The CPU that ran last: that which reached a breakpoint, touched watched memory or shut down, if the
     /// machine has stopped for that.
     pub fn current_cpu(&self) -> usize {
-        self.schedule.current()
+        self.entered
     }
 
     /// From the next turn on, order and length of the CPUs' turns are drawn from `seed`.

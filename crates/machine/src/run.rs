@@ -105,6 +105,7 @@ impl Machine {
     /// One entry into the engine, until the next deadline or the end of the turn at most.
     fn enter(&mut self, goal: Goal, pass_breakpoint: bool) -> Exit {
         let number = self.schedule.current();
+        self.entered = number;
         let deadline = self.chipset.deadline_ns().unwrap_or(u64::MAX);
         let to_deadline = deadline.saturating_sub(self.now_ns).max(1);
         let to_limit = goal.limit.retired.map_or(u64::MAX, |retired| retired - self.retired());

@@ -99,6 +99,7 @@ impl Machine {
             now_ns: self.now_ns,
             engine: Engine::new(EngineConfig::default()),
             signals: Signals::default(),
+            entered: self.entered,
             stats: MachineStats::new(self.config.cpus),
         })
     }
@@ -154,6 +155,7 @@ fn read_body(body: &mut dyn Read, engine: EngineConfig) -> Result<Machine, Snaps
         return Err(corrupt(format!("its state is not that of {cpus} CPUs")));
     }
     let stats = MachineStats::new(restored.config.cpus);
+    let entered = restored.schedule.current();
     let disks = DiskBank::restore(&restored.config, &restored.disks).ok_or_else(|| corrupt("its disks".into()))?;
     let mut mem = empty_memory(&restored.config).map_err(|error| corrupt(error.to_string()))?;
     boot::map_rom(&restored.boot, &mut mem).map_err(|error| corrupt(error.to_string()))?;
@@ -171,6 +173,7 @@ fn read_body(body: &mut dyn Read, engine: EngineConfig) -> Result<Machine, Snaps
         now_ns: restored.now_ns,
         engine: Engine::new(engine),
         signals: Signals::default(),
+        entered,
         stats,
     })
 }

@@ -83,7 +83,7 @@ impl<'a> Stub<'a> {
         }
     }
 
-    /// The thread of the CPU whose turn it is.
+    /// The thread of the CPU that ran last.
     pub fn current_tid(&self) -> Tid {
         tid(self.machine.current_cpu())
     }

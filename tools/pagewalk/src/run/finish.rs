@@ -87,7 +87,7 @@ pub fn show_console(host: &Surroundings) {
     }
 }
 
-/// The registers of the CPU whose turn it is, four lines; and which one it is, if there are several.
+/// The registers of the CPU that ran last, four lines; and which one it is, if there are several.
 pub fn registers(machine: &Machine) -> String {
     let number = machine.current_cpu();
     let cpu = machine.cpu(number);

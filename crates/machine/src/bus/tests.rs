@@ -183,9 +183,9 @@ fn an_unmasked_request_is_seen_at_once_and_acknowledged_with_its_vector() {
 fn memory_that_is_not_there_reads_all_ones() {
     let mut bench = Bench::new();
     for (size, value) in SIZES.into_iter().zip([0xff, 0xffff, 0xffff_ffff]) {
-        assert_eq!(bench.bus().mmio_read(0, PhysAddr(0xfee0_0000), size).value, value);
+        assert_eq!(bench.bus().mmio_read(0, PhysAddr(0xfed0_0000), size).value, value);
     }
-    assert_eq!(bench.bus().mmio_write(0, PhysAddr(0xfee0_0000), IoSize::Dword, 1), IoEffect::None);
+    assert_eq!(bench.bus().mmio_write(0, PhysAddr(0xfed0_0000), IoSize::Dword, 1), IoEffect::None);
 }
 
 /// Asks drive 0 for the sectors of its first page and waits for the first of them.

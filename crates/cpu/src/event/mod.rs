@@ -137,6 +137,8 @@ impl Severity {
 #[cfg(test)]
 mod nmi_tests;
 #[cfg(test)]
+mod test_machine;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod trap_tests;

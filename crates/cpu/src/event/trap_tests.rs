@@ -2,41 +2,17 @@
 
 use x86::{Eflags, PhysAddr, SegReg};
 
+use super::test_machine::{self, DATA, DATA0, IDT, READABLE_CODE, handler};
 use crate::{
     Gpr,
     testing::{CODE, Lab, STACK},
 };
 
-const GDT: u32 = 0x2000;
-const IDT: u32 = 0x3000;
-const DATA: u32 = 0x6000;
-/// A readable code segment over all memory.
-const READABLE_CODE: u16 = 0x18;
-const DATA0: u16 = 0x10;
-
-/// Where the handler of `vector` is: a row of NOPs.
-fn handler(vector: u8) -> u32 {
-    0x8000 + 16 * u32::from(vector)
-}
-
-/// `code` at [`CODE`], with tables and handlers.
+/// The machine with interrupts on and a selector in EAX.
 fn lab(code: &[u8]) -> Lab {
-    let mut lab = Lab::new(code);
-    for (i, descriptor) in
-        [0, 0x00cf_9b00_0000_ffff, 0x00cf_9300_0000_ffff, 0x00cf_9b00_0000_ffffu64].iter().enumerate()
-    {
-        lab.mem.write(PhysAddr(u64::from(GDT) + 8 * i as u64), &descriptor.to_le_bytes());
-    }
-    for vector in 0..=255 {
-        let gate = x86::Descriptor::gate(8, handler(vector), 0x8e);
-        lab.mem.write(PhysAddr(u64::from(IDT) + 8 * u64::from(vector)), &gate.0.to_le_bytes());
-        lab.mem.write(PhysAddr(handler(vector).into()), &[0x90; 16]);
-    }
-    let state = &mut lab.cpu.state;
-    state.gdtr = crate::TableRegister { base: GDT, limit: 0x1f };
-    state.idtr = crate::TableRegister { base: IDT, limit: 0x7ff };
-    state.set_gpr(Gpr::Eax, DATA0.into());
-    state.eflags |= Eflags::IF;
+    let mut lab = test_machine::lab(code);
+    lab.cpu.state.set_gpr(Gpr::Eax, DATA0.into());
+    lab.cpu.state.eflags |= Eflags::IF;
     lab
 }
 

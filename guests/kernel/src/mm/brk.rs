@@ -51,7 +51,7 @@ pub fn do_brk_flags(mm: &mut MmGuard, addr: u32, len: u32, flags: u32) -> Option
     if addr > TASK_SIZE - len || !mm.may_add_area() || !mm.enough_memory(pages) {
         return None;
     }
-    if !mm.may_expand_vm(pages, addr, addr + len) {
+    if !mm.may_lock_more(mm.def_flags, len) || !mm.may_expand_vm(pages, addr, addr + len) {
         return None;
     }
     unmap_range(mm, addr, addr + len);

@@ -406,14 +406,16 @@ impl AddressSpace {
 
     /// Sets the size. Pages beyond it leave the cache and the page tables, and the rest of
     /// the last one is zeroed, so that a later growth reads zeros. EIO if that last page
-    /// cannot be read.
+    /// cannot be read: then nothing has changed.
     pub fn set_size(self: &Arc<Self>, size: u64) -> Result<()> {
-        let shrinks = size < self.size();
         // First the size, so that no fault brings back what is unmapped here.
-        self.inner.lock().size = size;
-        if shrinks {
+        let old = core::mem::replace(&mut self.inner.lock().size, size);
+        if size < old {
             let keep = size.div_ceil(PAGE_SIZE.into()) as u32;
-            self.zero_tail(size)?;
+            if let Err(error) = self.zero_tail(size) {
+                self.inner.lock().size = old;
+                return Err(error);
+            }
             self.unmap_from(keep);
             self.truncate_pages(keep);
             // A fault that was on its way may have mapped a page before it was cut off.

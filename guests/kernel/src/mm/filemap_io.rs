@@ -230,9 +230,16 @@ impl AddressSpace {
     /// them are as they were in the file.
     fn write_begin(self: &Arc<Self>, index: u32, offset: usize, len: usize) -> Result<&'static Page> {
         let Some(ops) = self.ops().cloned() else {
-            let page = self.grab_page(index)?;
-            lock_page(page);
-            return Ok(page);
+            loop {
+                let page = self.grab_page(index)?;
+                lock_page(page);
+                if page.mapping.load(Relaxed) == Arc::as_ptr(self) as u32 {
+                    return Ok(page);
+                }
+                // It was cut off while we waited.
+                unlock_page(page);
+                put_page(page);
+            }
         };
         ops.write_begin(index)?;
         loop {

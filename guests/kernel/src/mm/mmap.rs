@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use abi::{
     books::{VmaRecord, vm},
-    errno::{EACCES, EEXIST, EINVAL, ENODEV, ENOMEM, EOPNOTSUPP, EOVERFLOW, EPERM, Result},
+    errno::{EACCES, EAGAIN, EEXIST, EINVAL, ENODEV, ENOMEM, EOPNOTSUPP, EOVERFLOW, EPERM, Result},
 };
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
     hugetlb::{self, HPAGE_PAGES, HPAGE_SHIFT, HPAGE_SIZE, Sharing},
     hugetlb_fault::{huge_aligned, may_split},
     memory::{free_pgtables, zap_range},
+    mlock::can_do_mlock,
     mm_struct::{MmGuard, MmStruct},
     munmap::unmap_range,
     shmem,
@@ -169,6 +170,12 @@ impl MmGuard<'_> {
             | calc_vm_flag_bits(flags)
             | self.def_flags
             | (vm::MAYREAD | vm::MAYWRITE | vm::MAYEXEC);
+        if flags & map::LOCKED != 0 && !can_do_mlock() {
+            return Err(EPERM);
+        }
+        if !self.may_lock_more(vm_flags, len) {
+            return Err(EAGAIN);
+        }
         match &file {
             Some(f) => {
                 vm_flags = file_flags(f, vm_flags, prot, flags)?;

@@ -2,7 +2,7 @@
 
 use abi::{
     books::vm,
-    errno::{EFAULT, EINVAL, ENOMEM, Result},
+    errno::{EAGAIN, EFAULT, EINVAL, ENOMEM, Result},
 };
 
 use super::{
@@ -119,6 +119,9 @@ impl MmGuard<'_> {
         }
         if area.record.flags & (vm::DONTEXPAND | vm::PFNMAP) != 0 {
             return Err(EFAULT);
+        }
+        if !self.may_lock_more(area.record.flags, new_len.saturating_sub(old_len)) {
+            return Err(EAGAIN);
         }
         let more = new_len.saturating_sub(old_len) >> PAGE_SHIFT;
         if !self.may_expand_vm(more, 0, 0) || area.is(vm::ACCOUNT) && !self.enough_memory(more) {

@@ -328,8 +328,9 @@ pub fn swapon(dentry: Arc<Dentry>, flags: u32) -> Result<()> {
     Ok(())
 }
 
-/// `swapoff`: brings everything back and closes the area. EINVAL if it is not in use, ENOMEM
-/// if what is in it does not fit into memory.
+/// `swapoff`: brings everything back and closes the area. EINVAL if it is not in use, or being
+/// turned off; ENOMEM if what is in it does not fit into memory; EINTR when a signal comes, and
+/// EIO if a page cannot be read: then it stays in use.
 pub fn swapoff(dentry: &Arc<Dentry>) -> Result<()> {
     check_right()?;
     let (kind, info) = {
@@ -341,7 +342,7 @@ pub fn swapoff(dentry: &Arc<Dentry>) -> Result<()> {
         found.ok_or(EINVAL)?
     };
     if info.closing.swap(true, Relaxed) {
-        return Err(EBUSY);
+        return Err(EINVAL);
     }
     let in_use = info.map.lock().in_use();
     let droppable = vmstat::read(Item::nr_inactive_file) + vmstat::read(Item::nr_active_file);

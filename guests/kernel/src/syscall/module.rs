@@ -90,12 +90,15 @@ pub fn finit_module(fd: u32, args: u32, flags: u32) -> Result<u32> {
     if !file.readable() {
         return Err(EBADF);
     }
-    let size = file.inode().size();
-    if file.inode().kind() != mode::S_IFREG || size == 0 {
+    if file.inode().kind() != mode::S_IFREG {
         return Err(EINVAL);
     }
     if *file.inode().write_count.lock() > 0 {
         return Err(ETXTBSY);
+    }
+    let size = file.inode().size();
+    if size == 0 {
+        return Err(EINVAL);
     }
     let len = u32::try_from(size).ok().filter(|&len| len <= i32::MAX as u32).ok_or(EFBIG)?;
     if flags & MODULE_INIT_COMPRESSED_FILE != 0 {

@@ -205,7 +205,7 @@ fn errors(path: &str) -> io::Result<()> {
     let (reader, empty) = (File::open(copy)?, "/tmp/module-errors-empty");
     fs::write(empty, "")?;
     let writer = OpenOptions::new().write(true).open(copy)?;
-    let (folder, empty) = (File::open("/tmp")?, File::open(empty)?);
+    let empty_and_written = OpenOptions::new().read(true).write(true).open(empty)?;
     let bad = 0xc000_0000_usize;
     let args = c"".as_ptr() as usize;
     let image = module.as_ptr() as usize;
@@ -222,6 +222,9 @@ fn errors(path: &str) -> io::Result<()> {
     println!("finit_module: no file: {}", finit(99, args, 0));
     println!("finit_module: a file for writing: {}", finit(writer.as_raw_fd(), args, 0));
     println!("finit_module: a file that is written: {}", finit(reader.as_raw_fd(), args, 0));
+    println!("finit_module: an empty file that is written: {}", finit(empty_and_written.as_raw_fd(), args, 0));
+    drop(empty_and_written);
+    let (folder, empty) = (File::open("/tmp")?, File::open(empty)?);
     println!("finit_module: a folder: {}", finit(folder.as_raw_fd(), args, 0));
     println!("finit_module: an empty file: {}", finit(empty.as_raw_fd(), args, 0));
     println!("finit_module: unknown flags: {}", finit(file.as_raw_fd(), args, 8));

@@ -29,6 +29,7 @@ pub fn errno_name(error: &io::Error) -> String {
         Some(libc::EBADF) => "EBADF",
         Some(libc::EEXIST) => "EEXIST",
         Some(libc::EFAULT) => "EFAULT",
+        Some(libc::EINTR) => "EINTR",
         Some(libc::EINVAL) => "EINVAL",
         Some(libc::EIO) => "EIO",
         Some(libc::ENODEV) => "ENODEV",

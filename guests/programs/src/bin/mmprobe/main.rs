@@ -10,8 +10,11 @@
 mod calls;
 mod cases;
 mod child;
+mod frames;
 mod hugetlb;
+mod locked;
 mod pressed;
+mod races;
 mod remote;
 mod scarce;
 mod target;
@@ -25,14 +28,19 @@ use pagewalk_programs::sys;
 type Case = fn(&[String]) -> io::Result<()>;
 
 /// The cases that are asked for by name.
-const CASES: [(&str, Case); 8] = [
+const CASES: [(&str, Case); 13] = [
+    ("cut", scarce::cut),
     ("fill", scarce::fill),
+    ("fragment", frames::fragment),
     ("hugetlb", hugetlb::run),
     ("leaderless", scarce::leaderless),
+    ("locked", locked::run),
     ("look", scarce::look),
+    ("race", races::race),
     ("ranges", scarce::ranges),
     ("refork", scarce::refork),
     ("remote", remote),
+    ("swapoff", races::swapoff),
     ("unlocked", scarce::unlocked),
 ];
 

@@ -18,18 +18,22 @@ use crate::{
     window::RW,
 };
 
-const PAGEOUT: i32 = 21;
+/// `MADV_PAGEOUT`
+pub const PAGEOUT: i32 = 21;
 
-fn word<'a>(args: &'a [String], at: usize, what: &str) -> io::Result<&'a str> {
+/// A word of a case's arguments.
+pub fn word<'a>(args: &'a [String], at: usize, what: &str) -> io::Result<&'a str> {
     args.get(at).map(String::as_str).ok_or_else(|| io::Error::other(format!("wants {what}")))
 }
 
-fn pages(args: &[String], at: usize) -> io::Result<usize> {
+/// The pages of an argument in KiB.
+pub fn pages(args: &[String], at: usize) -> io::Result<usize> {
     let kib: usize = word(args, at, "a number of KiB")?.parse().map_err(io::Error::other)?;
     Ok(kib * 1024 / PAGE)
 }
 
-fn anonymous(pages: usize) -> io::Result<usize> {
+/// Maps so many pages.
+pub fn anonymous(pages: usize) -> io::Result<usize> {
     calls::mmap(0, pages * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0).map_err(io::Error::other)
 }
 
@@ -44,6 +48,19 @@ pub fn fill(args: &[String]) -> io::Result<()> {
     let written =
         (0..pages).take_while(|page| load_file(&file, page * PAGE).is_ok_and(|word| word == *page as u32 + 1));
     println!("pages written: {}", if written.count() == pages { "all" } else { "some" });
+    Ok(())
+}
+
+/// `cut FILE BYTES`: gives a file so many bytes.
+pub fn cut(args: &[String]) -> io::Result<()> {
+    let (path, bytes) = (word(args, 0, "a file")?, word(args, 1, "a number of bytes")?);
+    let file = fs::File::options().write(true).open(path)?;
+    let result = file.set_len(bytes.parse().map_err(io::Error::other)?);
+    println!(
+        "{}, {} bytes",
+        result.map_or_else(|error| calls::errno_name(&error), |()| "ok".into()),
+        file.metadata()?.len()
+    );
     Ok(())
 }
 
@@ -108,7 +125,8 @@ pub fn ranges(_: &[String]) -> io::Result<()> {
     Ok(())
 }
 
-fn show(answer: calls::Answer) -> String {
+/// `ok` or the name of an error.
+pub fn show(answer: calls::Answer) -> String {
     answer.map_or_else(|error| error, |_| "ok".into())
 }
 

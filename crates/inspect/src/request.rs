@@ -28,6 +28,7 @@ pub enum Request {
     Cpuinfo,
     Swaps,
     Page { pfn: u32 },
+    Verify,
     Walk { addr: String, cpu: usize, pid: Option<u32> },
     Pagetable { cpu: usize, pid: Option<u32> },
     Tlb { cpu: Option<usize> },
@@ -40,7 +41,7 @@ pub enum Request {
 }
 
 /// A lens by name: how it is called and what it shows.
-pub const HELP: [(&str, &str); 28] = [
+pub const HELP: [(&str, &str); 29] = [
     ("ps", "processes"),
     ("maps PID", "a process's areas, as /proc/PID/maps"),
     ("smaps PID", "the same with what each area holds, as /proc/PID/smaps"),
@@ -60,6 +61,7 @@ pub const HELP: [(&str, &str); 28] = [
     ("cpuinfo", "the processors as the kernel found them"),
     ("swaps", "swap areas, as /proc/swaps"),
     ("page PFN", "a frame: its descriptor, its block, who maps it"),
+    ("verify", "whether frames, tables, free blocks and counts agree"),
     ("walk ADDR [--cpu N] [--pid N]", "one translation step by step"),
     ("pagetable [--cpu N] [--pid N]", "mapped ranges with their rights"),
     ("tlb [--cpu N]", "the translations that a CPU holds"),
@@ -101,6 +103,7 @@ impl Request {
             "cpuinfo" => Request::Cpuinfo,
             "swaps" => Request::Swaps,
             "page" => Request::Page { pfn: args.frame("PFN")? },
+            "verify" => Request::Verify,
             "walk" => Request::Walk { addr: args.word("ADDR")?, cpu: args.cpu(), pid: args.pid() },
             "pagetable" => Request::Pagetable { cpu: args.cpu(), pid: args.pid() },
             "tlb" => Request::Tlb { cpu: args.given_cpu() },

@@ -31,7 +31,7 @@ pub fn in_flux(target: &Target<'_>, request: &Request) -> Option<&'static str> {
             vec![(root.resource_lock, "the lock of the resource trees is held")]
         }
         Request::Buddyinfo | Request::Pagetypeinfo => vec![zones],
-        Request::Page { .. } => vec![zones, caches],
+        Request::Page { .. } | Request::Verify => vec![zones, caches],
         Request::Slabinfo => vec![caches],
         Request::Vmallocinfo => vec![(root.vmap_lock, "the lock of vmalloc's areas is held")],
         Request::Modules => vec![(root.modules_lock, "the lock of the modules is held")],

@@ -14,6 +14,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 mod tlb;
+mod verify;
 mod vmalloc;
 mod walk;
 mod zones;
@@ -75,6 +76,7 @@ pub fn look(target: &Target<'_>, request: &Request) -> Result<Answer> {
         Request::Cpuinfo => system::cpuinfo(target),
         Request::Swaps => system::swaps(target),
         Request::Page { pfn } => page::page(target, *pfn),
+        Request::Verify => verify::verify(target),
         Request::Walk { addr, cpu, pid } => walk::walk(target, addr, *cpu, *pid),
         Request::Pagetable { cpu, pid } => pagetable::pagetable(target, *cpu, *pid),
         Request::Tlb { cpu } => tlb::tlb(target, *cpu),

@@ -139,6 +139,11 @@ pub enum Command {
         #[command(flatten)]
         at: Where,
     },
+    /// Whether frames, page tables, free blocks and counts agree: the host's own check.
+    Verify {
+        #[command(flatten)]
+        at: Where,
+    },
     /// A frame: its descriptor, the block that it is in, and who maps it.
     Page {
         /// The frame's number, decimal or hexadecimal with 0x.
@@ -251,6 +256,7 @@ impl Command {
             Command::Interrupts { at } => (Request::Interrupts, at),
             Command::Cpuinfo { at } => (Request::Cpuinfo, at),
             Command::Swaps { at } => (Request::Swaps, at),
+            Command::Verify { at } => (Request::Verify, at),
             Command::Page { pfn, at } => (Request::from_words(&["page", &pfn])?, at),
             Command::Walk { addr, space, at } => (Request::Walk { addr, cpu: space.cpu, pid: space.pid }, at),
             Command::Pagetable { space, at } => (Request::Pagetable { cpu: space.cpu, pid: space.pid }, at),

@@ -9,7 +9,7 @@ use std::{
 use libtest_mimic::Trial;
 use tempfile::TempDir;
 
-use crate::support::{Need, pagewalk, trial, with_input};
+use crate::support::{Need, boot::Boot, image, pagewalk, trial, with_input};
 
 const SECTOR: usize = 512;
 
@@ -28,7 +28,9 @@ pub fn trials() -> Vec<Trial> {
         trial("disks::a_full_ext2_says_so_and_stays_consistent", &tools, ext2_full),
         trial("disks::a_damaged_ext2_never_hurts_the_kernel", &tools, ext2_damaged),
         trial("disks::a_failing_disk_gives_eio_and_loses_nothing_that_was_synced", &tools, ext2_failing),
+        trial("disks::a_cut_through_a_page_that_cannot_be_read_changes_nothing", &tools, uncut),
         trial("disks::qemu_runs_the_same_kernel_on_its_own_disk", &qemu, in_qemu),
+        trial("disks::qemu_gives_the_same_errors_of_a_failing_disk", &qemu, failing_in_qemu),
         trial("disks::partitions_of_an_image_are_found_and_the_ports_claimed", &[], partitions),
         trial("disks::a_damaged_partition_table_gives_what_it_can", &[], damaged_tables),
         trial("disks::an_image_that_is_none_ends_with_125_and_one_line", &[], bad_images),
@@ -284,13 +286,7 @@ fn saved() {
 /// An ext2 image of `blocks` blocks with the contents of a folder.
 fn ext2(images: &Images, name: &str, block_size: u32, blocks: u32, tree: Option<&Path>) -> PathBuf {
     let path = images.0.path().join(name);
-    let mut command = Command::new("mke2fs");
-    command.args(["-q", "-F", "-t", "ext2", "-b", &block_size.to_string()]);
-    if let Some(tree) = tree {
-        command.arg("-d").arg(tree);
-    }
-    let made = command.arg(&path).arg(blocks.to_string()).output().expect("run mke2fs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    image::ext2(&path, block_size, blocks, tree);
     path
 }
 
@@ -439,16 +435,21 @@ fn ext2_damaged() {
     }
 }
 
+/// The block of an image that has the hundredth KiB of a file of [`pattern`]. It lies behind the
+/// metadata; the last sectors of the disk are free.
+fn hundredth_block(image: &Path) -> u32 {
+    let bytes = fs::read(image).expect("the image");
+    let want = &pattern(200_000)[100 << 10..101 << 10];
+    bytes.chunks(1024).position(|block| block == want).expect("the block") as u32
+}
+
 fn ext2_failing() {
     let images = Images::new();
     let tree = images.0.path().join("tree");
     fs::create_dir_all(&tree).expect("a folder");
     fs::write(tree.join("file"), pattern(200_000)).expect("a file");
     let image = ext2(&images, "image", 1024, 2048, Some(&tree));
-    // The file's contents lie behind the metadata; the last sectors of the disk are free.
-    let bytes = fs::read(&image).expect("the image");
-    let want = &pattern(200_000)[100 << 10..101 << 10];
-    let at = bytes.chunks(1024).position(|block| block == want).expect("the file's hundredth block");
+    let at = hundredth_block(&image);
     let script = "mkdir /m; mount /dev/sda /m; echo kept >/m/kept; sync; cat /m/file >/dev/null || echo unreadable; cat /m/kept\n\
         seq 1 200000 >/m/lost && sync /m/lost || echo unwritable; dmesg | grep -c 'error: { UNC }'; umount /m; sync; echo alive";
     let output = run(script, |command| {
@@ -463,27 +464,41 @@ fn ext2_failing() {
     assert_eq!(printed("mkdir /m; mount -r /dev/sda /m; cat /m/kept", disk(&image)), "kept\n");
 }
 
+fn uncut() {
+    let images = Images::new();
+    let tree = images.0.path().join("tree");
+    fs::create_dir_all(&tree).expect("a folder");
+    fs::write(tree.join("file"), pattern(200_000)).expect("a file");
+    let image = ext2(&images, "image", 1024, 2048, Some(&tree));
+    let script = "mkdir /m; mount /dev/sda /m; mmprobe cut /m/file 103000; tail -c 1000 /m/file | wc -c\n\
+        mmprobe cut /m/file 150000; umount /m && echo unmounted";
+    let printed = printed(script, |command| {
+        disk(&image)(command);
+        command.args(["--disk-error", &format!("sda:{}:read", 2 * hundredth_block(&image) + 1)]);
+    });
+    assert_eq!(printed, "EIO, 200000 bytes\n1000\nok, 150000 bytes\nunmounted\n");
+    assert_clean(&image);
+}
+
 fn in_qemu() {
     let images = Images::new();
     let image = ext2(&images, "image", 1024, 8192, None);
-    let mut initramfs = images::Initramfs::new();
-    initramfs.link_userland_into_bin();
-    let run = abi::runfile::RunFile {
-        args: vec!["sh".into(), "-c".into(), WRITES.into()],
-        env: vec!["PATH=/bin".into(), "HOME=/".into()],
-        ..abi::runfile::RunFile::new("/bin/sh")
-    };
-    initramfs.set_run_file(&run).expect("a run file");
-    let kernel = images.write("kernel", images::KERNEL);
-    let initrd = images.write("initrd", &initramfs.build().expect("an initramfs"));
-    let mut command = Command::new("timeout");
-    command.args(["300", "qemu-system-i386", "-accel", "tcg", "-m", "64", "-display", "none", "-serial", "stdio"]);
-    command.args(["-monitor", "none", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-drive"]);
-    command.arg(format!("file={},if=ide,format=raw", image.display())).arg("-kernel").arg(&kernel);
-    command.arg("-initrd").arg(&initrd).args(["-append", "console=ttyS0 rdinit=/.pagewalk/init panic=-1"]);
-    let output = command.stdin(Stdio::null()).output().expect("run qemu");
-    let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");
-    assert!(text.contains("] ata1.00: ") || text.contains("ata1.00: ATA-"), "{text}");
-    assert!(text.contains(WRITTEN), "{text}");
+    let log = Boot::of_script(WRITES).disk(&image).in_qemu(64).log;
+    assert!(log.contains("] ata1.00: ") || log.contains("ata1.00: ATA-"), "{log}");
+    assert!(log.contains(WRITTEN), "{log}");
+    assert_clean(&image);
+}
+
+/// One sector of a file cannot be read.
+fn failing_in_qemu() {
+    let images = Images::new();
+    let tree = images.0.path().join("tree");
+    fs::create_dir_all(&tree).expect("a folder");
+    fs::write(tree.join("file"), pattern(200_000)).expect("a file");
+    let image = ext2(&images, "image", 1024, 2048, Some(&tree));
+    let script = "mkdir /m; mount /dev/sda /m; echo kept >/m/kept; sync; cat /m/file >/dev/null 2>&1 || echo unreadable\n\
+        cat /m/kept; umount /m; sync; echo alive";
+    let boot = Boot::of_script(script).disk_that_fails(&image, &[2 * hundredth_block(&image) + 1]);
+    assert_eq!(boot.in_qemu(64).printed(), "unreadable\nkept\nalive\n");
     assert_clean(&image);
 }

@@ -16,7 +16,7 @@ use std::{
 use libtest_mimic::Trial;
 use tempfile::TempDir;
 
-use crate::support::{Need, debian_root, pagewalk, trial};
+use crate::support::{Need, boot::Boot, debian_root, image::swap_area, pagewalk, trial};
 
 pub fn trials() -> Vec<Trial> {
     let debian = [Need::Debian("dynamic")];
@@ -28,6 +28,8 @@ pub fn trials() -> Vec<Trial> {
         trial("dynamic::they_do_so_on_the_same_kernel_in_qemu", &qemu, same_in_qemu),
         trial("dynamic::bash_at_a_terminal_controls_its_jobs", &terminal, at_a_terminal),
         trial("dynamic::two_copies_of_a_program_share_its_text_and_own_their_data", &debian, shared_frames),
+        trial("dynamic::two_copies_are_seen_from_outside_on_the_same_frames", &debian, seen_from_outside),
+        trial("dynamic::qemu_shows_the_same_of_frames_and_proc", &qemu, frames_and_procps_in_qemu),
         trial("dynamic::procps_shows_what_proc_says", &debian, procps),
     ]
 }
@@ -91,33 +93,34 @@ fn same_as_native() {
     compare(&cases, &natively(&folder), &got);
 }
 
+/// A machine with the tree of Debian's programs and more files, which runs one of the programs on
+/// a device.
+fn with_tree(files: &[(PathBuf, String)], device: &str, args: &[&str]) -> Boot {
+    let mut initramfs = images::Initramfs::new();
+    initramfs.add_root(&debian_root()).expect("Debian's tree");
+    for (host, guest) in files {
+        initramfs.add_host_file(host, guest).expect("a file");
+    }
+    let run = abi::runfile::RunFile {
+        args: args.iter().map(|&arg| arg.into()).collect(),
+        env: ["PATH=/bin:/usr/bin", "HOME=/", "LC_ALL=C", "TZ=UTC0", "TERM=dumb"].map(Into::into).to_vec(),
+        stdin: device.into(),
+        stdout: device.into(),
+        stderr: device.into(),
+        ..abi::runfile::RunFile::new(format!("/bin/{}", args[0]))
+    };
+    initramfs.set_run_file(&run).expect("a run file");
+    Boot::new(&initramfs)
+}
+
 /// The cases that don't sleep: a busy host would disturb QEMU's clock.
 fn same_in_qemu() {
     let cases: Vec<Case> = cases().into_iter().filter(|case| !case.text.contains("sleep")).collect();
     assert!(cases.len() > 12, "only {} cases", cases.len());
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut initramfs = images::Initramfs::new();
-    initramfs.add_root(&debian_root()).expect("Debian's tree");
-    for (host, guest) in write_cases(&folder, &cases) {
-        initramfs.add_host_file(&host, guest).expect("a case");
-    }
-    let run = abi::runfile::RunFile {
-        args: ["dash", "/dynamic/driver.sh", "/dynamic"].map(Into::into).to_vec(),
-        env: ["PATH=/bin:/usr/bin", "HOME=/", "LC_ALL=C", "TZ=UTC0", "TERM=dumb"].map(Into::into).to_vec(),
-        ..abi::runfile::RunFile::new("/bin/dash")
-    };
-    initramfs.set_run_file(&run).expect("a run file");
-    let [kernel, initrd] = ["kernel", "initrd"].map(|name| folder.path().join(name));
-    fs::write(&kernel, images::KERNEL).expect("write the kernel");
-    fs::write(&initrd, initramfs.build().expect("an initramfs")).expect("write the initramfs");
-    let mut command = Command::new("timeout");
-    command.args(["300", "qemu-system-i386", "-accel", "tcg", "-m", "256", "-display", "none", "-serial", "stdio"]);
-    command.args(["-monitor", "none", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel"]);
-    command.arg(&kernel).arg("-initrd").arg(&initrd);
-    command.args(["-append", "console=ttyS0 rdinit=/.pagewalk/init panic=-1"]);
-    let output = command.stdin(Stdio::null()).output().expect("run qemu");
-    let printed = String::from_utf8_lossy(&output.stdout).replace('\r', "");
-    let (_, printed) = printed.split_once(" as init process\n").unwrap_or_else(|| panic!("no init: {printed}"));
+    let files = write_cases(&folder, &cases);
+    let log = with_tree(&files, "/dev/ttyS0", &["dash", "/dynamic/driver.sh", "/dynamic"]).in_qemu(256).log;
+    let (_, printed) = log.split_once(" as init process\n").unwrap_or_else(|| panic!("no init: {log}"));
     compare(&cases, &natively(&folder), printed);
 }
 
@@ -287,8 +290,12 @@ const PRESENT: u64 = 1 << 63;
 const OF_A_FILE: u64 = 1 << 61;
 
 fn shared_frames() {
-    let text = in_guest(&[], &[], &["dash", "-c", TWO_DASHES]);
-    let sections = sections(&text);
+    text_is_shared(&in_guest(&[], &[], &["dash", "-c", TWO_DASHES]));
+}
+
+/// What [`TWO_DASHES`] has printed.
+fn text_is_shared(text: &str) {
+    let sections = sections(text);
     let maps = &sections["first maps"];
     assert_eq!(maps, &sections["second maps"], "equal addresses");
     let words = |name: &str| -> Vec<u64> {
@@ -316,6 +323,68 @@ fn shared_frames() {
     assert_eq!(at, first.len(), "a word for every page");
     assert!(libc_text >= 32 && own >= 8, "{libc_text} pages of libc's text, {own} of their own: {text}");
     assert!(maps.iter().any(|line| line.ends_with("[heap]")) && maps.iter().any(|line| line.ends_with("[stack]")));
+}
+
+/// The machine is saved when the first of three dashes ends; the others still wait.
+fn seen_from_outside() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("saved");
+    let script =
+        "trap '' HUP; mkfifo /tmp/hold; exec 9<>/tmp/hold; dash -c 'read x' <&9 & dash -c 'read x' <&9 & sleep 0.2";
+    let option = file.to_str().expect("a path of ASCII");
+    assert_eq!(in_guest(&["--save", option], &[], &["dash", "-c", script]), "");
+    let look = |words: &[&str]| {
+        let output = pagewalk().args(words).arg("--snapshot").arg(&file).output().expect("run pagewalk");
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let ps = look(&["ps"]);
+    let pids: Vec<&str> =
+        ps.lines().filter(|line| line.ends_with(" dash")).filter_map(|line| line.split_whitespace().next()).collect();
+    let [first, second] = pids[..] else { panic!("not two dashes: {ps}") };
+    let maps = look(&["maps", first]);
+    assert_eq!(maps, look(&["maps", second]), "equal addresses");
+    // In libc's text many pages are common; what each has written to is its own.
+    let area = |rights: &str, name: &str| {
+        let line = maps.lines().find(|line| line.contains(rights) && line.ends_with(name));
+        let range = line.and_then(|line| line.split(' ').next()?.split_once('-')).unwrap_or_else(|| panic!("{maps}"));
+        let number = |text| u32::from_str_radix(text, 16).expect("an address");
+        (number(range.0)..number(range.1)).step_by(4096)
+    };
+    let frame = |pid: &str, addr: u32| -> Option<u64> {
+        let walk = look(&["walk", &format!("{addr:x}"), "--pid", pid, "--json"]);
+        let walk: serde_json::Value = serde_json::from_str(&walk).expect("JSON");
+        Some(walk["physical"].as_u64()? >> 12)
+    };
+    let mapped_by =
+        |page: &str, pid: &str, addr: u32| page.contains(&format!("process {pid} (dash) at {addr:#010x}  "));
+    let mut common = 0;
+    for addr in area(" r-xp ", "/libc.so.6") {
+        let (Some(a), Some(b)) = (frame(first, addr), frame(second, addr)) else { continue };
+        assert_eq!(a, b, "{addr:08x}");
+        let page = look(&["page", &format!("{a:#x}")]);
+        assert!(mapped_by(&page, first, addr) && mapped_by(&page, second, addr), "{page}");
+        common += 1;
+        if common == 3 {
+            break;
+        }
+    }
+    assert_eq!(common, 3, "pages of libc's text in both");
+    let stack = area(" rw-p ", "[stack]").last().expect("a page");
+    let [a, b] = [first, second].map(|pid| frame(pid, stack).expect("the stack is there"));
+    assert_ne!(a, b, "the stacks");
+    let page = look(&["page", &format!("{a:#x}")]);
+    assert!(mapped_by(&page, first, stack) && !mapped_by(&page, second, stack), "{page}");
+}
+
+/// The script of the two dashes, and that of procps, without a terminal.
+fn frames_and_procps_in_qemu() {
+    let run = |script: &str| with_tree(&[], "/dev/rawS0", &["dash", "-c", script]);
+    text_is_shared(&run(TWO_DASHES).in_qemu(256).printed());
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let image = folder.path().join("swap");
+    swap_area(&image, 16);
+    proc_is_shown(&run(PROCPS).append("swap=/dev/sda").disk(&image).in_qemu(256).printed());
 }
 
 /// Runs each of procps' programs, and prints what they read, too.
@@ -361,8 +430,12 @@ impl Printed<'_> {
 }
 
 fn procps() {
-    let text = in_guest(&["--swap", "16M"], &[], &["dash", "-c", PROCPS]);
-    let printed = Printed(sections(&text));
+    proc_is_shown(&in_guest(&["--swap", "16M"], &[], &["dash", "-c", PROCPS]));
+}
+
+/// What [`PROCPS`] has printed.
+fn proc_is_shown(text: &str) {
+    let printed = Printed(sections(text));
     let pids = columns(printed.file("pids")[0]);
     let (other, shell) = (pids[0], pids[1]);
     memory_map(&printed, other);

@@ -46,9 +46,9 @@ const MARK: &str = "==\n";
 
 /// Keeps what the guest's program prints.
 #[derive(Default)]
-struct Output1(Vec<u8>);
+pub struct Heard(pub Vec<u8>);
 
-impl Host for Output1 {
+impl Host for Heard {
     fn output(&mut self, outlet: Outlet, bytes: &[u8]) {
         if outlet == Outlet::Serial(1) {
             self.0.extend_from_slice(bytes);
@@ -58,6 +58,11 @@ impl Host for Output1 {
 
 /// A machine whose shell runs `script`.
 pub fn machine(script: &str) -> Machine {
+    machine_of(script, MachineConfig::default().memory_bytes)
+}
+
+/// The same with so much memory.
+pub fn machine_of(script: &str, memory_bytes: u64) -> Machine {
     let mut tree = images::Initramfs::new();
     tree.link_userland_into_bin();
     tree.set_run_file(&RunFile {
@@ -76,7 +81,7 @@ pub fn machine(script: &str) -> Machine {
         modules: vec![(initramfs, "initramfs".into())],
     };
     let quiet = Some(SerialInput::None);
-    let config = MachineConfig { serial: [quiet, quiet, quiet, None], ..MachineConfig::default() };
+    let config = MachineConfig { memory_bytes, serial: [quiet, quiet, quiet, None], ..MachineConfig::default() };
     Machine::new(config, boot, machine::EngineConfig::default()).expect("a machine")
 }
 
@@ -109,7 +114,7 @@ fn equal_at_the_gather_point() {
     let kernel = KernelImage::parse(images::KERNEL);
     let begin = parse_address(&target(&machine, &kernel), 0, "proc_gather_begin").expect("the gather point").linear;
     machine.add_breakpoint(begin);
-    let mut host = Output1::default();
+    let mut host = Heard::default();
     // For each file what the host showed at the last gathering before the guest printed it.
     let mut shown: [Vec<u8>; FILES.len()] = Default::default();
     let mut pass_breakpoint = false;
@@ -147,7 +152,7 @@ fn frames_by_number() {
     let kernel = KernelImage::parse(images::KERNEL);
     let begin = parse_address(&target(&machine, &kernel), 0, "proc_gather_begin").expect("the gather point").linear;
     machine.add_breakpoint(begin);
-    let stop = machine.run(RunLimit { retired: Some(2_000_000_000), pass_breakpoint: false }, &mut Output1::default());
+    let stop = machine.run(RunLimit { retired: Some(2_000_000_000), pass_breakpoint: false }, &mut Heard::default());
     assert!(matches!(stop, Stop::Breakpoint { .. }), "{stop}");
     let target = target(&machine, &kernel);
     let books = Books::of(&target).expect("the kernel's books");
@@ -223,7 +228,7 @@ fn looking_changes_nothing() {
     loop {
         retired += 1_500_000;
         let limit = RunLimit { retired: Some(retired), pass_breakpoint: false };
-        match machine.run(limit, &mut Output1::default()) {
+        match machine.run(limit, &mut Heard::default()) {
             Stop::Limit => {}
             Stop::PowerOff { .. } => break,
             other => panic!("{other}"),

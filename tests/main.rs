@@ -10,29 +10,22 @@ mod dynamic;
 mod engines;
 #[cfg(unix)]
 mod flux;
-mod frames;
 #[cfg(unix)]
 mod gdb;
 mod layering;
 #[cfg(unix)]
 mod lenses;
 #[cfg(unix)]
-mod memory;
-mod modules;
+mod mm;
 #[cfg(unix)]
 mod proc_formats;
 #[cfg(unix)]
 mod programs;
+#[cfg(unix)]
 mod qemu;
-#[cfg(unix)]
-mod reclaim;
-#[cfg(unix)]
-mod remote;
 #[cfg(unix)]
 mod run;
 mod support;
-#[cfg(unix)]
-mod swap;
 #[cfg(unix)]
 mod trace;
 
@@ -48,29 +41,22 @@ fn main() {
     trials.extend(engines::trials());
     #[cfg(unix)]
     trials.extend(flux::trials());
-    trials.extend(frames::trials());
     #[cfg(unix)]
     trials.extend(gdb::trials());
     trials.extend(layering::trials());
     #[cfg(unix)]
     trials.extend(lenses::trials());
-    trials.extend(modules::trials());
     #[cfg(unix)]
-    trials.extend(memory::trials());
+    trials.extend(mm::trials());
     #[cfg(unix)]
     trials.extend(proc_formats::trials());
     #[cfg(unix)]
     trials.extend(programs::trials());
+    #[cfg(unix)]
     trials.extend(qemu::trials());
-    #[cfg(unix)]
-    trials.extend(reclaim::trials());
-    #[cfg(unix)]
-    trials.extend(remote::trials());
     #[cfg(unix)]
     trials.extend(run::trials());
     #[cfg(unix)]
     trials.extend(trace::trials());
-    #[cfg(unix)]
-    trials.extend(swap::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

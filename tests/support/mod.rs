@@ -1,5 +1,12 @@
 //! What several tests share: how a test is made, what it may need, where things are.
 
+#[cfg(unix)]
+pub mod boot;
+#[cfg(unix)]
+pub mod guest;
+#[cfg(unix)]
+pub mod image;
+
 use std::{
     env,
     io::Write,

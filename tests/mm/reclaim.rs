@@ -1,11 +1,15 @@
 //! Memory that is short, shared or in uproar: what programs see of it, and what the guest's
 //! own `/proc` and the host's lenses say.
 
-use std::{env, fs, os::unix::fs::PermissionsExt, process::Command};
+use std::env;
 
 use libtest_mimic::Trial;
 
-use crate::support::{Need, pagewalk, trial, with_input};
+use crate::support::{
+    Need,
+    guest::{guest, row, workload},
+    trial,
+};
 
 /// How many seeds of the storm are tried; a long run sets this variable to more.
 const STORMS: &str = "PAGEWALK_STORMS";
@@ -13,43 +17,17 @@ const STORMS: &str = "PAGEWALK_STORMS";
 pub fn trials() -> Vec<Trial> {
     let native = [Need::NativeI386];
     vec![
-        trial("reclaim::fork_copies_as_many_pages_as_are_written", &native, fork_copies),
-        trial("reclaim::a_storm_of_mappings_and_forks_keeps_every_page", &native, storm),
-        trial("reclaim::a_higher_min_free_kbytes_wakes_kswapd", &[], min_free_kbytes),
-        trial("reclaim::frames_tell_who_has_them", &[], frame_files),
+        trial("mm::reclaim::fork_copies_as_many_pages_as_are_written", &native, fork_copies),
+        trial("mm::reclaim::a_storm_of_mappings_and_forks_keeps_every_page", &native, storm),
+        trial("mm::reclaim::a_higher_min_free_kbytes_wakes_kswapd", &[], min_free_kbytes),
+        trial("mm::reclaim::frames_tell_who_has_them", &[], frame_files),
     ]
-}
-
-/// What a script prints in the embedded shell of a machine with `options`.
-pub fn guest(options: &[&str], script: &str) -> String {
-    let output = with_input(pagewalk().arg("run").args(options).args(["--timeout", "300"]), script);
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{:?}: {out}{err}", output.status);
-    out.into_owned()
-}
-
-/// What `workload` prints on the host's processor and under its Linux.
-pub fn natively(args: &[&str]) -> String {
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    let path = dir.path().join("workload");
-    let (_, bytes) = images::programs().iter().find(|(name, _)| *name == "workload").expect("the program is embedded");
-    fs::write(&path, bytes).expect("write the program");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("make it executable");
-    let output = Command::new(&path).args(args).output().expect("the host runs it");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// The number in a row of `/proc/vmstat`.
-pub fn row(text: &str, name: &str) -> u64 {
-    let line = text.lines().find(|line| line.split(' ').next() == Some(name));
-    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
 }
 
 /// The program reads its own `/proc/self/smaps` before and after it writes.
 fn fork_copies() {
     let args = ["cow", "65536"];
-    assert_eq!(guest(&["--memory", "128M"], "workload cow 65536\n"), natively(&args));
+    assert_eq!(guest(&["--memory", "128M"], "workload cow 65536\n"), workload(&args));
 }
 
 /// Storms by the seeds from 1 on, each with the machine's options and what runs beside it, after
@@ -63,7 +41,7 @@ pub fn storms(options: &[&str], beside: &str, usual: u32) {
     let script = format!("{first}{state}{storms}{state}echo 1 >/proc/sys/vm/verify && echo verified\n");
     let text = guest(options, &script);
     let parts: Vec<&str> = text.split("==\n").collect();
-    let want: String = (1..=seeds).map(|seed| natively(&["storm", &seed.to_string()])).collect();
+    let want: String = (1..=seeds).map(|seed| workload(&["storm", &seed.to_string()])).collect();
     assert_eq!((parts[2], parts[4]), (want.as_str(), "verified\n"), "{text}");
     // What runs beside it may send a page of the shell's to swap.
     let rows = ["nr_page_table_pages", "nr_mlock", "nr_shmem", "nr_unevictable", "nr_anon_pages"];
@@ -86,16 +64,22 @@ fn storm() {
     storms(&["--memory", "32M"], "", 6);
 }
 
-fn min_free_kbytes() {
-    let script = "cat /proc/vmstat\necho ==\n\
-        echo 50000 > /proc/sys/vm/min_free_kbytes; sleep 1; cat /proc/sys/vm/min_free_kbytes\n\
-        cat /proc/vmstat\n";
-    let text = guest(&["--memory", "64M"], script);
+/// 64 MiB are enough for a shell, until more is to be kept free.
+pub const MIN_FREE: &str = "cat /proc/vmstat\necho ==\n\
+    echo 50000 > /proc/sys/vm/min_free_kbytes; sleep 1; cat /proc/sys/vm/min_free_kbytes\n\
+    cat /proc/vmstat\n";
+
+/// What that has printed.
+pub fn kswapd_was_woken(text: &str) {
     let (before, after) = text.split_once("==\n").expect("two parts");
     assert!(after.starts_with("50000\n"), "{after}");
     let runs = |text| row(text, "pageoutrun");
-    assert_eq!(runs(before), 0, "64 MiB are enough for a shell");
+    assert_eq!(runs(before), 0, "{before}");
     assert!(runs(after) > 0, "{after}");
+}
+
+fn min_free_kbytes() {
+    kswapd_was_woken(&guest(&["--memory", "64M"], MIN_FREE));
 }
 
 /// The files of frames are for the superuser; frame 0 is reserved, by its bit 32.

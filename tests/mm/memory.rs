@@ -1,55 +1,49 @@
 //! What memory management does where memory, swap or a device gives out, and with pages of
-//! 4 MiB; the same in QEMU.
+//! 4 MiB.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::fs;
 
-use abi::{
-    books::{MmRecord, TaskRecord, vm},
-    runfile::RunFile,
-};
-use images::Initramfs;
-use inspect::{Books, KernelImage, Request, Target, look, parse_address};
+use abi::books::{MmRecord, TaskRecord, vm};
+use inspect::{Books, KernelImage, Request, Target, look};
 use libtest_mimic::Trial;
 use machine::{Detached, Machine, RunLimit, Stop};
-use tempfile::TempDir;
 use x86::{PhysAddr, SegReg};
 
 use crate::{
     lenses::{machine, target},
-    reclaim::{guest, natively, row},
-    support::{Need, trial},
+    support::{
+        Need,
+        guest::{guest, natively, row, workload},
+        image::ext2_of,
+        trial,
+    },
 };
 
 pub fn trials() -> Vec<Trial> {
     let native = [Need::NativeI386];
     let disk = [Need::Program("mke2fs")];
-    let qemu = [Need::NativeI386, Need::Program("qemu-system-i386"), Need::Program("timeout")];
     vec![
-        trial("memory::huge_pages_come_from_their_pool_and_go_back_to_it", &[], huge_pages),
-        trial("memory::a_pool_of_huge_pages_is_found_in_fragmented_memory", &[], fragmented_pool),
-        trial("memory::calls_about_large_ranges_take_no_memory_of_the_kernel", &[], large_ranges),
-        trial("memory::a_file_in_memory_stays_there_after_munlock", &[], unlocked),
-        trial("memory::a_page_from_swap_without_other_owners_is_not_copied", &[], reused),
-        trial("memory::swap_can_be_turned_off_under_a_process_without_its_first_thread", &native, leaderless),
-        trial("memory::two_who_turn_one_device_on_get_it_once", &[], swapon_twice),
-        trial("memory::write_back_goes_by_its_settings_at_once", &disk, write_back),
-        trial("memory::with_swap_full_the_largest_process_is_killed_as_linux_tells_it", &[], out_of_memory),
-        trial("memory::a_full_tmpfs_gives_enospc_and_sigbus", &[], full_tmpfs),
-        trial("memory::a_disk_that_fails_gives_eio_and_sigbus", &[], failing_disk),
-        trial("memory::gs_leads_to_a_threads_own_memory", &[], thread_local),
-        trial("memory::a_frame_is_seen_before_and_after_it_was_moved", &[], moved_frames),
-        trial("memory::lenses_show_huge_pages", &[], huge_pages_from_outside),
-        trial("memory::qemu_runs_programs_larger_than_its_memory", &qemu, swap_in_qemu),
-        trial("memory::qemu_gives_the_same_huge_pages", &qemu, huge_pages_in_qemu),
+        trial("mm::memory::huge_pages_come_from_their_pool_and_go_back_to_it", &[], huge_pages),
+        trial("mm::memory::a_pool_of_huge_pages_is_found_in_fragmented_memory", &[], fragmented_pool),
+        trial("mm::memory::calls_about_large_ranges_take_no_memory_of_the_kernel", &[], large_ranges),
+        trial("mm::memory::a_file_in_memory_stays_there_after_munlock", &[], unlocked),
+        trial("mm::memory::who_may_lock_how_much_is_as_on_linux", &[], locked),
+        trial("mm::memory::the_limits_of_locked_memory_are_those_of_the_hosts_linux", &native, locked_natively),
+        trial("mm::memory::a_page_from_swap_without_other_owners_is_not_copied", &[], reused),
+        trial("mm::memory::swap_can_be_turned_off_under_a_process_without_its_first_thread", &native, leaderless),
+        trial("mm::memory::two_who_turn_one_device_on_get_it_once", &[], swapon_twice),
+        trial("mm::memory::two_who_turn_one_device_off_bring_its_pages_back_once", &[], swapoff_twice),
+        trial("mm::memory::write_back_goes_by_its_settings_at_once", &disk, write_back),
+        trial("mm::memory::with_swap_full_the_largest_process_is_killed_as_linux_tells_it", &[], out_of_memory),
+        trial("mm::memory::a_full_tmpfs_gives_enospc_and_sigbus", &[], full_tmpfs),
+        trial("mm::memory::a_disk_that_fails_gives_eio_and_sigbus", &[], failing_disk),
+        trial("mm::memory::gs_leads_to_a_threads_own_memory", &[], thread_local),
+        trial("mm::memory::lenses_show_huge_pages", &[], huge_pages_from_outside),
     ]
 }
 
 /// What `mmprobe hugetlb` prints.
-const HUGETLB: &str = include_str!("programs/hugetlb.txt");
+pub const HUGETLB: &str = include_str!("../programs/hugetlb.txt");
 
 fn huge_pages() {
     assert_eq!(guest(&["--memory", "64M"], "mmprobe hugetlb\n"), HUGETLB);
@@ -82,6 +76,20 @@ fn unlocked() {
     assert!(lines[0].starts_with("nr_unevictable ") && lines[0] == lines[2], "{text}");
 }
 
+/// What `mmprobe locked` prints.
+const LOCKED: &str = include_str!("../programs/locked.txt");
+
+/// Up to a hole all pages are locked and unlocked.
+fn locked() {
+    let want = "locked: 252 kB\nmunlock: ENOMEM, 124 kB\nmunlock: ok, 0 kB\nverified\n";
+    let script = "mmprobe locked; mmprobe locked pages; echo 1 >/proc/sys/vm/verify && echo verified\n";
+    assert_eq!(guest(&["--memory", "32M"], script), [LOCKED, want].concat());
+}
+
+fn locked_natively() {
+    assert_eq!(String::from_utf8_lossy(&natively("mmprobe", &["locked"]).stdout), LOCKED);
+}
+
 fn reused() {
     let text = guest(&["--memory", "32M", "--swap", "32M"], "mmprobe refork 8192\n");
     assert_eq!(text, "frames for each page: 1.0, contents right: true\n");
@@ -92,7 +100,7 @@ fn leaderless() {
         swapoff /dev/sda && echo off; cat /proc/swaps | wc -l; kill $!; wait $!; echo $?\n\
         echo 1 >/proc/sys/vm/verify && echo verified\n";
     let text = guest(&["--memory", "32M", "--swap", "64M"], script);
-    assert_eq!(text, format!("written\n{}2\noff\n1\n143\nverified\n", natively(&["anonymous", "22528"])));
+    assert_eq!(text, format!("written\n{}2\noff\n1\n143\nverified\n", workload(&["anonymous", "22528"])));
 }
 
 fn swapon_twice() {
@@ -102,18 +110,18 @@ fn swapon_twice() {
     assert_eq!(text, "swapon: /dev/sda: Resource busy\n2\n1\n");
 }
 
-/// An empty ext2 image of `mib` MiB.
-fn ext2(folder: &TempDir, mib: u32) -> PathBuf {
-    let image = folder.path().join("image");
-    let output =
-        Command::new("mke2fs").args(["-q", "-t", "ext2", "-b", "4096"]).arg(&image).arg(format!("{mib}M")).output();
-    assert!(output.expect("mke2fs runs").status.success());
-    image
+fn swapoff_twice() {
+    let script = "exec mmprobe leaderless 8192 & sleep 1\nworkload anonymous 22528 >/dev/null\n\
+        swapoff /dev/sda 2>/tmp/1 & first=$!; swapoff /dev/sda 2>/tmp/2 & second=$!; wait $first; a=$?; wait $second\n\
+        echo $((a + $?)); cat /tmp/1 /tmp/2; cat /proc/swaps | wc -l; echo 1 >/proc/sys/vm/verify && echo verified\n";
+    let text = guest(&["--memory", "32M", "--swap", "64M"], script);
+    assert_eq!(text, "written\n1\nswapoff: /dev/sda: Invalid argument\n1\nverified\n");
 }
 
 fn write_back() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let image = ext2(&folder, 16);
+    let image = folder.path().join("image");
+    ext2_of(&image, 16, None);
     let script = "mkdir /m; mount /dev/sda /m; sync; cd /proc/sys/vm\n\
         echo 0 >dirty_writeback_centisecs; echo 10 >dirty_expire_centisecs; seq 1 20000 >/m/f; sleep 1\n\
         cat /proc/vmstat; echo ==; echo 10 >dirty_writeback_centisecs; sleep 1; cat /proc/vmstat; echo ==\n\
@@ -172,12 +180,19 @@ const OOM_REPORT: [&str; 24] = [
      pgtables:NkB oom_score_adj:N",
 ];
 
+/// Two processes want more than there is, in 32 MiB with 8 MiB of swap.
+pub const OOM: &str = "exec mmprobe leaderless 2048 & sleep 1\nworkload anonymous 34816; echo $?\n\
+    grep oom_kill /proc/vmstat; kill $!; wait $!; echo $?; echo 1 >/proc/sys/vm/verify && echo verified; dmesg\n";
+
 fn out_of_memory() {
-    let script = "exec mmprobe leaderless 2048 & sleep 1\nworkload anonymous 34816; echo $?\n\
-        grep oom_kill /proc/vmstat; kill $!; wait $!; echo $?; echo 1 >/proc/sys/vm/verify && echo verified; dmesg\n";
-    let text = guest(&["--memory", "32M", "--swap", "8M"], script);
+    largest_is_killed(&guest(&["--memory", "32M", "--swap", "8M"], OOM));
+}
+
+/// What [`OOM`] has printed. Lines of the kernel may be in between.
+pub fn largest_is_killed(text: &str) {
     let (said, log) = text.split_once("verified\n").unwrap_or_else(|| panic!("{text}"));
-    assert_eq!(said, "written\n137\noom_kill 1\n143\n", "the small process lives: {text}");
+    let said: Vec<&str> = said.lines().filter(|line| !line.starts_with('[')).collect();
+    assert_eq!(said, ["written", "137", "oom_kill 1", "143"], "the small process lives: {text}");
     let mut lines = log.lines().map(|line| without_numbers(line.split_once("] ").map_or(line, |(_, line)| line)));
     for want in OOM_REPORT {
         assert!(lines.any(|line| line.contains(want)), "`{want}` is not in its place in\n{log}");
@@ -187,34 +202,46 @@ fn out_of_memory() {
     assert!(free < 1024, "swap is full: {free} kB");
 }
 
+/// A file fills the tmpfs of a machine of 32 MiB; another is written to through a mapping then,
+/// and when there is room again.
+pub const TMPFS: &str = "head -c 30000000 /dev/zero >/tmp/f 2>/dev/null; echo $?; mmprobe fill /tmp/g 1024\n\
+    rm /tmp/f /tmp/g; mmprobe fill /tmp/g 1024; rm /tmp/g; head -c 1000000 /dev/zero >/tmp/f && echo room\n\
+    echo 1 >/proc/sys/vm/verify && echo verified\n";
+
+/// What it prints.
+pub const TMPFS_FULL: &str = "1\nwritten: signal 7 code 2, trap 14 error 0x6\npages written: some\n\
+    written: nothing happened\npages written: all\nroom\nverified\n";
+
 fn full_tmpfs() {
-    let script = "head -c 30000000 /dev/zero >/tmp/f; echo $?; mmprobe fill /tmp/g 1024; rm /tmp/f /tmp/g\n\
-        mmprobe fill /tmp/g 1024; rm /tmp/g; head -c 1000000 /dev/zero >/tmp/f && echo room\n\
-        echo 1 >/proc/sys/vm/verify && echo verified\n";
-    let text = guest(&["--memory", "32M"], script);
-    let want = "1\nwritten: signal 7 code 2, trap 14 error 0x6\npages written: some\n\
-        written: nothing happened\npages written: all\nroom\nverified\n";
-    assert_eq!(text, want);
+    assert_eq!(guest(&["--memory", "32M"], TMPFS), TMPFS_FULL);
 }
 
-/// The sectors of a page.
-const PAGE_SECTORS: u32 = 8;
+/// A sector in the hundredth page of a disk.
+pub const BAD_SECTOR: u32 = 803;
+
+/// The disk is read up to it, and beyond.
+pub const DISK: &str = "mmprobe look /dev/sda 400; mmprobe look /dev/sda 1024; head -c 409600 /dev/sda | wc -c\n\
+    cat /dev/sda >/dev/null 2>&1 || echo unreadable; echo 1 >/proc/sys/vm/verify && echo verified\n";
+
+/// What that prints.
+pub const DISK_FAILS: &str =
+    "read: nothing happened\nread: signal 7 code 2, trap 14 error 0x4\n409600\nunreadable\nverified\n";
+
+/// A page of a program that cannot be read back from swap is that program's end: in 32 MiB.
+pub const SWAP: &str = "workload anonymous 49152; echo $?; echo 1 >/proc/sys/vm/verify && echo verified\n";
+
+/// What that prints.
+pub const SWAP_FAILS: &str = "135\nverified\n";
 
 fn failing_disk() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let image = folder.path().join("image");
     fs::write(&image, vec![7; 1 << 20]).expect("an image");
-    let bad = format!("sda:{}:read", 100 * PAGE_SECTORS + 3);
+    let bad = format!("sda:{BAD_SECTOR}:read");
     let options = ["--memory", "32M", "--disk", image.to_str().expect("a path"), "--disk-error", &bad];
-    let script = "mmprobe look /dev/sda 400; mmprobe look /dev/sda 1024; head -c 409600 /dev/sda | wc -c\n\
-        cat /dev/sda >/dev/null || echo unreadable; echo 1 >/proc/sys/vm/verify && echo verified\n";
-    let want = "read: nothing happened\nread: signal 7 code 2, trap 14 error 0x4\n409600\nunreadable\nverified\n";
-    assert_eq!(guest(&options, script), want);
-
-    // A page of a program that cannot be read back from swap is that program's end.
+    assert_eq!(guest(&options, DISK), DISK_FAILS);
     let options = ["--memory", "32M", "--swap", "64M", "--disk-error", "sda:1000-2000:read"];
-    let script = "workload anonymous 49152; echo $?; echo 1 >/proc/sys/vm/verify && echo verified\n";
-    assert_eq!(guest(&options, script), "135\nverified\n");
+    assert_eq!(guest(&options, SWAP), SWAP_FAILS);
 }
 
 /// Runs on until `found`, looking after each `step` instructions.
@@ -233,7 +260,7 @@ fn show(target: &Target<'_>, words: &str) -> (String, serde_json::Value) {
 }
 
 /// The process of a name, if there is one.
-fn process(target: &Target<'_>, name: &str) -> Option<(TaskRecord, MmRecord)> {
+pub fn process(target: &Target<'_>, name: &str) -> Option<(TaskRecord, MmRecord)> {
     let books = Books::of(target).ok()?;
     let task = books.processes().ok()?.into_iter().find(|task| task.comm.starts_with(name.as_bytes()))?;
     let mm = books.mm(&task).ok()??;
@@ -272,61 +299,6 @@ fn thread_local() {
     panic!("only {bases:x?} were seen");
 }
 
-/// Where each mapped page of the shell is.
-fn frames(target: &Target<'_>) -> Vec<(u32, u32)> {
-    let books = Books::of(target).expect("books");
-    let (task, mm) = process(target, "sh").expect("the shell");
-    let areas = books.vmas(&mm).expect("areas");
-    let pages = areas.iter().flat_map(|area| (area.start..area.end).step_by(4096));
-    let frame = |addr: u32| show(target, &format!("walk {addr:x} --pid {}", task.pid)).1["physical"].as_u64();
-    pages.filter_map(|addr| Some((addr, (frame(addr)? >> 12) as u32))).collect()
-}
-
-/// A page of a program as it was seen: its address, its frame, what the lens said of the
-/// frame, and its contents.
-struct Seen {
-    addr: u32,
-    pfn: u32,
-    text: String,
-    contents: Vec<u8>,
-}
-
-fn moved_frames() {
-    let kernel = KernelImage::parse(images::KERNEL);
-    // Memory is filled up to where the last ones then are, and becomes free below them.
-    let script = "exec mmprobe leaderless 244000 & big=$!; sleep 1; sleep 9000 & sleep 9000 & kill $big; wait $big\n\
-        cat /proc/uptime; echo 1 >/proc/sys/vm/compact_memory; cat /proc/uptime";
-    let mut machine = machine(script);
-    let marker = parse_address(&target(&machine, &kernel), 0, "proc_gather_begin").expect("the symbol").linear;
-    machine.add_breakpoint(marker);
-    let mut looks: Vec<Vec<Seen>> = Vec::new();
-    loop {
-        let limit = RunLimit { retired: Some(8_000_000_000), pass_breakpoint: true };
-        match machine.run(limit, &mut Detached) {
-            Stop::Breakpoint { .. } => {}
-            Stop::PowerOff { status: 0 } => break,
-            other => panic!("{other}"),
-        }
-        let target = target(&machine, &kernel);
-        let seen = frames(&target).into_iter().map(|(addr, pfn)| {
-            let mut contents = vec![0; 4096];
-            machine.memory().read(PhysAddr(u64::from(pfn) << 12), &mut contents);
-            Seen { addr, pfn, text: show(&target, &format!("page {pfn:#x}")).0, contents }
-        });
-        looks.push(seen.collect());
-    }
-    let (Some(before), Some(after)) = (looks.first(), looks.last()) else { panic!("nothing was seen") };
-    let mut moved = 0;
-    for page in before {
-        let Some(now) = after.iter().find(|now| now.addr == page.addr && now.pfn != page.pfn) else { continue };
-        let mapped = format!(" (sh) at {:#010x}  ", page.addr);
-        assert!(page.text.contains(&mapped) && now.text.contains(&mapped), "{}{}", page.text, now.text);
-        // A page that was written to meanwhile may have been copied instead.
-        moved += u32::from(page.contents == now.contents && now.pfn > page.pfn);
-    }
-    assert!(moved > 0, "no page of the shell was moved and kept its contents: {} pages", before.len());
-}
-
 /// Two pages are mapped, and one of them is there.
 fn huge_pages_from_outside() {
     let kernel = KernelImage::parse(images::KERNEL);
@@ -357,62 +329,4 @@ fn huge_pages_from_outside() {
     assert!(text.contains("KernelPageSize:     4096 kB\n") && text.contains("Private_Hugetlb:    4096 kB\n"), "{text}");
     let (text, _) = show(&seen, "meminfo");
     assert!(text.contains("HugePages_Total:       6\nHugePages_Free:        5\nHugePages_Rsvd:        1\n"), "{text}");
-}
-
-/// What a script prints in the embedded shell under QEMU, with `swap_mib` MiB of swap.
-fn in_qemu(memory_mib: u32, swap_mib: u32, script: &str) -> String {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let write = |name: &str, bytes: &[u8]| {
-        let path = folder.path().join(name);
-        fs::write(&path, bytes).expect("write a file");
-        path
-    };
-    let mut initramfs = Initramfs::new();
-    initramfs.link_userland_into_bin();
-    let run = RunFile {
-        args: vec!["sh".into(), "-c".into(), script.into()],
-        env: vec!["PATH=/bin".into(), "HOME=/".into()],
-        ..RunFile::new("/bin/sh")
-    };
-    initramfs.set_run_file(&run).expect("a run file");
-    let kernel = write("kernel", images::KERNEL);
-    let initrd = write("initrd", &initramfs.build().expect("an initramfs"));
-    let swap = swap_area(folder.path(), swap_mib);
-    let mut command = Command::new("timeout");
-    command
-        .args(["300", "qemu-system-i386", "-accel", "tcg", "-m", &memory_mib.to_string(), "-display", "none"])
-        .args(["-serial", "stdio", "-monitor", "none", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"])
-        .arg("-drive")
-        .arg(format!("file={},if=ide,format=raw", swap.display()))
-        .args([Path::new("-kernel"), &kernel, Path::new("-initrd"), &initrd])
-        .args(["-append", "console=ttyS0 rdinit=/.pagewalk/init panic=-1 swap=/dev/sda"]);
-    let output = command.stdin(Stdio::null()).output().expect("run qemu");
-    let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");
-    let printed = text.split_once("as init process\n").unwrap_or_else(|| panic!("{text}")).1;
-    // The kernel's own lines are in between.
-    printed.lines().filter(|line| !line.starts_with('[')).map(|line| format!("{line}\n")).collect()
-}
-
-/// An image with the header that `mkswap` writes.
-fn swap_area(folder: &Path, mib: u32) -> PathBuf {
-    let pages = mib * 256;
-    let mut header = vec![0; 4096];
-    header[1024..1028].copy_from_slice(&1u32.to_le_bytes());
-    header[1028..1032].copy_from_slice(&(pages - 1).to_le_bytes());
-    header[4086..].copy_from_slice(b"SWAPSPACE2");
-    let path = folder.join("swap");
-    fs::write(&path, header).expect("write the header");
-    fs::File::options().write(true).open(&path).and_then(|file| file.set_len(u64::from(mib) << 20)).expect("its size");
-    path
-}
-
-fn swap_in_qemu() {
-    let script = "workload anonymous 98304; workload cow 8192; workload storm 3\n\
-        grep pswp /proc/vmstat | grep -c ' 0$'; echo 1 >/proc/sys/vm/verify && echo verified";
-    let want = [&["anonymous", "98304"][..], &["cow", "8192"], &["storm", "3"]].map(natively).concat();
-    assert_eq!(in_qemu(32, 128, script), want + "0\nverified\n");
-}
-
-fn huge_pages_in_qemu() {
-    assert_eq!(in_qemu(64, 1, "mmprobe hugetlb"), HUGETLB);
 }

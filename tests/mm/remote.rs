@@ -4,42 +4,35 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    process::{Command, Output},
+    path::{Path, PathBuf},
 };
 
 use libtest_mimic::Trial;
 
-use crate::{
-    reclaim::{guest, row},
-    support::{Need, trial},
+use crate::support::{
+    Need,
+    guest::{guest, natively, row},
+    image::ext2_of,
+    trial,
 };
 
 pub fn trials() -> Vec<Trial> {
     let native = [Need::NativeI386];
     let disk = [Need::Program("mke2fs")];
     vec![
-        trial("remote::another_process_is_read_and_written_as_on_linux", &[], in_the_guest),
-        trial("remote::the_cases_are_those_of_the_hosts_linux", &native, on_the_host),
-        trial("remote::pages_in_swap_come_back_for_who_looks_from_outside", &[], swapped_out),
-        trial("remote::text_comes_when_it_is_called_and_goes_without_swap", &disk, text_on_demand),
+        trial("mm::remote::another_process_is_read_and_written_as_on_linux", &[], in_the_guest),
+        trial("mm::remote::the_cases_are_those_of_the_hosts_linux", &native, on_the_host),
+        trial("mm::remote::pages_in_swap_come_back_for_who_looks_from_outside", &[], swapped_out),
+        trial("mm::remote::text_comes_when_it_is_called_and_goes_without_swap", &disk, text_on_demand),
     ]
 }
 
 /// What `mmprobe remote` prints on i386.
-const CASES: &str = include_str!("programs/remote.txt");
+const CASES: &str = include_str!("../programs/remote.txt");
 
 fn in_the_guest() {
     let text = guest(&["--memory", "32M"], "mmprobe remote; echo 1 >/proc/sys/vm/verify && echo verified\n");
     assert_eq!(text, format!("{CASES}verified\n"));
-}
-
-/// Runs an embedded program on the host's processor and under its Linux.
-fn natively(name: &str, bytes: &[u8], args: &[&str]) -> Output {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join(name);
-    fs::write(&path, bytes).expect("write the program");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("make it executable");
-    Command::new(&path).args(args).output().expect("the host runs it")
 }
 
 /// What the host cannot show: a 64-bit kernel lends its 32-bit programs the kernel's addresses,
@@ -50,8 +43,7 @@ fn is_shown_by_the_host(line: &str, by_the_superuser: bool) -> bool {
 }
 
 fn on_the_host() {
-    let (_, probe) = images::programs().iter().find(|(name, _)| *name == "mmprobe").expect("mmprobe is embedded");
-    let output = natively("mmprobe", probe, &["remote"]);
+    let output = natively("mmprobe", &["remote"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     let by_the_superuser = !text.contains("not the superuser");
@@ -78,27 +70,36 @@ fn numbers(text: &str, when: &str) -> [u32; 4] {
     words.try_into().unwrap_or_else(|_| panic!("not four numbers: {line}"))
 }
 
-fn text_on_demand() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let (tree, image) = (folder.path().join("tree"), folder.path().join("image"));
+/// An image with `bigtext` in it.
+pub fn image_of_bigtext(folder: &Path) -> PathBuf {
+    let (tree, image) = (folder.join("tree"), folder.join("image"));
     fs::create_dir(&tree).expect("a folder");
     let program = tree.join("bigtext");
     fs::write(&program, images::BIGTEXT).expect("write the program");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("make it executable");
-    let mut mke2fs = Command::new("mke2fs");
-    let made = mke2fs.args(["-q", "-t", "ext2", "-b", "4096", "-d"]).args([&tree, &image]).arg("16M").output();
-    assert!(made.is_ok_and(|output| output.status.success()), "mke2fs makes an image");
+    ext2_of(&image, 16, Some(&tree));
+    image
+}
 
-    let script = "mkdir /mnt; mount -r /dev/sda /mnt; echo 0 >/proc/sys/vm/swappiness\n\
-        grep pswpout /proc/vmstat; /mnt/bigtext 20480; grep pswpout /proc/vmstat\n";
-    let image = image.to_str().expect("a path of ASCII");
-    let text = guest(&["--memory", "32M", "--disk", image, "--snapshot-disk", "--swap", "32M"], script);
+/// Calls all text of a program of `/dev/sda` on a machine that has less memory than it needs then.
+pub const BIGTEXT: &str = "mkdir /mnt; mount -r /dev/sda /mnt; echo 0 >/proc/sys/vm/swappiness\n\
+    grep pswpout /proc/vmstat; /mnt/bigtext 20480; grep pswpout /proc/vmstat\n";
+
+/// What [`BIGTEXT`] has printed in 32 MiB.
+pub fn text_came_and_went(text: &str) {
     let swapped: Vec<&str> = text.lines().filter(|line| line.starts_with("pswpout ")).collect();
     assert_eq!(swapped, ["pswpout 0"; 2], "{text}");
-    let [started, called, pressed, again] = ["started", "called", "pressed", "called again"].map(|w| numbers(&text, w));
+    let [started, called, pressed, again] = ["started", "called", "pressed", "called again"].map(|w| numbers(text, w));
     assert!(started[0] < 1024 && started[1] < 512, "little is there before it is called: {text}");
     assert!(called[1] >= 8192 && called[0] >= 8192, "all is there when it has been called: {text}");
     assert!(called[3] > started[3], "it came from the disk: {text}");
     assert!(pressed[1] < 6144, "some went: {text}");
     assert!(again[1] > pressed[1] && again[3] > pressed[3], "and came back: {text}");
+}
+
+fn text_on_demand() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let image = image_of_bigtext(folder.path());
+    let image = image.to_str().expect("a path of ASCII");
+    text_came_and_went(&guest(&["--memory", "32M", "--disk", image, "--snapshot-disk", "--swap", "32M"], BIGTEXT));
 }

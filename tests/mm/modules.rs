@@ -5,38 +5,31 @@ use abi::errno::{ENOENT, ENOEXEC, ENOMEM};
 use libtest_mimic::Trial;
 use mm::module::{Image, Layout, Object, link};
 
-use crate::{
-    qemu::Boot,
-    support::{Need, pagewalk, trial, with_input},
+use crate::support::{
+    boot::{Boot, Ended, QEMU},
+    guest::guest,
+    pagewalk, trial, with_input,
 };
 
-/// Seconds after which a run has failed.
-const TIME_LIMIT: &str = "300";
-
 pub fn trials() -> Vec<Trial> {
-    let qemu = [Need::Program("qemu-system-i386"), Need::Program("timeout")];
     vec![
-        trial("modules::each_sample_loads_shows_itself_and_leaves_no_trace", &[], samples),
-        trial("modules::the_serial_ports_are_refused_and_free_ones_are_claimed", &[], claims),
-        trial("modules::a_program_maps_the_pages_of_a_device_and_sees_the_kernels_bytes", &[], mapped_device),
-        trial("modules::a_module_in_use_stays", &[], in_use),
-        trial("modules::what_is_refused_says_why_as_kmod_and_linux_do", &[], refused),
-        trial("modules::the_calls_give_the_errors_of_linux", &[], errors),
-        trial("modules::a_damaged_module_is_refused_and_leaves_nothing_behind", &[], damaged),
-        trial("modules::the_loader_survives_every_changed_byte_of_the_samples", &[], changed_bytes),
-        trial("modules::an_oops_in_a_module_names_it", &[], oops),
-        trial("modules::the_host_shows_the_modules_of_a_saved_machine", &[], saved_machine),
-        trial("modules::the_same_holds_in_qemu", &qemu, same_in_qemu),
+        trial("mm::modules::each_sample_loads_shows_itself_and_leaves_no_trace", &[], samples),
+        trial("mm::modules::the_serial_ports_are_refused_and_free_ones_are_claimed", &[], claims),
+        trial("mm::modules::a_program_maps_the_pages_of_a_device_and_sees_the_kernels_bytes", &[], mapped_device),
+        trial("mm::modules::a_module_in_use_stays", &[], in_use),
+        trial("mm::modules::what_is_refused_says_why_as_kmod_and_linux_do", &[], refused),
+        trial("mm::modules::the_calls_give_the_errors_of_linux", &[], errors),
+        trial("mm::modules::a_damaged_module_is_refused_and_leaves_nothing_behind", &[], damaged),
+        trial("mm::modules::the_loader_survives_every_changed_byte_of_the_samples", &[], changed_bytes),
+        trial("mm::modules::an_oops_in_a_module_names_it", &[], oops),
+        trial("mm::modules::the_host_shows_the_modules_of_a_saved_machine", &[], saved_machine),
+        trial("mm::modules::the_same_holds_in_qemu", &QEMU, same_in_qemu),
     ]
 }
 
 /// What a script prints, with the modules' folder as its own; it must end well.
 fn script(text: &str) -> String {
-    let text = format!("cd /lib/modules/6.1.0-pagewalk\nexec 2>&1\n{text}");
-    let output = with_input(pagewalk().args(["run", "--timeout", TIME_LIMIT, "--memory", "64M"]), &text);
-    let printed = String::from_utf8(output.stdout).expect("text");
-    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
-    printed
+    guest(&["--memory", "64M"], &format!("cd /lib/modules/6.1.0-pagewalk\nexec 2>&1\n{text}"))
 }
 
 /// Loads all samples, shows what shows them, and takes them out again.
@@ -88,15 +81,15 @@ fn samples() {
     assert_eq!(end, "restored\nverified\n");
 }
 
+/// What the module that claims has told of it.
+const CLAIMS: &str = " sample_ioports: ports 03f8-03ff are taken (err -16)\n \
+    sample_ioports: claimed ports 0300 and memory d0000000\n \
+    sample_ioports: gave everything back\n";
+
 fn claims() {
     let printed =
         script("insmod sample_ioports.ko; rmmod sample_ioports; dmesg | grep sample_ioports | cut -d ']' -f 2");
-    assert_eq!(
-        printed,
-        " sample_ioports: ports 03f8-03ff are taken (err -16)\n \
-         sample_ioports: claimed ports 0300 and memory d0000000\n \
-         sample_ioports: gave everything back\n"
-    );
+    assert_eq!(printed, CLAIMS);
 }
 
 /// What `workload module-map` prints of the sample device.
@@ -185,6 +178,7 @@ init_module: no parameters: Bad address
 finit_module: no file: Bad file descriptor
 finit_module: a file for writing: Bad file descriptor
 finit_module: a file that is written: Text file busy
+finit_module: an empty file that is written: Text file busy
 finit_module: a folder: Invalid argument
 finit_module: an empty file: Invalid argument
 finit_module: unknown flags: Invalid argument
@@ -243,7 +237,7 @@ fn load(file: &[u8]) -> abi::errno::Result<()> {
 
 fn oops() {
     let text = "cd /lib/modules/6.1.0-pagewalk\ninsmod sample_ioports.ko; insmod sample_oops.ko\n";
-    let (log, status) = Boot::of_script(text).in_pagewalk(64);
+    let Ended { log, status } = Boot::of_script(text).in_pagewalk(64);
     assert_eq!(status, Some(134), "{log}");
     assert!(log.contains("] BUG: kernel NULL pointer dereference, address: 00000000\n"), "{log}");
     assert!(log.contains("] EIP: init_module+0x") && log.contains(" [sample_oops]\n"), "{log}");
@@ -278,15 +272,16 @@ fn same_in_qemu() {
     let text = format!(
         "cd /lib/modules/6.1.0-pagewalk; exec 2>&1\n{SAMPLES}
         for how in 0 1; do insmod sample_chardev.ko pfn=$how; workload module-map /dev/sample_chardev; rmmod sample_chardev
-        done; insmod sample_user.ko; insmod sample_kmalloc.ko objects=x; workload module-errors sample_vmalloc.ko"
+        done; insmod sample_user.ko; insmod sample_kmalloc.ko objects=x; workload module-errors sample_vmalloc.ko
+        dmesg | grep sample_ioports | cut -d ']' -f 2"
     );
     let boot = Boot::of_script(&text);
-    let printed = |(log, status): (String, Option<i32>)| {
-        assert_eq!(status, Some(0), "{log}");
-        let printed = log.split_once("as init process\n").unwrap_or_else(|| panic!("{log}")).1.to_owned();
-        printed.lines().filter(|line| !line.starts_with('[')).map(|line| format!("{line}\n")).collect::<String>()
+    let printed = |ended: Ended| {
+        assert_eq!(ended.status, Some(0), "{}", ended.log);
+        ended.printed()
     };
     let (theirs, ours) = (printed(boot.in_qemu(64)), printed(boot.in_pagewalk(64)));
     assert!(theirs.contains("restored\nverified\n") && theirs.contains(MAPPED), "{theirs}");
+    assert!(theirs.ends_with(CLAIMS), "{theirs}");
     assert_eq!(theirs, ours);
 }

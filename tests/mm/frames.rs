@@ -1,46 +1,33 @@
 //! The kernel's own checks of its frames, caches and areas (`selftest=` on its command
 //! line), in our machine and in QEMU, and what it says of broken uses of them.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
-
-use images::Initramfs;
 use libtest_mimic::Trial;
-use tempfile::TempDir;
 
-use crate::support::{Need, pagewalk, trial, with_input};
-
-/// Seconds after which a boot has failed.
-const TIME_LIMIT: &str = "120";
+use crate::support::{
+    boot::{Boot, QEMU},
+    guest::guest,
+    trial,
+};
 
 /// The checks that every machine passes.
 const SELFTESTS: &str = "verify,buddy,compaction,highmem,reclaim,slab,vmalloc";
 
 pub fn trials() -> Vec<Trial> {
-    let qemu = [Need::Program("qemu-system-i386"), Need::Program("timeout")];
     vec![
-        trial("frames::the_kernels_own_checks_pass", &[], || passes(&Boot::new().in_pagewalk(256, SELFTESTS))),
-        trial("frames::machines_of_all_sizes_pass_them", &[], || {
-            [16, 2048, 3584].into_iter().for_each(|mib| passes(&Boot::new().in_pagewalk(mib, SELFTESTS)));
+        trial("mm::frames::the_kernels_own_checks_pass", &[], || passes(&in_pagewalk(256, SELFTESTS))),
+        trial("mm::frames::machines_of_all_sizes_pass_them", &[], || {
+            [16, 2048, 3584].into_iter().for_each(|mib| passes(&in_pagewalk(mib, SELFTESTS)));
         }),
-        trial("frames::they_pass_with_every_object_watched", &[], || {
-            passes(&Boot::new().in_pagewalk(256, &format!("{SELFTESTS} slab_debug")));
+        trial("mm::frames::they_pass_with_every_object_watched", &[], || {
+            passes(&in_pagewalk(256, &format!("{SELFTESTS} slab_debug")));
         }),
-        trial("frames::the_kernels_own_checks_pass_in_qemu", &qemu, || passes(&Boot::new().in_qemu(256, SELFTESTS))),
-        trial("frames::every_frame_is_owned_once_after_programs_have_come_and_gone", &[], owned_once),
-        trial("frames::programs_go_on_while_their_pages_are_moved", &[], moved_under_programs),
-        trial("frames::the_marks_of_the_zones_can_be_set", &[], marks),
-        trial("frames::broken_uses_end_in_an_oops_that_names_them", &[], broken_uses),
+        trial("mm::frames::the_kernels_own_checks_pass_in_qemu", &QEMU, || passes(&in_qemu(256, SELFTESTS))),
+        trial("mm::frames::every_frame_is_owned_once_after_programs_have_come_and_gone", &[], owned_once),
+        trial("mm::frames::programs_go_on_while_their_pages_are_moved", &[], moved_under_programs),
+        trial("mm::frames::the_marks_of_the_zones_can_be_set", &[], marks),
+        trial("mm::frames::broken_uses_end_in_an_oops_that_names_them", &[], || broken_uses(in_pagewalk)),
+        trial("mm::frames::they_do_so_in_qemu", &QEMU, || broken_uses(in_qemu)),
     ]
-}
-
-/// What a shell script in the guest prints.
-fn script(memory: &str, script: &str) -> String {
-    let output = with_input(pagewalk().args(["run", "--timeout", TIME_LIMIT, "--memory", memory]), script);
-    String::from_utf8(output.stdout).expect("text")
 }
 
 fn owned_once() {
@@ -49,7 +36,7 @@ fn owned_once() {
         echo 1 >/proc/sys/vm/verify && echo verified; cat /proc/self/maps | sort >/dev/null
         echo 1 >/proc/sys/vm/verify && echo verified again";
     for memory in ["64M", "1536M"] {
-        assert_eq!(script(memory, WORK), "verified\nverified again\n", "{memory}");
+        assert_eq!(guest(&["--memory", memory], WORK), "verified\nverified again\n", "{memory}");
     }
 }
 
@@ -58,14 +45,14 @@ fn moved_under_programs() {
         (for i in 1 2 3 4 5 6; do echo 1 >/proc/sys/vm/compact_memory; done) & workload >/tmp/after; wait
         test \"$(cat /tmp/before)\" = \"$(cat /tmp/after)\" && echo same; echo 1 >/proc/sys/vm/verify && echo verified
         grep pgmigrate_success /proc/vmstat";
-    let printed = script("64M", WORK);
+    let printed = guest(&["--memory", "64M"], WORK);
     let moved = printed.strip_prefix("same\nverified\npgmigrate_success ").unwrap_or_else(|| panic!("{printed}"));
     assert!(moved.trim().parse::<u32>().is_ok_and(|pages| pages > 0), "{printed}");
 }
 
 fn marks() {
-    let printed = script(
-        "256M",
+    let printed = guest(
+        &["--memory", "256M"],
         "cd /proc/sys/vm; grep 'min ' /proc/zoneinfo | head -n 2; echo 16384 >min_free_kbytes; cat min_free_kbytes
         grep 'min ' /proc/zoneinfo | head -n 2; cat lowmem_reserve_ratio",
     );
@@ -92,10 +79,10 @@ const BROKEN: [(&str, &str, &str); 10] = [
     ("underrun", " slab_debug=ZU,kmalloc-64", "] BUG kmalloc-64 (Not tainted): Left Redzone overwritten\n"),
 ];
 
-fn broken_uses() {
-    let boot = Boot::new();
+/// Boots once for each of them.
+fn broken_uses(boot: impl Fn(u32, &str) -> String) {
     for (name, option, says) in BROKEN {
-        let log = boot.in_pagewalk(64, &format!("{name}{option}"));
+        let log = boot(64, &format!("{name}{option}"));
         assert!(log.contains(says), "{says} in {log}");
         assert!(log.contains(&format!(" kernel::selftest::broken::{name}+0x")), "the backtrace names it: {log}");
         if option.contains("slab_debug") && (option.ends_with("debug") || option.contains('U')) {
@@ -108,48 +95,14 @@ fn broken_uses() {
     }
 }
 
-/// A kernel and its userland as files.
-struct Boot(TempDir);
-
-impl Boot {
-    fn new() -> Self {
-        let boot = Boot(tempfile::tempdir().expect("a temporary folder"));
-        fs::write(boot.0.path().join("kernel"), images::KERNEL).expect("write the kernel");
-        let mut initramfs = Initramfs::new();
-        initramfs.link_userland_into_bin();
-        fs::write(boot.0.path().join("initrd"), initramfs.build().expect("an initramfs")).expect("write it");
-        boot
-    }
-
-    /// The log of a boot in our machine with `selftest=NAMES` and the rest of `options`.
-    fn in_pagewalk(&self, memory_mib: u32, options: &str) -> String {
-        let mut command = pagewalk();
-        command
-            .args(["run", "--timeout", TIME_LIMIT, "--memory", &format!("{memory_mib}M"), "--append", &append(options)])
-            .args([Path::new("--initrd"), &self.0.path().join("initrd"), &self.0.path().join("kernel")]);
-        log(command)
-    }
-
-    /// The same in QEMU.
-    fn in_qemu(&self, memory_mib: u32, options: &str) -> String {
-        let mut command = Command::new("timeout");
-        command
-            .args([TIME_LIMIT, "qemu-system-i386", "-accel", "tcg", "-m", &memory_mib.to_string()])
-            .args(["-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot"])
-            .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-append", &append(options)])
-            .args([Path::new("-kernel"), &self.0.path().join("kernel")])
-            .args([Path::new("-initrd"), &self.0.path().join("initrd")]);
-        log(command)
-    }
+/// The log of a boot in our machine with `selftest=NAMES` and the rest of `options`.
+fn in_pagewalk(memory_mib: u32, options: &str) -> String {
+    Boot::of_the_tour().append(&format!("selftest={options}")).in_pagewalk(memory_mib).log
 }
 
-fn append(options: &str) -> String {
-    format!("console=ttyS0 panic=-1 selftest={options}")
-}
-
-fn log(mut command: Command) -> String {
-    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    String::from_utf8_lossy(&output.stdout).replace('\r', "")
+/// The same in QEMU.
+fn in_qemu(memory_mib: u32, options: &str) -> String {
+    Boot::of_the_tour().append(&format!("selftest={options}")).in_qemu(memory_mib).log
 }
 
 /// Every check that was asked for has said that all is well, and the first program ran.

@@ -181,7 +181,7 @@ const OOM_REPORT: [&str; 24] = [
 ];
 
 /// Two processes want more than there is, in 32 MiB with 8 MiB of swap.
-pub const OOM: &str = "exec mmprobe leaderless 2048 & sleep 1\nworkload anonymous 34816; echo $?\n\
+pub const OOM: &str = "exec 2>/dev/null; exec mmprobe leaderless 2048 & sleep 1\nworkload anonymous 34816; echo $?\n\
     grep oom_kill /proc/vmstat; kill $!; wait $!; echo $?; echo 1 >/proc/sys/vm/verify && echo verified; dmesg\n";
 
 fn out_of_memory() {
@@ -228,7 +228,8 @@ pub const DISK_FAILS: &str =
     "read: nothing happened\nread: signal 7 code 2, trap 14 error 0x4\n409600\nunreadable\nverified\n";
 
 /// A page of a program that cannot be read back from swap is that program's end: in 32 MiB.
-pub const SWAP: &str = "workload anonymous 49152; echo $?; echo 1 >/proc/sys/vm/verify && echo verified\n";
+pub const SWAP: &str =
+    "exec 2>/dev/null; workload anonymous 49152; echo $?; echo 1 >/proc/sys/vm/verify && echo verified\n";
 
 /// What that prints.
 pub const SWAP_FAILS: &str = "135\nverified\n";

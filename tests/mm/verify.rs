@@ -41,7 +41,7 @@ fn storm() {
     let mut machine = machine("workload storm 1; workload storm 2; workload storm 3");
     let mut looks = 0;
     loop {
-        match run(&mut machine, 1_000_003) {
+        match run(&mut machine, 100_003) {
             Stop::Limit => {}
             Stop::PowerOff { status: 0 } => break,
             other => panic!("{other}"),
@@ -60,7 +60,7 @@ fn saved() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("saved");
     let path = file.to_str().expect("a path of ASCII");
-    let script = "exec mmprobe leaderless 16384 & sleep 1\nseq 1 50000 >/tmp/f; workload anonymous 24576 >/dev/null\n\
+    let script = "exec mmprobe leaderless 16384 & sleep 1\nseq 1 50000 >/tmp/f; workload anonymous 24576 >/dev/null; sleep 1\n\
         echo 1 >/proc/sys/vm/verify && echo verified\n";
     assert_eq!(guest(&["--memory", "32M", "--swap", "64M", "--save", path], script), "written\nverified\n");
     let look = |words: &[&str]| {

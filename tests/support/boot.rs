@@ -17,7 +17,7 @@ use super::{Need, pagewalk};
 pub const QEMU: [Need; 2] = [Need::Program("qemu-system-i386"), Need::Program("timeout")];
 
 /// Seconds after which a boot has failed.
-const TIME_LIMIT: &str = "300";
+const TIME_LIMIT: &str = "600";
 
 /// What every kernel is told.
 const APPEND: &str = "console=ttyS0 panic=-1";
@@ -148,11 +148,26 @@ impl Disk {
 }
 
 impl Ended {
-    /// What the programs printed; the kernel's own lines are in between.
+    /// What the programs printed, without the kernel's own lines in between, or in the midst of
+    /// theirs.
     pub fn printed(&self) -> String {
         let (_, printed) = self.log.split_once(" as init process\n").unwrap_or_else(|| panic!("{}", self.log));
-        printed.lines().filter(|line| !line.starts_with('[')).map(|line| format!("{line}\n")).collect()
+        let theirs = |line: &str| match time_stamp(line) {
+            Some(at) => line[..at].to_owned(),
+            None => format!("{line}\n"),
+        };
+        printed.lines().map(theirs).collect()
     }
+}
+
+/// Where a line of the kernel's begins in a line: at `[    0.000000] `.
+fn time_stamp(line: &str) -> Option<usize> {
+    let is_time = |text: &str| {
+        let (seconds, micros) = text.split_once("] ").and_then(|(time, _)| time.split_once('.')).unwrap_or_default();
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits(seconds.trim_start()) && micros.len() == 6 && digits(micros)
+    };
+    line.match_indices('[').map(|(at, _)| at).find(|at| is_time(&line[at + 1..]))
 }
 
 fn run(mut command: Command) -> Ended {

@@ -9,7 +9,7 @@ use std::{
 use super::{pagewalk, with_input};
 
 /// Seconds after which a script has failed.
-const TIME_LIMIT: &str = "300";
+const TIME_LIMIT: &str = "600";
 
 /// What a script prints in the embedded shell of a machine with `options`; it must end well.
 pub fn guest(options: &[&str], script: &str) -> String {

@@ -3,7 +3,8 @@
 //!
 //! The kernel is not preempted while it looks, so nothing changes but what an interrupt
 //! handler would; a task that sleeps with a page of its own in hand holds its lock, or the
-//! page is being written.
+//! page is being written, or reclaim has taken it off its list together with others, which it
+//! counts (`nr_isolated_*`).
 #![allow(unsafe_code)]
 
 use core::{fmt::Arguments, sync::atomic::Ordering::Relaxed};
@@ -240,6 +241,7 @@ impl Verifier<'_> {
     /// Each frame against what was found of it.
     fn frames(&mut self) {
         let (mut tails_until, mut huge) = (0, 0);
+        let mut isolated = vmstat::read(Item::nr_isolated_anon) + vmstat::read(Item::nr_isolated_file);
         for (pfn, page) in (0u32..).zip(mem_map()) {
             if page.is(pg::RESERVED) {
                 continue;
@@ -273,6 +275,8 @@ impl Verifier<'_> {
             }
             if owners == 0 {
                 self.error(format_args!("{name} has {users} users and no owner"));
+            } else if users == u32::from(owners) + 1 && !page.is(pg::LRU) && isolated > 0 {
+                isolated -= 1;
             } else if users != u32::from(owners) && page.flags.load(Relaxed) & (pg::LOCKED | pg::WRITEBACK) == 0 {
                 self.error(format_args!("{name} has {users} users and {owners} owners"));
             }

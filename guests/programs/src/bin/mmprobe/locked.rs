@@ -4,7 +4,7 @@
 
 use std::{fs, io};
 
-use libc::{MAP_ANONYMOUS, MAP_LOCKED, MAP_PRIVATE, MCL_CURRENT, MCL_FUTURE};
+use libc::{MAP_ANONYMOUS, MAP_FIXED_NOREPLACE, MAP_LOCKED, MAP_PRIVATE, MCL_CURRENT, MCL_FUTURE};
 use pagewalk_programs::sys::{self, Fork};
 
 use crate::{
@@ -24,9 +24,13 @@ pub fn run(args: &[String]) -> io::Result<()> {
     }
 }
 
+/// Where nothing is put unasked, so that a hole stays one.
+const LOW: usize = 0x2000_0000;
+
 /// Pages of an area that are written, one of which is no more.
 fn with_a_hole(pages: usize, hole: usize) -> io::Result<usize> {
-    let at = anonymous(pages)?;
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+    let at = calls::mmap(LOW, pages * PAGE, RW, flags, -1, 0).map_err(io::Error::other)?;
     (0..pages).for_each(|page| store(at + page * PAGE, 1));
     calls::mlock(at, pages * PAGE).map_err(io::Error::other)?;
     calls::munmap(at + hole * PAGE, PAGE).map_err(io::Error::other)?;

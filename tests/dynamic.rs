@@ -101,13 +101,14 @@ fn with_tree(files: &[(PathBuf, String)], device: &str, args: &[&str]) -> Boot {
     for (host, guest) in files {
         initramfs.add_host_file(host, guest).expect("a file");
     }
+    let path = format!("/bin/{}", args[0]);
     let run = abi::runfile::RunFile {
-        args: args.iter().map(|&arg| arg.into()).collect(),
+        args: std::iter::once(&path[..]).chain(args[1..].iter().copied()).map(Into::into).collect(),
         env: ["PATH=/bin:/usr/bin", "HOME=/", "LC_ALL=C", "TZ=UTC0", "TERM=dumb"].map(Into::into).to_vec(),
         stdin: device.into(),
         stdout: device.into(),
         stderr: device.into(),
-        ..abi::runfile::RunFile::new(format!("/bin/{}", args[0]))
+        ..abi::runfile::RunFile::new(&path[..])
     };
     initramfs.set_run_file(&run).expect("a run file");
     Boot::new(&initramfs)

@@ -42,4 +42,4 @@ pub use exit::{Exit, WatchKind};
 pub use fpu::{F80, Fpu};
 pub use seg::SegmentRegister;
 pub use state::{CpuModel, CpuState, Gpr, Msrs, TableRegister};
-pub use system::Mtrrs;
+pub use system::{Mtrrs, cpuid_answer as cpuid};

@@ -4,7 +4,7 @@
 mod tests;
 
 use cpu::{Bus, IoEffect, IoRead, IoSize};
-use devices::{Board, Outlet};
+use devices::{Board, Outlet, TestDevice};
 use x86::PhysAddr;
 
 use crate::{
@@ -85,6 +85,8 @@ impl Bus for MachineBus<'_> {
             let bits = 8 * size as u32;
             let value = value & (u32::MAX >> (32 - bits));
             self.chipset.debug_exit.write(value, &mut BoardView { now_ns: now, signals: self.signals });
+        } else if let (Some((DeviceId::FwCfg, 0)), IoSize::Word) = (self.ports.find(port), size) {
+            self.chipset.fw_cfg.select(value as u16);
         } else {
             for (byte, value) in (0..size as u16).zip(value.to_le_bytes()) {
                 self.write_byte(now, port.wrapping_add(byte), size, value);
@@ -242,6 +244,13 @@ impl MachineBus<'_> {
                 Some(channel) => channel.read_alternate_status(board),
                 None => FLOATING,
             },
+            DeviceId::AcpiPm => chips.acpi_pm.read(offset, board),
+            DeviceId::AcpiCommand => chips.acpi_pm.read_command(offset),
+            DeviceId::FwCfg => chips.fw_cfg.read(),
+            DeviceId::Vga => chips.vga.read(offset, board),
+            DeviceId::TestLatch => chips.test_device.as_ref().map_or(FLOATING, |device| device.read(offset)),
+            DeviceId::TestByte => chips.test_device.as_ref().map_or(FLOATING, TestDevice::read_byte),
+            DeviceId::TestFlush | DeviceId::TestLines => FLOATING,
         }
     }
 
@@ -290,6 +299,21 @@ impl MachineBus<'_> {
                     channel.write_control(value, board);
                 }
             }
+            DeviceId::AcpiPm => chips.acpi_pm.write(offset, value, board),
+            DeviceId::AcpiCommand => chips.acpi_pm.write_command(offset, value),
+            // Only a word selects, which `port_out` takes whole.
+            DeviceId::FwCfg => {}
+            DeviceId::Vga => chips.vga.write(offset, value),
+            DeviceId::TestLatch | DeviceId::TestByte | DeviceId::TestLines => {
+                let Some(test) = &mut chips.test_device else { return };
+                match device {
+                    DeviceId::TestLatch => test.write(offset, value),
+                    DeviceId::TestByte => test.write_byte(value),
+                    _ => test.write_line(offset, value),
+                }
+            }
+            // QEMU drops what it has translated of a page; here that follows memory by itself.
+            DeviceId::TestFlush => {}
         }
     }
 }

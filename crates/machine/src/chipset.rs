@@ -1,6 +1,6 @@
 use devices::{
-    Board, DebugExit, DebugPort, FpuPort, I8042, IdeChannel, PageLatches, PicPair, Pit8254, Port61, Port92,
-    ResetControl, Rtc, RtcConfig, Uart16550,
+    AcpiPm, Board, DebugExit, DebugPort, FpuPort, FwCfg, I8042, IdeChannel, PageLatches, PicPair, Pit8254, Port61,
+    Port92, ResetControl, Rtc, RtcConfig, TestDevice, Uart16550, Vga,
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,9 @@ use crate::{
 const IRQ_TIMER: u8 = 0;
 const IRQ_KEYBOARD: u8 = 1;
 const IRQ_RTC: u8 = 8;
+const IRQ_ACPI: u8 = 9;
+/// Lines that no chip drives but the test device.
+const IRQS_FREE: [u8; 5] = [5, 6, 7, 10, 11];
 const IRQ_MOUSE: u8 = 12;
 const IRQ_FPU: u8 = 13;
 const IRQ_IDE: [u8; 2] = [14, 15];
@@ -36,6 +39,10 @@ pub struct Chipset {
     pub debug_port: DebugPort,
     pub fpu_port: FpuPort,
     pub page_latches: PageLatches,
+    pub acpi_pm: AcpiPm,
+    pub fw_cfg: FwCfg,
+    pub vga: Vga,
+    pub test_device: Option<TestDevice>,
     /// COM1 to COM4, where there is one.
     pub serial: [Option<Uart16550>; 4],
     /// The IDE channels that have drives.
@@ -69,6 +76,10 @@ impl Chipset {
             debug_port: DebugPort,
             fpu_port: FpuPort::default(),
             page_latches: PageLatches::default(),
+            acpi_pm: AcpiPm::default(),
+            fw_cfg: FwCfg::new(config.memory_bytes, config.cpus.into()),
+            vga: Vga::default(),
+            test_device: config.test_device.then(TestDevice::default),
             serial,
             ide: std::array::from_fn(|number| {
                 let sectors = |place: usize| Some(config.disks.get(2 * number + place)?.sectors);
@@ -88,6 +99,10 @@ impl Chipset {
         self.reset_control.reset();
         self.fpu_port.reset();
         self.page_latches.reset();
+        self.acpi_pm.reset();
+        self.fw_cfg.reset();
+        self.vga.reset();
+        self.test_device.iter_mut().for_each(TestDevice::reset);
         self.serial.iter_mut().flatten().for_each(Uart16550::reset);
         self.ide.iter_mut().flatten().for_each(|channel| channel.reset(board));
         self.drive_irqs();
@@ -97,6 +112,7 @@ impl Chipset {
     pub(crate) fn wake(&mut self, board: &mut BoardView<'_>) {
         self.pit.wake(board);
         self.rtc.wake(board);
+        self.acpi_pm.wake(board);
         for uart in self.serial.iter_mut().flatten() {
             uart.wake(board);
         }
@@ -128,14 +144,22 @@ impl Chipset {
         self.set_irq(IRQ_RTC, self.rtc.irq());
         self.set_irq(IRQ_MOUSE, self.i8042.irq_mouse());
         self.set_irq(IRQ_FPU, self.fpu_port.irq());
+        self.set_irq(IRQ_ACPI, self.acpi_pm.irq());
         for (number, irq) in IRQ_IDE.into_iter().enumerate() {
             let level = self.ide[number].as_ref().is_some_and(IdeChannel::irq);
             self.set_irq(irq, level);
         }
+        if self.test_device.is_some() {
+            for irq in IRQS_FREE {
+                self.set_irq(irq, false);
+            }
+        }
         self.apics.drive(self.pic.intr());
     }
 
+    /// Drives a line: the test device can drive each too.
     fn set_irq(&mut self, irq: u8, level: bool) {
+        let level = level || self.test_device.as_ref().is_some_and(|device| device.lines() >> irq & 1 != 0);
         self.pic.set_irq(irq, level);
         self.apics.set_line(irq, level);
     }
@@ -164,11 +188,13 @@ impl Chipset {
 
     /// Whether input from outside would reach one of the CPUs for which `listens`.
     pub(crate) fn input_may_wake(&self, config: &MachineConfig, listens: impl Fn(usize) -> bool + Copy) -> bool {
-        self.serial.iter().enumerate().any(|(number, uart)| {
-            config.serial[number] == Some(SerialInput::Live)
-                && uart.as_ref().is_some_and(|uart| !uart.input_ended() && uart.announces_input())
-                && self.would_interrupt(IRQ_SERIAL[number], listens)
-        })
+        let keyboard = config.keyboard && self.would_interrupt(IRQ_KEYBOARD, listens);
+        keyboard
+            || self.serial.iter().enumerate().any(|(number, uart)| {
+                config.serial[number] == Some(SerialInput::Live)
+                    && uart.as_ref().is_some_and(|uart| !uart.input_ended() && uart.announces_input())
+                    && self.would_interrupt(IRQ_SERIAL[number], listens)
+            })
     }
 
     /// The port whose far end is read on demand and asked for now.
@@ -213,8 +239,9 @@ impl Chipset {
             self.serial.iter().zip(IRQ_SERIAL).filter_map(|(uart, irq)| Some((irq, uart.as_ref()?.deadline_ns()?)));
         let timer = self.pit.deadline_ns().map(|deadline| (IRQ_TIMER, deadline));
         let rtc = self.rtc.deadline_ns().map(|deadline| (IRQ_RTC, deadline));
+        let acpi = self.acpi_pm.deadline_ns().map(|deadline| (IRQ_ACPI, deadline));
         let ide =
             self.ide.iter().zip(IRQ_IDE).filter_map(|(channel, irq)| Some((irq, channel.as_ref()?.deadline_ns()?)));
-        timer.into_iter().chain(rtc).chain(serial).chain(ide)
+        timer.into_iter().chain(rtc).chain(acpi).chain(serial).chain(ide)
     }
 }

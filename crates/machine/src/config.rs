@@ -49,6 +49,10 @@ pub struct MachineConfig {
     pub seed: u64,
     /// A port whose bytes are shown beside their other use.
     pub post_port: Option<u16>,
+    /// Whether the test device of QEMU is there, `pc-testdev`, which kvm-unit-tests' programs use.
+    pub test_device: bool,
+    /// Whether somebody may type at the keyboard.
+    pub keyboard: bool,
     /// Disks: primary master, primary slave, secondary master, secondary slave.
     pub disks: Vec<DiskConfig>,
 }
@@ -71,6 +75,8 @@ impl Default for MachineConfig {
             start_unix_s: 1_735_689_600,
             seed: 0,
             post_port: None,
+            test_device: false,
+            keyboard: false,
             disks: Vec::new(),
         }
     }

@@ -1,15 +1,26 @@
-//! What the firmware of a PC has done before a boot loader runs: the map of memory, and the
-//! chips as it leaves them.
+//! What the firmware of a PC has done before a boot loader runs: the map of memory, the tables
+//! that describe the machine, and the chips as it leaves them.
 
-use devices::Board;
+mod acpi;
+mod aml;
+mod checksum;
+mod mp;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use devices::{Board, VGA_TEXT_BYTES};
 use memory::PhysMem;
 use x86::PhysAddr;
 
 use crate::{
     chipset::Chipset,
     config::MachineConfig,
+    interrupts::{IOAPIC_BASE, IOAPIC_ID, LAPIC_BASE},
     resource::{Resource, SERIAL_PORTS},
 };
+
+pub(crate) use tables::write_tables;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -23,6 +34,19 @@ const TABLES_BYTES: u64 = 128 * KIB;
 /// Where firmware's ROM lies below 4 GiB.
 const ROM_START: u64 = 0xfffc_0000;
 const SPACE_END: u64 = 1 << 32;
+
+/// Video memory in text mode.
+pub(crate) const TEXT_START: u64 = 0xb_8000;
+/// A blank, light grey on black.
+const BLANK: [u8; 2] = [b' ', 0x07];
+/// Characters on the screen.
+const TEXT_COLUMNS: u8 = 80;
+const TEXT_ROWS: u8 = 25;
+
+/// Interrupt lines that firmware makes level triggered, as that of the power-management chip is.
+const LEVEL_IRQS: [u8; 4] = [5, SCI_IRQ, 10, 11];
+/// The line of the power-management chip.
+const SCI_IRQ: u8 = 9;
 
 /// What a region of physical addresses is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,18 +86,24 @@ fn tables_start(config: &MachineConfig) -> u64 {
     config.memory_bytes - TABLES_BYTES
 }
 
-/// The same as the tree of resources that dumps show.
+/// The same as the tree of resources that dumps show, with what is no memory of the kernel's.
 pub(crate) fn memory_resources(config: &MachineConfig) -> Vec<Resource> {
-    memory_map(config)
-        .into_iter()
-        .map(|region| {
-            let name = match region.kind {
-                RegionKind::Ram => "System RAM",
-                RegionKind::Reserved => "Reserved",
-            };
-            Resource::new(region.start, region.start + region.len - 1, name)
-        })
-        .collect()
+    let regions = memory_map(config).into_iter().map(|region| {
+        let name = match region.kind {
+            RegionKind::Ram => "System RAM",
+            RegionKind::Reserved => "Reserved",
+        };
+        Resource::new(region.start, region.start + region.len - 1, name)
+    });
+    let devices = [
+        (TEXT_START, u64::from(VGA_TEXT_BYTES), "Video RAM"),
+        (IOAPIC_BASE, 0x1000, "IOAPIC 0"),
+        (LAPIC_BASE, 0x1000, "Local APIC"),
+    ];
+    let devices = devices.map(|(start, len, name)| Resource::new(start, start + len - 1, name));
+    let mut resources: Vec<Resource> = regions.chain(devices).collect();
+    resources.sort_by_key(|resource| resource.start);
+    resources
 }
 
 /// The first entries of the BIOS data area: the serial ports that there are, the place of the
@@ -87,6 +117,14 @@ pub(crate) fn write_data_area(mem: &mut PhysMem, config: &MachineConfig) {
     mem.write(PhysAddr(DATA_AREA + 0x0e), &extended_segment.to_le_bytes());
     mem.write(PhysAddr(DATA_AREA + 0x75), &[config.disks.len() as u8]);
     mem.write(PhysAddr(DATA_AREA + 0x13), &((CONVENTIONAL_END / KIB) as u16).to_le_bytes());
+    // The screen: mode 3, its columns, the bytes of a page; the CRTC's port; the last row, and the
+    // lines of a character.
+    mem.write(PhysAddr(DATA_AREA + 0x49), &[3, TEXT_COLUMNS, 0, 0x00, 0x10]);
+    mem.write(PhysAddr(DATA_AREA + 0x60), &[0x0e, 0x0d]);
+    mem.write(PhysAddr(DATA_AREA + 0x63), &0x3d4_u16.to_le_bytes());
+    mem.write(PhysAddr(DATA_AREA + 0x84), &[TEXT_ROWS - 1, 16]);
+    let screen = BLANK.repeat(usize::from(TEXT_COLUMNS) * usize::from(TEXT_ROWS));
+    mem.write(PhysAddr(TEXT_START), &screen);
 }
 
 /// Chips as firmware leaves them: interrupts at vectors 0x08 and 0x70 with all but the cascade
@@ -103,27 +141,4 @@ pub(crate) fn set_up_chips(chips: &mut Chipset, board: &mut impl Board) {
     chips.port61.write(0, &mut chips.pit, board);
     chips.port92.write(2, board);
     chips.drive_irqs();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_memory_map_leaves_out_the_hole_below_1_mib_and_what_firmware_keeps() {
-        let config = MachineConfig { memory_bytes: 64 * MIB, ..MachineConfig::default() };
-        let shown: Vec<String> =
-            memory_resources(&config).iter().map(|r| format!("{:08x}-{:08x} : {}", r.start, r.end, r.name)).collect();
-        assert_eq!(
-            shown,
-            [
-                "00000000-0009fbff : System RAM",
-                "0009fc00-0009ffff : Reserved",
-                "000f0000-000fffff : Reserved",
-                "00100000-03fdffff : System RAM",
-                "03fe0000-03ffffff : Reserved",
-                "fffc0000-ffffffff : Reserved"
-            ]
-        );
-    }
 }

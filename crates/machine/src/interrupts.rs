@@ -20,7 +20,7 @@ pub(crate) const IOAPIC_BASE: u64 = 0xfec0_0000;
 /// Where local APICs are after RESET.
 pub(crate) const LAPIC_BASE: u64 = 0xfee0_0000;
 /// The I/O APIC's ID; those of local APICs are the numbers of the CPUs.
-const IOAPIC_ID: u8 = 0;
+pub(crate) const IOAPIC_ID: u8 = 0;
 
 /// Where the APICs are after RESET, as the tree of resources shows them.
 pub(crate) fn resources() -> [Resource; 2] {

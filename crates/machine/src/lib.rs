@@ -31,7 +31,7 @@ pub use boot::{Boot, BootError, Image};
 pub use chipset::Chipset;
 pub use config::{MAX_CPUS, MachineConfig, SerialInput};
 pub use cpu::{CpuModel, CpuState, EngineConfig, EngineStats, Exception, WatchKind, mmu::TlbGeometry};
-pub use devices::{Outlet, ResetCause};
+pub use devices::{Outlet, ResetCause, TextView};
 pub use disk::{DiskAccess, DiskConfig, DiskError, DiskOperation, DiskPurpose, DiskSource, FaultySectors, MAX_DISKS};
 pub use error::Error;
 pub use firmware::{MemoryRegion, RegionKind};

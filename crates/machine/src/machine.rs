@@ -1,4 +1,5 @@
 use cpu::{Cpu, CpuState, Engine, EngineConfig, EngineStats, WatchKind};
+use devices::VGA_TEXT_BYTES;
 use memory::{FrameKind, PhysMem};
 use x86::{LinearAddr, PhysAddr};
 
@@ -107,6 +108,7 @@ impl Machine {
             firmware::set_up_chips(&mut self.chipset, &mut board);
             self.chipset.apics.set_up(&mut board);
             firmware::write_data_area(&mut self.mem, &self.config);
+            firmware::write_tables(&mut self.mem, &self.config);
         }
         Ok(())
     }
@@ -233,7 +235,8 @@ impl Machine {
 pub(crate) fn empty_memory(config: &MachineConfig) -> Result<PhysMem, Error> {
     let mut mem = PhysMem::new()?;
     mem.map(PhysAddr(0), VIDEO_START, FrameKind::Ram)?;
-    // Firmware's place holds nothing, but reads as memory that nobody can write.
+    mem.map(PhysAddr(firmware::TEXT_START), VGA_TEXT_BYTES.into(), FrameKind::Ram)?;
+    // Firmware's place holds nothing but tables, and reads as memory that nobody can write.
     mem.map(PhysAddr(BIOS_START), HIGH_MEMORY_START - BIOS_START, FrameKind::Rom)?;
     mem.map(PhysAddr(HIGH_MEMORY_START), config.memory_bytes - HIGH_MEMORY_START, FrameKind::Ram)?;
     Ok(mem)

@@ -23,6 +23,14 @@ pub enum DeviceId {
     ResetControl,
     Ide(u8),
     IdeControl(u8),
+    AcpiPm,
+    AcpiCommand,
+    FwCfg,
+    Vga,
+    TestLatch,
+    TestFlush,
+    TestByte,
+    TestLines,
 }
 
 /// A range and who answers it.
@@ -83,7 +91,11 @@ impl PortMap {
             (0xf0, 0xf3, Fpu),
             (0xf4, 0xf7, DebugExit),
             (0xf8, 0xff, Fpu),
+            (0xb2, 0xb3, AcpiCommand),
+            (0x3c0, 0x3df, Vga),
             (0x4d0, 0x4d1, EdgeLevel),
+            (0x510, 0x511, FwCfg),
+            (0x600, 0x60b, AcpiPm),
             (0xcf9, 0xcf9, ResetControl),
         ];
         for (number, first) in (0..).zip(SERIAL_PORTS) {
@@ -97,6 +109,16 @@ impl PortMap {
                 ranges.push((command, command + 7, Ide(number)));
                 ranges.push((control, control, IdeControl(number)));
             }
+        }
+        if config.test_device {
+            // 0xe9 stays the debug port.
+            ranges.extend([
+                (0xe0, 0xe3, TestLatch),
+                (0xe4, 0xe7, TestFlush),
+                (0xe8, 0xe8, TestByte),
+                (0xea, 0xeb, TestByte),
+                (0x2000, 0x2017, TestLines),
+            ]);
         }
         let mut ranges: Vec<PortRange> =
             ranges.into_iter().map(|(first, last, device)| PortRange { first, last, device }).collect();
@@ -141,6 +163,11 @@ fn name(device: DeviceId) -> &'static str {
         DeviceId::EdgeLevel => "pic edge/level",
         DeviceId::ResetControl => "reset control",
         DeviceId::Ide(_) | DeviceId::IdeControl(_) => "ide",
+        DeviceId::AcpiPm => "acpi pm",
+        DeviceId::AcpiCommand => "acpi command",
+        DeviceId::FwCfg => "fw_cfg",
+        DeviceId::Vga => "vga",
+        DeviceId::TestLatch | DeviceId::TestFlush | DeviceId::TestByte | DeviceId::TestLines => "testdev",
     }
 }
 

@@ -207,7 +207,7 @@ fn known_leaf(model: CpuModel, leaf: u32) -> u32 {
 }
 
 /// EAX, EBX, ECX, EDX of a machine with one CPU.
-pub(crate) fn answer(model: CpuModel, leaf: u32, subleaf: u32) -> [u32; 4] {
+pub fn answer(model: CpuModel, leaf: u32, subleaf: u32) -> [u32; 4] {
     let id = identity(model);
     let modern = id.last > 2;
     match known_leaf(model, leaf) {

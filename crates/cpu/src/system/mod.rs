@@ -18,7 +18,8 @@ use iced_x86::{Instruction, Mnemonic, OpKind};
 
 use crate::{Cpu, Exception, slow::Slow};
 
-pub(crate) use cpuid::{answer as cpuid_answer, signature};
+pub use cpuid::answer as cpuid_answer;
+pub(crate) use cpuid::signature;
 pub use mtrr::Mtrrs;
 
 /// The function that executes `insn`, if this family has it.

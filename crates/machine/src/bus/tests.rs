@@ -66,6 +66,12 @@ impl Bench {
         self.bus().port_out(now_ns, port, size, value)
     }
 
+    /// A write with what the run loop does after it.
+    fn put(&mut self, port: u16, size: IoSize, value: u32) {
+        let effect = self.write(port, size, value);
+        self.attend(effect);
+    }
+
     /// What the run loop does after an access.
     fn attend(&mut self, effect: IoEffect) {
         if effect == IoEffect::Recompute {
@@ -186,6 +192,63 @@ fn memory_that_is_not_there_reads_all_ones() {
         assert_eq!(bench.bus().mmio_read(0, PhysAddr(0xfed0_0000), size).value, value);
     }
     assert_eq!(bench.bus().mmio_write(0, PhysAddr(0xfed0_0000), IoSize::Dword, 1), IoEffect::None);
+}
+
+#[test]
+fn a_word_selects_an_item_of_the_firmware_configuration_and_bytes_read_it() {
+    let mut bench = Bench::new();
+    bench.put(0x510, IoSize::Word, 0x0005);
+    let read = |bench: &mut Bench| bench.bus().port_in(0, 0x511, IoSize::Byte).value;
+    assert_eq!([read(&mut bench), read(&mut bench)], [1, 0], "CPUs");
+    bench.put(0x510, IoSize::Byte, 0x00);
+    assert_eq!(read(&mut bench), 0, "a byte selects nothing: the item goes on");
+    bench.put(0x510, IoSize::Word, 0x0000);
+    assert_eq!(read(&mut bench), b'Q'.into());
+}
+
+#[test]
+fn the_sleep_type_of_the_dsdt_powers_off() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.write(0x604, IoSize::Word, 0x2000), IoEffect::Recompute);
+    assert_eq!(bench.signals.power_off, Some(0));
+}
+
+#[test]
+fn the_power_management_timer_interrupts_at_line_9() {
+    let mut bench = Bench::new();
+    for (port, size, value) in [
+        (0xb2, IoSize::Byte, 0xf1),
+        (0x602, IoSize::Word, 0x0001),
+        (0xa1, IoSize::Byte, 0xfd),
+        (0x21, IoSize::Byte, 0xfb),
+    ] {
+        bench.put(port, size, value);
+    }
+    assert!(!bench.chipset.pic.intr());
+    // The highest of 24 bits changes after 2^23 ticks.
+    bench.pass_ns(2_343_484_438);
+    assert!(bench.chipset.pic.intr());
+    assert_eq!(bench.bus().port_in(2_343_484_438, 0x608, IoSize::Dword).value, 0x80_0000);
+}
+
+#[test]
+fn the_test_device_drives_lines_and_is_there_only_if_asked_for() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.ports.find(0x2005), None);
+    let config = MachineConfig { test_device: true, ..bench.config.clone() };
+    bench = Bench { chipset: Chipset::new(&config), ports: PortMap::new(&config), config, ..bench };
+    let mut signals = Signals::default();
+    firmware::set_up_chips(&mut bench.chipset, &mut BoardView { now_ns: 0, signals: &mut signals });
+    bench.put(0x21, IoSize::Byte, 0x00);
+    for line in [5, 7] {
+        bench.put(0x2000 + line, IoSize::Byte, 1);
+        assert_eq!(bench.chipset.pic.irr() >> line & 1, 1, "line {line}");
+        bench.put(0x2000 + line, IoSize::Byte, 0);
+    }
+    bench.put(0xe0, IoSize::Dword, 0x1234_5678);
+    assert_eq!(bench.bus().port_in(0, 0xe1, IoSize::Word).value, 0x3456);
+    bench.put(0xe8, IoSize::Byte, 0x9a);
+    assert_eq!(bench.bus().port_in(0, 0xe8, IoSize::Byte).value, 0x9a);
 }
 
 /// Asks drive 0 for the sectors of its first page and waits for the first of them.

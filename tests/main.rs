@@ -25,6 +25,7 @@ mod programs;
 mod qemu;
 #[cfg(unix)]
 mod run;
+mod screen;
 mod support;
 #[cfg(unix)]
 mod trace;
@@ -56,6 +57,7 @@ fn main() {
     trials.extend(qemu::trials());
     #[cfg(unix)]
     trials.extend(run::trials());
+    trials.extend(screen::trials());
     #[cfg(unix)]
     trials.extend(trace::trials());
     libtest_mimic::run(&arguments, trials).exit();

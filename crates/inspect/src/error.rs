@@ -56,6 +56,9 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// Only CPUs and memory of the machine are known.
+    #[error("the machine's display is not known here")]
+    NoScreen,
     /// The books are in the middle of a change, and there is no room for a machine to run on.
     #[error("the machine cannot be copied: {0}")]
     NoCopy(String),

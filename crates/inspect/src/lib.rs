@@ -29,7 +29,7 @@ pub use address::{Address, Segmented, parse_address};
 pub use books::{Books, CallerName, FileName, Resource, comm};
 pub use error::{Error, Result};
 pub use kernel::KernelImage;
-pub use lens::{Answer, look, process_file, process_of_directory};
+pub use lens::{Answer, Cell, Screen, look, process_file, process_of_directory};
 pub use paging::{mapping, with_directory};
 pub use reader::{DirectMap, Reader};
 pub use record::Record;

@@ -38,6 +38,7 @@ pub enum Request {
     Sym { what: String },
     Bt { cpu: usize },
     Stats,
+    Screen,
 }
 
 /// A lens by name: how it is called and what it shows.
@@ -71,6 +72,7 @@ pub const HELP: [(&str, &str); 29] = [
     ("sym NAME|ADDR", "a symbol's address, or an address's symbol"),
     ("bt [--cpu N]", "the call stack"),
     ("stats", "counters of the run"),
+    ("screen", "the text screen"),
 ];
 
 /// Instructions or lines when no number is given.
@@ -119,6 +121,7 @@ impl Request {
             "sym" => Request::Sym { what: args.word("NAME|ADDR")? },
             "bt" => Request::Bt { cpu: args.cpu() },
             "stats" => Request::Stats,
+            "screen" => Request::Screen,
             _ => return Err(Error::Usage(format!("`{name}` is not a lens of this version"))),
         };
         args.finish()?;

@@ -1,4 +1,5 @@
 use cpu::CpuState;
+use machine::TextView;
 use memory::PhysMem;
 
 use crate::{Error, KernelImage, Reader, Result, Symbols};
@@ -49,6 +50,8 @@ pub struct Target<'a> {
     pub programs: &'a [Program],
     /// The resource trees of the machine itself.
     pub wiring: Option<&'a Wiring>,
+    /// What the display shows of video memory.
+    pub screen: Option<TextView>,
     /// Counters of the run, by name, in the order to show them.
     pub counters: &'a [(String, u64)],
 }
@@ -56,7 +59,7 @@ pub struct Target<'a> {
 impl<'a> Target<'a> {
     /// A machine of which only CPUs and memory are known.
     pub fn new(cpus: Vec<&'a CpuState>, mem: &'a PhysMem) -> Self {
-        Target { cpus, current: 0, mem, kernel: None, programs: &[], wiring: None, counters: &[] }
+        Target { cpus, current: 0, mem, kernel: None, programs: &[], wiring: None, screen: None, counters: &[] }
     }
 
     /// CPU number `n`.

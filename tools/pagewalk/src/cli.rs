@@ -96,6 +96,12 @@ pub struct RunArgs {
     /// Make sectors of a disk fail, such as sda:2048-2055:read (repeatable; read, write, or both without a word).
     #[arg(long = "disk-error", value_name = "DISK:SECTOR[-LAST][:read|write]", value_parser = crate::disk_error::parse, help_heading = "Machine", conflicts_with = "snapshot")]
     pub disk_errors: Vec<crate::disk_error::DiskFault>,
+    /// Show the guest's text screen: live on a terminal, whose keys it then gets, else once at the end (default: none).
+    #[arg(long, value_name = "KIND", help_heading = "Machine")]
+    pub display: Option<DisplayArg>,
+    /// Add QEMU's pc-testdev, which kvm-unit-tests' programs use: ports 0xe0-0xeb but 0xe9, and 0x2000-0x2017.
+    #[arg(long, help_heading = "Machine", conflicts_with = "snapshot")]
+    pub testdev: bool,
     /// End at a reset instead of starting again.
     #[arg(long, help_heading = "Machine")]
     pub no_reboot: bool,
@@ -146,8 +152,6 @@ pub struct RunArgs {
 #[derive(Args, Debug, Clone, Default)]
 pub struct LaterArgs {
     #[arg(long, hide = true)]
-    display: Option<String>,
-    #[arg(long, hide = true)]
     share: Option<String>,
     #[arg(long, hide = true)]
     record: Option<String>,
@@ -161,7 +165,6 @@ impl LaterArgs {
     /// The first option given that this version does not have.
     pub fn first(&self) -> Option<&'static str> {
         [
-            (self.display.is_some(), "--display"),
             (self.share.is_some(), "--share"),
             (self.record.is_some(), "--record"),
             (self.check_tlb, "--check-tlb"),
@@ -180,6 +183,14 @@ pub enum CpuModelArg {
     Core2,
     /// All that is implemented.
     Max,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DisplayArg {
+    /// No screen.
+    None,
+    /// VGA text memory.
+    Text,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,13 +243,12 @@ pub struct GdbArgs {
 }
 
 /// Commands of later versions, refused by name.
-pub const LATER_COMMANDS: [&str; 18] = [
+pub const LATER_COMMANDS: [&str; 17] = [
     "replay",
     "explore",
     "top",
     "diff",
     "report",
-    "screen",
     "status",
     "pagetypeinfo",
     "vmallocinfo",

@@ -110,6 +110,7 @@ impl<'a> Stub<'a> {
         inspect::Target {
             kernel: Some(self.kernel),
             programs: &self.setup.programs,
+            screen: Some(self.machine.chipset().vga.text_view()),
             ..inspect::Target::new(cpus, self.machine.memory())
         }
     }

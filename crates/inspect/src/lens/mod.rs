@@ -9,6 +9,7 @@ mod pagetable;
 mod process;
 mod regs;
 mod resources;
+mod screen;
 mod symbols;
 mod system;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub(crate) use code::{MAX_INSTRUCTION, instruction_at};
 pub(crate) use maps::area_line;
 pub(crate) use modules::tables as module_tables;
 pub use process::{process_file, process_of_directory};
+pub use screen::{Cell, Screen};
 pub(crate) use tlb::tlb_entry;
 pub(crate) use walk::walk_lines;
 
@@ -86,6 +88,7 @@ pub fn look(target: &Target<'_>, request: &Request) -> Result<Answer> {
         Request::Sym { what } => symbols::sym(target, what),
         Request::Bt { cpu } => backtrace::backtrace(target, *cpu),
         Request::Stats => regs::stats(target),
+        Request::Screen => screen::screen(target),
     }
 }
 

@@ -227,6 +227,11 @@ pub enum Command {
         #[command(flatten)]
         at: Where,
     },
+    /// The text screen: what a VGA shows of video memory.
+    Screen {
+        #[command(flatten)]
+        at: Where,
+    },
     /// End a running machine.
     Quit {
         /// The machine (`run --name NAME`). Default: the only one that runs.
@@ -269,6 +274,7 @@ impl Command {
             Command::Sym { what, at } => (Request::Sym { what }, at),
             Command::Bt { cpu, at } => (Request::Bt { cpu }, at),
             Command::Stats { at } => (Request::Stats, at),
+            Command::Screen { at } => (Request::Screen, at),
             Command::Quit { vm } => {
                 control::ask(vm.as_deref(), &Ask::Quit)?;
                 return Ok(());

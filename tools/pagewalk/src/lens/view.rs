@@ -31,6 +31,7 @@ impl Known {
             kernel: self.kernel.as_ref(),
             programs: &self.programs,
             wiring: Some(&self.wiring),
+            screen: Some(machine.chipset().vga.text_view()),
             counters: &counters,
         })
     }

@@ -4,7 +4,7 @@ use machine::{CpuModel, DiskAccess, DiskConfig, EngineConfig, Machine, MachineCo
 
 use super::prepare::{self, Mode, Stream, Streams, cannot_start};
 use crate::{
-    cli::{CpuModelArg, RunArgs},
+    cli::{CpuModelArg, DisplayArg, RunArgs},
     error::Error,
 };
 
@@ -22,10 +22,20 @@ pub fn machine(args: &RunArgs, boot: prepare::Boot, streams: Streams) -> Result<
         serial: serial(boot.mode, streams),
         tlb: args.tlb.unwrap_or_default(),
         post_port: args.post_port,
+        test_device: args.testdev,
+        keyboard: shows_live(args, streams),
         disks: disks(args)?,
         ..MachineConfig::default()
     };
     Machine::new(config, boot.images, EngineConfig::default()).map_err(cannot_start)
+}
+
+/// Whether the guest's screen is on the terminal all along, and what is typed goes to its keyboard.
+pub fn shows_live(args: &RunArgs, streams: Streams) -> bool {
+    args.display == Some(DisplayArg::Text)
+        && args.gdb.is_none()
+        && args.trace.is_none()
+        && [streams.stdin, streams.stdout] == [Stream::Terminal; 2]
 }
 
 /// The disks in their order: images, then swap.

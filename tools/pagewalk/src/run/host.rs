@@ -12,10 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use machine::{Host, InputEvent, Outlet};
+use machine::{Host, InputEvent, Machine, Outlet};
 
 use super::{
+    display::Display,
     input::Input,
+    keys,
     prepare::{Mode, Stream, Streams},
     terminal::{Terminal, Typed},
 };
@@ -26,6 +28,8 @@ const CONSOLE_TAIL: usize = 64 << 10;
 const NAP: Duration = Duration::from_millis(10);
 /// How long output may stay in our buffers while the guest computes.
 const FLUSH_EVERY: Duration = Duration::from_millis(20);
+/// A typist's keys reach the guest no faster, so that those of pasted text fit the keyboard's buffer.
+const KEY_EVERY: Duration = Duration::from_millis(5);
 /// COM1, the console; COM2, GUEST's standard input and output; COM3, its standard error.
 const CONSOLE: u8 = 0;
 const STDIO: u8 = 1;
@@ -57,6 +61,10 @@ pub struct Surroundings {
     terminal: Option<Terminal>,
     stdin: Option<Receiver<io::Result<Vec<u8>>>>,
     events: VecDeque<InputEvent>,
+    display: Option<Display>,
+    /// What was typed while the guest's screen is on the terminal.
+    strokes: VecDeque<keys::Stroke>,
+    stroke_at: Instant,
     signal: Arc<AtomicBool>,
     end: Option<Instant>,
     flushed: Instant,
@@ -85,6 +93,9 @@ impl Surroundings {
             terminal: None,
             stdin: None,
             events: VecDeque::new(),
+            display: None,
+            strokes: VecDeque::new(),
+            stroke_at: Instant::now(),
             signal,
             end: timeout.map(|limit| Instant::now() + limit),
             flushed: Instant::now(),
@@ -101,6 +112,32 @@ impl Surroundings {
     /// The terminal, for the monitor.
     pub fn terminal(&mut self) -> Option<&mut Terminal> {
         self.terminal.as_mut()
+    }
+
+    /// Shows the guest's screen on the terminal, and gives what is typed to its keyboard.
+    pub fn open_display(&mut self) {
+        self.flush();
+        let outcome = Display::open();
+        self.display = match outcome {
+            Ok(display) => Some(display),
+            Err(e) => {
+                self.note("standard output", Err(e));
+                None
+            }
+        };
+    }
+
+    /// Gives the terminal's own screen back; says whether the guest's was on it.
+    pub fn close_display(&mut self) -> bool {
+        self.display.take().is_some()
+    }
+
+    /// Draws what has changed of the guest's screen.
+    pub fn draw(&mut self, machine: &Machine) {
+        if let Some(display) = &mut self.display {
+            let outcome = display.draw(machine);
+            self.note("standard output", outcome);
+        }
     }
 
     /// What the host wanted when the run was interrupted.
@@ -138,6 +175,9 @@ impl Surroundings {
         self.tail.extend(bytes);
         let over = self.tail.len().saturating_sub(CONSOLE_TAIL);
         self.tail.drain(..over);
+        if self.display.is_some() {
+            return;
+        }
         let terminal = self.mode == Mode::Program && self.streams.terminal();
         if self.mode != Mode::Program || terminal && self.streams.stdout == Stream::Terminal {
             let outcome = self.stdout.write_all(bytes);
@@ -151,6 +191,7 @@ impl Surroundings {
     fn take_typed(&mut self, typed: Vec<Typed>) {
         for item in typed {
             match item {
+                Typed::Bytes(bytes) if self.display.is_some() => self.strokes.extend(keys::strokes(&bytes)),
                 Typed::Bytes(bytes) => self.events.push_back(InputEvent::Serial { port: CONSOLE, bytes }),
                 Typed::Quit => self.want = Some(Want::Quit),
                 Typed::Monitor => self.want = Some(Want::Monitor),
@@ -161,6 +202,17 @@ impl Surroundings {
                 }
                 Typed::End => self.events.push_back(InputEvent::SerialEnd { port: CONSOLE }),
             }
+        }
+    }
+
+    /// The keys of the next stroke, once its time has come.
+    fn take_stroke(&mut self) {
+        if self.stroke_at.elapsed() < KEY_EVERY {
+            return;
+        }
+        if let Some(stroke) = self.strokes.pop_front() {
+            self.stroke_at = Instant::now();
+            self.events.extend(stroke.codes().into_iter().map(|codes| InputEvent::Key { codes }));
         }
     }
 
@@ -179,7 +231,7 @@ impl Surroundings {
                 self.want = Some(Want::Timeout);
             }
         }
-        self.want.is_some() || (self.lens_waits)()
+        self.want.is_some() || self.display.as_ref().is_some_and(Display::is_due) || (self.lens_waits)()
     }
 }
 
@@ -214,6 +266,9 @@ impl Host for Surroundings {
         {
             let typed = terminal.poll();
             self.take_typed(typed);
+        }
+        if self.events.is_empty() {
+            self.take_stroke();
         }
         self.events.pop_front()
     }
@@ -250,7 +305,8 @@ impl Host for Surroundings {
             let passed = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
             let now = now_ns.saturating_add(passed);
             let left = deadline_ns.map(|deadline| deadline.saturating_sub(now));
-            if left == Some(0) || self.must_stop() {
+            let stroke = !self.strokes.is_empty() && self.stroke_at.elapsed() >= KEY_EVERY;
+            if left == Some(0) || stroke || self.must_stop() {
                 return Some(deadline_ns.map_or(now, |deadline| deadline.min(now)));
             }
             let nap = left.map_or(NAP, |left| NAP.min(Duration::from_nanos(left)));

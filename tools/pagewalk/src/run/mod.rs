@@ -2,10 +2,12 @@
 
 mod build;
 mod debugger;
+mod display;
 mod finish;
 mod host;
 mod input;
 mod keeper;
+mod keys;
 mod monitor;
 mod prepare;
 mod session;

@@ -17,6 +17,7 @@ pub enum After {
 /// Reads commands until the user lets the machine go on.
 pub fn run(machine: &mut Machine, host: &mut Surroundings) -> After {
     host.flush();
+    let display = host.close_display();
     println!("\r\nThe machine is stopped. A lens by name (`help` lists them), `c` goes on, `q` quits.\r");
     let after = loop {
         let Some(line) = host.terminal().and_then(|terminal| terminal.line("(pagewalk) ")) else {
@@ -34,6 +35,9 @@ pub fn run(machine: &mut Machine, host: &mut Surroundings) -> After {
     };
     if let Some(terminal) = host.terminal() {
         terminal.resume();
+    }
+    if display && after == After::Resume {
+        host.open_display();
     }
     after
 }

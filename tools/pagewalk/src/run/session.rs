@@ -11,7 +11,7 @@ use std::{
 use machine::{Machine, RunLimit, Stop};
 
 use super::{
-    build, finish,
+    build, display, finish,
     host::{Surroundings, Want},
     keeper::{End, Keeper},
     prepare::{self, Mode, Stream, Streams, cannot_start},
@@ -20,7 +20,7 @@ use super::{
     trace::Tracer,
 };
 use crate::{
-    cli::RunArgs,
+    cli::{DisplayArg, RunArgs},
     error::{Error, status},
     lens::{self, control},
 };
@@ -118,6 +118,9 @@ impl<'a> Session<'a> {
         if streams.stdin == Stream::Terminal {
             host.set_terminal(Terminal::open()?);
         }
+        if build::shows_live(args, streams) {
+            host.open_display();
+        }
         Ok(Session {
             args,
             machine,
@@ -140,7 +143,11 @@ impl<'a> Session<'a> {
         if let Some(want @ (Want::Closed | Want::OutputFailed(_))) = self.host.take_want() {
             end = End::Wanted(want);
         }
+        self.host.close_display();
         super::terminal::restore();
+        if self.args.display == Some(DisplayArg::Text) && !matches!(end, End::Wanted(Want::Closed)) {
+            self.print_screen();
+        }
         let status = self.status(&end)?;
         if let Some(file) = &self.args.save {
             finish::save(&self.machine, file)?;
@@ -178,6 +185,7 @@ impl<'a> Session<'a> {
             let (mut keeper, machine) = self.keeper();
             let limit = RunLimit { retired: keeper.limit(), ..RunLimit::default() };
             let stop = machine.run(limit, keeper.host);
+            keeper.host.draw(machine);
             if let Some(end) = keeper.attend(machine, stop)? {
                 return Ok(end);
             }
@@ -187,6 +195,15 @@ impl<'a> Session<'a> {
                     return Ok(end);
                 }
             }
+        }
+    }
+
+    /// What was on the guest's screen at the end.
+    fn print_screen(&self) {
+        if let Err(e) = display::print(&self.machine)
+            && e.kind() != std::io::ErrorKind::BrokenPipe
+        {
+            crate::say(&format!("standard output: {e}"));
         }
     }
 

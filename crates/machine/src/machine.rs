@@ -21,6 +21,9 @@ use crate::{
 const VIDEO_START: u64 = 0xa_0000;
 const HIGH_MEMORY_START: u64 = 0x10_0000;
 const BIOS_START: u64 = 0xf_0000;
+/// The test device's memory, which keeps what is written.
+const TEST_MEMORY: u64 = 0xff00_0000;
+const TEST_MEMORY_BYTES: u64 = 0x1_0000;
 
 /// A computer that can be stopped, saved and looked into.
 pub struct Machine {
@@ -236,6 +239,9 @@ pub(crate) fn empty_memory(config: &MachineConfig) -> Result<PhysMem, Error> {
     let mut mem = PhysMem::new()?;
     mem.map(PhysAddr(0), VIDEO_START, FrameKind::Ram)?;
     mem.map(PhysAddr(firmware::TEXT_START), VGA_TEXT_BYTES.into(), FrameKind::Ram)?;
+    if config.test_device {
+        mem.map(PhysAddr(TEST_MEMORY), TEST_MEMORY_BYTES, FrameKind::Ram)?;
+    }
     // Firmware's place holds nothing but tables, and reads as memory that nobody can write.
     mem.map(PhysAddr(BIOS_START), HIGH_MEMORY_START - BIOS_START, FrameKind::Rom)?;
     mem.map(PhysAddr(HIGH_MEMORY_START), config.memory_bytes - HIGH_MEMORY_START, FrameKind::Ram)?;

@@ -371,7 +371,7 @@ fn seen_from_outside() {
         }
     }
     assert_eq!(common, 3, "pages of libc's text in both");
-    let stack = area(" rw-p ", "[stack]").last().expect("a page");
+    let stack = area(" rw-p ", "[stack]").next_back().expect("a page");
     let [a, b] = [first, second].map(|pid| frame(pid, stack).expect("the stack is there"));
     assert_ne!(a, b, "the stacks");
     let page = look(&["page", &format!("{a:#x}")]);

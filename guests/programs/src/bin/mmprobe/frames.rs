@@ -42,7 +42,8 @@ pub fn fragment(args: &[String]) -> io::Result<()> {
     }
     let after = frames(at, pages)?;
     let moved = (0..pages).step_by(2).filter(|&page| before[page] != after[page]).count();
-    let right = (0..pages).all(|page| if page % 2 == 0 { is_written(at, page) } else { load(at + page * PAGE) == 0 });
+    let right =
+        (0..pages).all(|page| if page.is_multiple_of(2) { is_written(at, page) } else { load(at + page * PAGE) == 0 });
     println!("moved: {moved} of {}, contents right: {right}", pages / 2);
     Ok(())
 }

@@ -32,7 +32,7 @@ fn with_a_hole(pages: usize, hole: usize) -> io::Result<usize> {
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
     let at = calls::mmap(LOW, pages * PAGE, RW, flags, -1, 0).map_err(io::Error::other)?;
     (0..pages).for_each(|page| store(at + page * PAGE, 1));
-    calls::mlock(at, pages * PAGE).map_err(io::Error::other)?;
+    mlock(at, pages * PAGE).map_err(io::Error::other)?;
     calls::munmap(at + hole * PAGE, PAGE).map_err(io::Error::other)?;
     Ok(at)
 }

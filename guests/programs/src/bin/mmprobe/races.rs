@@ -11,6 +11,7 @@ use std::{
         mpsc,
     },
     thread,
+    time::Duration,
 };
 
 use libc::{MADV_DONTNEED, MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_NONE};
@@ -89,7 +90,7 @@ impl Memory {
         const FLAGS: i32 = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
         let len = self.pages * PAGE;
         must(calls::mremap(self.at, len, len, FLAGS, self.spare))?;
-        if page % 2 == 0 {
+        if page.is_multiple_of(2) {
             map_at(self.at, self.pages, RW)?;
         }
         (self.at, self.spare) = (self.spare, self.at);
@@ -99,7 +100,7 @@ impl Memory {
     /// The page goes; each second time there is nothing in its place for a moment longer.
     fn replace(&mut self, page: usize) -> io::Result<()> {
         must(calls::munmap(self.page(page), PAGE))?;
-        if page % 2 == 0 {
+        if page.is_multiple_of(2) {
             thread::yield_now();
         }
         map_at(self.page(page), 1, RW).map(drop)
@@ -212,7 +213,7 @@ fn vmstat(row: &str) -> io::Result<usize> {
 }
 
 /// Lets a signal come every few milliseconds, or no more.
-fn alarm(every_us: libc::suseconds_t) -> io::Result<()> {
+fn alarm(every: Duration) -> io::Result<()> {
     extern "C" fn nothing(_: i32) {}
     // SAFETY: all-zero bytes are a valid `sigaction`, whose calls are not begun again; the handler
     // does nothing; the timer is plain data.
@@ -220,7 +221,7 @@ fn alarm(every_us: libc::suseconds_t) -> io::Result<()> {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = nothing as *const () as usize;
         libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut());
-        let time = libc::timeval { tv_sec: 0, tv_usec: every_us };
+        let time = libc::timeval { tv_sec: 0, tv_usec: every.subsec_micros() as _ };
         let timer = libc::itimerval { it_interval: time, it_value: time };
         libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut())
     };
@@ -242,9 +243,9 @@ pub fn swapoff(args: &[String]) -> io::Result<()> {
         }
         Fork::Parent(pid) => pid,
     };
-    alarm(3000)?;
+    alarm(Duration::from_millis(3))?;
     let turned_off = turn_off(device);
-    alarm(0)?;
+    alarm(Duration::ZERO)?;
     println!("while signals come: {turned_off}, in use: {}", if used()? > 0 { "some" } else { "nothing" });
     let before = vmstat("pswpout ")?;
     (0..pages).for_each(|page| store(memory.page(page), !value(page)));

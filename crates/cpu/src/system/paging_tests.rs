@@ -210,7 +210,7 @@ fn the_registers_that_kernels_read_at_boot_are_there() {
         (0x2ff, Ok(0xc06)),
         (0x277, Ok(0x0007_0406_0007_0406)),
         (0x1a0, Ok(0x1801)),
-        (0x1b, Err(Exception::gp(0))),
+        (0x1b, Ok(0xfee0_0900)),
         (0x210, Err(Exception::gp(0))),
     ] {
         assert_eq!(read_msr(&mut f, number), expect, "{number:#x}");
@@ -218,6 +218,17 @@ fn the_registers_that_kernels_read_at_boot_are_there() {
     f.cpu.state.model = CpuModel::Pentium3;
     assert_eq!(read_msr(&mut f, 0x1a0), Err(Exception::gp(0)), "came after Pentium III");
     assert_eq!(write_msr(&mut f, 0x17, 0), Err(Exception::gp(0)), "cannot be written");
+}
+
+#[test]
+fn a_local_apic_is_moved_and_switched_off_but_stays_that_of_the_bootstrap_processor() {
+    let mut f = Fixture::ringed();
+    assert_eq!(write_msr(&mut f, 0x1b, 0xfed4_0000), Ok(Flow::Leave));
+    assert_eq!(read_msr(&mut f, 0x1b), Ok(0xfed4_0100));
+    assert!(f.cpu.run.attention, "the machine looks where it is now");
+    for bad in [0xfee0_0901, 0xfee0_0c00, 1 << 40] {
+        assert_eq!(write_msr(&mut f, 0x1b, bad), Err(Exception::gp(0)), "{bad:#x}");
+    }
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use abi::Ptr32;
 use abi::books::{
-    CpuRecord, DentryRecord, FileRecord, InodeRecord, IrqRecord, KernelBooks, KmemCacheRecord, MmRecord, ModuleRecord,
-    ModuleSymbolRecord, NR_IRQS, NR_SWAPFILES, PageRecord, ResourceRecord, SwapRecord, TaskRecord, VERSION,
-    VmStatRecord, VmStructRecord, VmaRecord, ZoneRecord,
+    CpuRecord, CpuStateRecord, DentryRecord, FileRecord, InodeRecord, IrqRecord, KernelBooks, KmemCacheRecord,
+    MmRecord, ModuleRecord, ModuleSymbolRecord, NR_CPUS, NR_IRQS, NR_SWAPFILES, PageRecord, ResourceRecord, SwapRecord,
+    TaskRecord, VERSION, VmStatRecord, VmStructRecord, VmaRecord, ZoneRecord,
 };
 use x86::LinearAddr;
 
@@ -161,9 +161,9 @@ impl<'a> Books<'a> {
         self.tasks()?.into_iter().find(|task| task.pid == pid).ok_or(Error::NoProcess(pid))
     }
 
-    /// The thread that CPU 0 runs.
-    pub fn current(&self) -> Result<TaskRecord> {
-        self.read("current task", self.root.current)
+    /// The thread that a CPU runs.
+    pub fn current(&self, cpu: u32) -> Result<TaskRecord> {
+        self.read("current task", self.cpu_state(cpu)?.current)
     }
 
     /// The address space of a thread; `None` for kernel threads and zombies. Counts are
@@ -317,21 +317,33 @@ impl<'a> Books<'a> {
     }
 
     /// The interrupt lines that somebody handles: number, who, how often.
-    pub fn irqs(&self) -> Result<Vec<(u32, Vec<u8>, u32)>> {
+    pub fn irqs(&self) -> Result<Vec<(u32, Vec<u8>, IrqRecord)>> {
         let mut lines = Vec::new();
         for irq in 0..NR_IRQS as u32 {
             let at = Ptr32::new(self.root.irqs.0.wrapping_add(irq * IrqRecord::SIZE as u32));
             let line: IrqRecord = self.read("interrupt line", at)?;
             if !line.name.is_null() {
-                lines.push((irq, self.name("handler's name", line.name, line.name_len)?, line.count));
+                lines.push((irq, self.name("handler's name", line.name, line.name_len)?, line));
             }
         }
         Ok(lines)
     }
 
-    /// What the kernel found of CPU 0.
-    pub fn cpu(&self) -> Result<CpuRecord> {
-        self.read("description of the CPU", self.root.cpus)
+    /// CPUs that the kernel runs on.
+    pub fn nr_cpus(&self) -> u32 {
+        self.root.nr_cpus.clamp(1, NR_CPUS as u32)
+    }
+
+    /// What the kernel found of a CPU.
+    pub fn cpu(&self, cpu: u32) -> Result<CpuRecord> {
+        let at = self.root.cpus.0.wrapping_add(cpu * CpuRecord::SIZE as u32);
+        self.read("description of the CPU", Ptr32::new(at))
+    }
+
+    /// What the kernel keeps of a CPU.
+    pub fn cpu_state(&self, cpu: u32) -> Result<CpuStateRecord> {
+        let at = self.root.cpu_states.0.wrapping_add(cpu * CpuStateRecord::SIZE as u32);
+        self.read("state of the CPU", Ptr32::new(at))
     }
 
     /// The areas of `vmalloc` with the functions that asked for them, by ascending address;

@@ -1,9 +1,9 @@
 //! The guest kernel's records, decoded from bytes.
 
 use abi::books::{
-    CpuRecord, DentryRecord, FileRecord, InodeRecord, IrqRecord, KernelBooks, KernelNote, KmemCacheRecord, MmRecord,
-    ModuleRecord, ModuleSymbolRecord, PageRecord, ResourceRecord, SwapRecord, TaskRecord, VmStatRecord, VmStructRecord,
-    VmaRecord, ZoneRecord,
+    CpuRecord, CpuStateRecord, DentryRecord, FileRecord, InodeRecord, IrqRecord, KernelBooks, KernelNote,
+    KmemCacheRecord, MmRecord, ModuleRecord, ModuleSymbolRecord, PageRecord, ResourceRecord, SwapRecord, TaskRecord,
+    VmStatRecord, VmStructRecord, VmaRecord, ZoneRecord,
 };
 use abi::{Ptr32, U64};
 
@@ -83,7 +83,7 @@ macro_rules! records {
 records! {
     KernelNote { version, books, page_offset }
     KernelBooks {
-        version, tasks, current, nr_cpus, iomem, ioports, zones, nr_zones, caches, mem_map, max_pfn, swapper_pg_dir,
+        version, tasks, cpu_states, nr_cpus, iomem, ioports, zones, nr_zones, caches, mem_map, max_pfn, swapper_pg_dir,
         seq, resource_lock, zone_lock, slab_lock, vmstat, irqs, cpus, vmap_areas,
         vmap_unpurged, vmap_lock, pageblocks, swaps, modules, modules_lock,
     }
@@ -108,7 +108,8 @@ records! {
     }
     VmStatRecord { counters }
     SwapRecord { file, is_block, pages, in_use, prio, map, slots }
-    IrqRecord { count, name, name_len }
+    CpuStateRecord { current, idle, apic_id, nr_ready, vectors, user_ns, system_ns, idle_ns }
+    IrqRecord { counts, chip, hwirq, name, name_len }
     CpuRecord {
         vendor, model_name, family, model, stepping, khz, cpuid_level, has_cpuid, features, physical_bits,
     }

@@ -17,7 +17,9 @@ pub const NOTE_NAME: &str = "PAGEWALK";
 /// Type of the ELF note.
 pub const NOTE_TYPE: u32 = 1;
 /// Version of all records; the host refuses another.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
+/// Most CPUs that the kernel uses.
+pub const NR_CPUS: usize = 8;
 /// Free lists of a zone: orders 0 to 10.
 pub const NR_ORDERS: usize = 11;
 /// Kinds of pages by whether they can be moved: unmovable, movable, reclaimable, kept for
@@ -43,8 +45,9 @@ pub struct KernelBooks {
     pub version: u32,
     /// First task in a list by ascending pid.
     pub tasks: Ptr32<TaskRecord>,
-    /// The task that CPU 0 runs (several CPUs: an array of `nr_cpus`).
-    pub current: Ptr32<TaskRecord>,
+    /// What the kernel keeps of each CPU: an array of `nr_cpus`.
+    pub cpu_states: Ptr32<CpuStateRecord>,
+    /// CPUs that run.
     pub nr_cpus: u32,
     pub iomem: Ptr32<ResourceRecord>,
     pub ioports: Ptr32<ResourceRecord>,
@@ -69,7 +72,7 @@ pub struct KernelBooks {
     pub vmstat: Ptr32<VmStatRecord>,
     /// Array of [`NR_IRQS`].
     pub irqs: Ptr32<IrqRecord>,
-    /// Array of `nr_cpus`.
+    /// Array of `nr_cpus`: what CPUID says.
     pub cpus: Ptr32<CpuRecord>,
     /// First area of `vmalloc`'s addresses, by ascending address.
     pub vmap_areas: Ptr32<VmStructRecord>,
@@ -87,6 +90,40 @@ pub struct KernelBooks {
     pub modules_lock: Ptr32<u8>,
 }
 
+/// What the kernel keeps of a CPU.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct CpuStateRecord {
+    /// The task that runs there.
+    pub current: Ptr32<TaskRecord>,
+    /// Its idle task, which is in no list.
+    pub idle: Ptr32<TaskRecord>,
+    /// The number of its local APIC.
+    pub apic_id: u32,
+    /// Ready tasks besides the running one.
+    pub nr_ready: u32,
+    /// Interrupts by [`vectors`](crate::proc::interrupts::VECTORS).
+    pub vectors: [u32; NR_VECTORS],
+    /// Nanoseconds in ring 3, in the kernel, and without work.
+    pub user_ns: U64,
+    pub system_ns: U64,
+    pub idle_ns: U64,
+}
+
+impl CpuStateRecord {
+    /// All zero.
+    pub const EMPTY: CpuStateRecord = CpuStateRecord {
+        current: Ptr32::NULL,
+        idle: Ptr32::NULL,
+        apic_id: 0,
+        nr_ready: 0,
+        vectors: [0; NR_VECTORS],
+        user_ns: U64::new(0),
+        system_ns: U64::new(0),
+        idle_ns: U64::new(0),
+    };
+}
+
 /// `task_struct`: a thread.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
@@ -100,6 +137,7 @@ pub struct TaskRecord {
     pub session: u32,
     /// The letter of `/proc/PID/stat`: R, S, D, T, Z.
     pub state: u32,
+    /// The CPU that it runs on or last ran on.
     pub cpu: u32,
     /// Null for kernel threads and zombies.
     pub mm: Ptr32<MmRecord>,
@@ -329,11 +367,19 @@ pub const NR_IRQS: usize = 16;
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct IrqRecord {
-    pub count: u32,
+    /// By CPU.
+    pub counts: [u32; NR_CPUS],
+    /// The controller: 0 the two 8259, 1 the I/O APIC by edge, 2 the I/O APIC by level.
+    pub chip: u32,
+    /// Its pin at the controller.
+    pub hwirq: u32,
     /// Of the first handler; null for a line that nobody handles.
     pub name: Ptr32<u8>,
     pub name_len: u32,
 }
+
+/// Named vectors that a CPU counts: those of [`VECTORS`](crate::proc::interrupts::VECTORS).
+pub const NR_VECTORS: usize = 6;
 
 /// `cpuinfo_x86`: what CPUID says, and the measured frequency.
 #[derive(Clone, Copy, Debug)]
@@ -355,20 +401,25 @@ pub struct CpuRecord {
     pub physical_bits: u32,
 }
 
+impl CpuRecord {
+    /// All zero.
+    pub const EMPTY: CpuRecord = CpuRecord {
+        vendor: [0; 16],
+        model_name: [0; 48],
+        family: 0,
+        model: 0,
+        stepping: 0,
+        khz: 0,
+        cpuid_level: 0,
+        has_cpuid: 0,
+        features: [0; 2],
+        physical_bits: 0,
+    };
+}
+
 impl Default for CpuRecord {
     fn default() -> Self {
-        CpuRecord {
-            vendor: [0; 16],
-            model_name: [0; 48],
-            family: 0,
-            model: 0,
-            stepping: 0,
-            khz: 0,
-            cpuid_level: 0,
-            has_cpuid: 0,
-            features: [0; 2],
-            physical_bits: 0,
-        }
+        CpuRecord::EMPTY
     }
 }
 
@@ -578,7 +629,8 @@ const _: () = {
     assert!(size_of::<ZoneRecord>() == 356);
     assert!(size_of::<VmStatRecord>() == 4 * NR_ITEMS);
     assert!(size_of::<SwapRecord>() == 28);
-    assert!(size_of::<IrqRecord>() == 12);
+    assert!(size_of::<IrqRecord>() == 48);
+    assert!(size_of::<CpuStateRecord>() == 64);
     assert!(size_of::<CpuRecord>() == 100);
     assert!(size_of::<VmStructRecord>() == 52);
     assert!(size_of::<ModuleRecord>() == 112);

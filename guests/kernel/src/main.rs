@@ -57,6 +57,7 @@ pub fn with_boot_info<R>(visit: impl FnOnce(&BootInfo) -> R) -> R {
 #[unsafe(no_mangle)]
 extern "C" fn start_kernel(magic: u32, info: u32) -> ! {
     arch::init();
+    sync::lock_kernel();
     early_uart::init();
     if magic != MULTIBOOT_BOOTLOADER_MAGIC {
         lib::panic::end(format_args!("not started by a Multiboot loader (magic {magic:#010x})"));
@@ -72,14 +73,17 @@ extern "C" fn start_kernel(magic: u32, info: u32) -> ! {
     pr_info!("{} version {} {}", UTS_SYSNAME, UTS_RELEASE, UTS_VERSION);
     mm::boot::init(&BOOT_INFO.lock());
     mm::init();
+    arch::tlb::init();
     pr_info!("Kernel command line: {}", command_line);
     print_cpu();
     pic::init(arch::FIRST_EXTERNAL_VECTOR);
     if let Err(error) = time::init() {
         lib::panic::end(format_args!("no tick: {error}"));
     }
+    arch::smp::init_boot_cpu();
     arch::local_irq_enable();
     drivers::resource::init();
+    arch::smp::claim_resources();
     lib::books::publish();
     task::start_init()
 }

@@ -66,27 +66,44 @@ pub fn zoneinfo(target: &Target<'_>) -> Result<Answer> {
 
 /// `/proc/interrupts`.
 pub fn interrupts(target: &Target<'_>) -> Result<Answer> {
-    let lines = Books::of(target)?.irqs()?;
+    let books = Books::of(target)?;
+    let lines = books.irqs()?;
+    let cpus = (0..books.nr_cpus()).map(|cpu| Ok(books.cpu_state(cpu)?.vectors)).collect::<Result<Vec<_>>>()?;
     let text = render(|out| {
-        let used = lines.iter().map(|(irq, name, count)| proc_interrupts::Line { irq: *irq, count: *count, name });
-        proc_interrupts::write(out, used);
+        let used = lines.iter().map(|(irq, name, record)| proc_interrupts::Line { irq: *irq, record, name });
+        proc_interrupts::write(out, used, &cpus);
     });
-    let json = lines.iter().map(|(irq, name, count)| json!({"irq": irq, "counts": [count], "action": lossy(name)}));
-    let vectors = proc_interrupts::VECTORS.iter();
-    let vectors = vectors.map(|(name, words)| json!({"vector": name, "counts": [0], "action": words}));
+    let json = lines
+        .iter()
+        .map(|(irq, name, record)| json!({"irq": irq, "counts": &record.counts[..cpus.len()], "action": lossy(name)}));
+    let vectors = proc_interrupts::VECTORS.iter().enumerate().map(|(at, (name, words))| {
+        let counts: Vec<u32> = cpus.iter().map(|vectors| vectors[at]).collect();
+        json!({"vector": name, "counts": counts, "action": words})
+    });
     Ok(Answer::new(text, json.chain(vectors).collect::<Vec<_>>()))
 }
 
 /// `/proc/cpuinfo`.
 pub fn cpuinfo(target: &Target<'_>) -> Result<Answer> {
-    let cpu = Books::of(target)?.cpu()?;
-    let json = json!([{
-        "processor": 0, "vendor_id": lossy(proc_cpuinfo::unpadded(&cpu.vendor)), "cpu_family": cpu.family,
-        "model": cpu.model, "model_name": lossy(proc_cpuinfo::unpadded(&cpu.model_name)), "stepping": cpu.stepping,
-        "khz": cpu.khz, "cpuid_level": cpu.cpuid_level, "cpuid_1_edx": cpu.features[0],
-        "cpuid_1_ecx": cpu.features[1], "physical_bits": cpu.physical_bits,
-    }]);
-    Ok(Answer::new(render(|out| proc_cpuinfo::block(out, 0, &cpu)), json))
+    let books = Books::of(target)?;
+    let nr_cpus = books.nr_cpus();
+    let cpus = (0..nr_cpus)
+        .map(|processor| {
+            let apic_id = books.cpu_state(processor)?.apic_id;
+            Ok((proc_cpuinfo::Place { processor, apic_id, nr_cpus }, books.cpu(processor)?))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let json = cpus.iter().map(|(place, cpu)| {
+        json!({
+            "processor": place.processor, "apic_id": place.apic_id,
+            "vendor_id": lossy(proc_cpuinfo::unpadded(&cpu.vendor)), "cpu_family": cpu.family,
+            "model": cpu.model, "model_name": lossy(proc_cpuinfo::unpadded(&cpu.model_name)), "stepping": cpu.stepping,
+            "khz": cpu.khz, "cpuid_level": cpu.cpuid_level, "cpuid_1_edx": cpu.features[0],
+            "cpuid_1_ecx": cpu.features[1], "physical_bits": cpu.physical_bits,
+        })
+    });
+    let text = render(|out| cpus.iter().for_each(|(place, cpu)| proc_cpuinfo::block(out, *place, cpu)));
+    Ok(Answer::new(text, json.collect::<Vec<_>>()))
 }
 
 /// `/proc/swaps`.

@@ -160,7 +160,7 @@ fn handler(target: &Target<'_>, state: &CpuState, vector: Vector) -> Option<u32>
 
 /// The thread that the CPU runs, by the kernel's books; 0 for a kernel that keeps none.
 fn thread(target: &Target<'_>) -> u32 {
-    Books::of(target).and_then(|books| books.current()).map_or(0, |task| task.pid)
+    Books::of(target).and_then(|books| books.current(0)).map_or(0, |task| task.pid)
 }
 
 /// The linear address of an instruction of the code segment in use.

@@ -50,8 +50,20 @@ pub fn unpadded(name: &[u8]) -> &[u8] {
     name.split(|&byte| byte == 0).next().unwrap_or(name)
 }
 
-/// Writes the block of CPU number `processor`.
-pub fn block(out: &mut dyn Out, processor: u32, cpu: &CpuRecord) {
+/// Where a CPU stands among several: each is a package of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its number.
+    pub processor: u32,
+    /// The number of its local APIC.
+    pub apic_id: u32,
+    /// How many there are.
+    pub nr_cpus: u32,
+}
+
+/// Writes the block of a CPU.
+pub fn block(out: &mut dyn Out, place: Place, cpu: &CpuRecord) {
+    let Place { processor, apic_id, nr_cpus } = place;
     let yes = |bit: u32| if cpu.features[0] >> bit & 1 != 0 { "yes" } else { "no" };
     out!(out, "processor\t: {processor}\nvendor_id\t: ");
     out.bytes(unpadded(&cpu.vendor));
@@ -61,6 +73,10 @@ pub fn block(out: &mut dyn Out, processor: u32, cpu: &CpuRecord) {
     out!(out, "stepping\t: {}\n", cpu.stepping);
     if cpu.khz != 0 {
         out!(out, "cpu MHz\t\t: {}.{:03}\n", cpu.khz / 1000, cpu.khz % 1000);
+    }
+    if nr_cpus > 1 {
+        out!(out, "physical id\t: {apic_id}\nsiblings\t: 1\ncore id\t\t: 0\ncpu cores\t: 1\n");
+        out!(out, "apicid\t\t: {apic_id}\ninitial apicid\t: {apic_id}\n");
     }
     out!(out, "fdiv_bug\t: no\nf00f_bug\t: no\ncoma_bug\t: no\n");
     out!(
@@ -109,7 +125,8 @@ mod tests {
         };
         cpu.vendor[..12].copy_from_slice(b"GenuineIntel");
         cpu.model_name[..29].copy_from_slice(b"QEMU Virtual CPU version 2.5+");
-        let text = String::from_utf8(render(|out| block(out, 0, &cpu))).unwrap();
+        let text =
+            String::from_utf8(render(|out| block(out, Place { processor: 0, apic_id: 0, nr_cpus: 1 }, &cpu))).unwrap();
         for want in [
             "processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 6\n",
             "cpu MHz\t\t: 2591.066\n",

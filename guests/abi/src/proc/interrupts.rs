@@ -1,36 +1,55 @@
 //! `/proc/interrupts`.
 
+use crate::books::{IrqRecord, NR_CPUS, NR_VECTORS};
 use crate::{Out, out};
 
-/// The vectors that this kernel knows by name, in Linux's order, and what they are.
-pub const VECTORS: [(&str, &str); 5] = [
+/// The vectors that every CPU counts by name, in Linux's order, and what they are.
+pub const VECTORS: [(&str, &str); NR_VECTORS] = [
     ("NMI", "Non-maskable interrupts"),
     ("LOC", "Local timer interrupts"),
+    ("SPU", "Spurious interrupts"),
     ("RES", "Rescheduling interrupts"),
     ("CAL", "Function call interrupts"),
     ("TLB", "TLB shootdowns"),
 ];
 
+/// Places in [`VECTORS`].
+pub mod vector {
+    #![allow(missing_docs, reason = "the names of the rows")]
+    pub const NMI: usize = 0;
+    pub const LOC: usize = 1;
+    pub const SPU: usize = 2;
+    pub const RES: usize = 3;
+    pub const CAL: usize = 4;
+    pub const TLB: usize = 5;
+}
+
 /// A line that a device uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
-    /// Its number at the controllers.
+    /// Its number.
     pub irq: u32,
-    /// How often it came.
-    pub count: u32,
+    /// How often it came to each CPU, and where it is wired.
+    pub record: &'a IrqRecord,
     /// Who handles it.
     pub name: &'a [u8],
 }
 
-/// Writes the file of a machine with one CPU and the two 8259.
-pub fn write<'a>(out: &mut dyn Out, lines: impl Iterator<Item = Line<'a>>) {
-    head(out, 1);
-    for line in lines {
-        irq_line(out, line.irq, &[line.count], "XT-PIC", line.irq, line.name);
+/// Writes the file. `cpus` are the counts of the named vectors, a row a CPU.
+pub fn write<'a>(out: &mut dyn Out, lines: impl Iterator<Item = Line<'a>>, cpus: &[[u32; NR_VECTORS]]) {
+    head(out, cpus.len() as u32);
+    for Line { irq, record, name } in lines {
+        irq_line(out, irq, &record.counts[..cpus.len().min(NR_CPUS)], record.chip, record.hwirq, name);
     }
-    for (name, words) in VECTORS {
-        vector_line(out, name, &[0], words);
+    for (at, (name, words)) in VECTORS.iter().enumerate() {
+        out!(out, "{name:>3}: ");
+        for vectors in cpus {
+            out!(out, "{:10} ", vectors[at]);
+        }
+        out!(out, "  {words}\n");
     }
+    // Errors of the controllers and interrupts that came by the wrong trigger: neither is ever seen.
+    out.bytes(b"ERR:          0\nMIS:          0\n");
 }
 
 /// The head: one column a CPU.
@@ -42,24 +61,20 @@ pub fn head(out: &mut dyn Out, nr_cpus: u32) {
     out.bytes(b"\n");
 }
 
-/// The row of a line that a device uses.
-pub fn irq_line(out: &mut dyn Out, irq: u32, counts: &[u32], chip: &str, hwirq: u32, action: &[u8]) {
+/// The row of a line that a device uses; `chip` as in [`IrqRecord::chip`].
+fn irq_line(out: &mut dyn Out, irq: u32, counts: &[u32], chip: u32, hwirq: u32, action: &[u8]) {
+    let (chip, trigger) = match chip {
+        0 => ("XT-PIC", "edge"),
+        1 => ("IO-APIC", "edge"),
+        _ => ("IO-APIC", "fasteoi"),
+    };
     out!(out, "{irq:3}: ");
     for count in counts {
         out!(out, "{count:10} ");
     }
-    out!(out, " {chip:>8}  {hwirq:>2}-edge      ");
+    out!(out, " {chip:>8}  {hwirq:>2}-{trigger:<8}  ");
     out.bytes(action);
     out.bytes(b"\n");
-}
-
-/// The row of a named vector: `LOC`, `RES`, `CAL`, `TLB` …
-pub fn vector_line(out: &mut dyn Out, name: &str, counts: &[u32], words: &str) {
-    out!(out, "{name:>3}: ");
-    for count in counts {
-        out!(out, "{count:10} ");
-    }
-    out!(out, "  {words}\n");
 }
 
 /// `CPU0`, padded as text.
@@ -83,12 +98,21 @@ mod tests {
 
     #[test]
     fn rows_have_the_columns_of_a_real_kernel() {
+        let mut record = IrqRecord { chip: 1, hwirq: 4, ..IrqRecord::default() };
+        record.counts[1] = 1440;
+        let level = IrqRecord { chip: 2, hwirq: 9, ..IrqRecord::default() };
         let show = |out: &mut dyn Out| {
-            head(out, 2);
-            irq_line(out, 4, &[0, 1440], "IO-APIC", 4, b"ttyS0");
-            vector_line(out, "TLB", &[2, 1], "TLB shootdowns");
+            let lines =
+                [Line { irq: 4, record: &record, name: b"ttyS0" }, Line { irq: 9, record: &level, name: b"acpi" }];
+            write(out, lines.into_iter(), &[[0, 0, 0, 0, 2, 1], [0, 0, 0, 0, 1, 1]]);
         };
-        let want = "           CPU0       CPU1       \n  4:          0       1440   IO-APIC   4-edge      ttyS0\nTLB:          2          1   TLB shootdowns\n";
-        assert_eq!(core::str::from_utf8(&render(show)), Ok(want));
+        let text = alloc::string::String::from_utf8(render(show)).unwrap();
+        for want in [
+            "           CPU0       CPU1       \n  4:          0       1440   IO-APIC   4-edge      ttyS0\n",
+            "  9:          0          0   IO-APIC   9-fasteoi   acpi\nNMI: ",
+            "\nCAL:          2          1   Function call interrupts\nTLB:          1          1   TLB shootdowns\nERR:          0\n",
+        ] {
+            assert!(text.contains(want), "{text}");
+        }
     }
 }

@@ -16,6 +16,7 @@ pub mod feature {
     pub const TSC: u32 = 1 << 4;
     pub const MSR: u32 = 1 << 5;
     pub const PAE: u32 = 1 << 6;
+    pub const APIC: u32 = 1 << 9;
     pub const PGE: u32 = 1 << 13;
     pub const CMOV: u32 = 1 << 15;
     pub const PSE36: u32 = 1 << 17;

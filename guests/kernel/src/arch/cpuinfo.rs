@@ -1,22 +1,43 @@
 //! What CPUID says of the processor, for `/proc/cpuinfo` and the host.
+#![allow(unsafe_code)]
+
+use core::cell::UnsafeCell;
 
 use abi::{Ptr32, books::CpuRecord};
 
-use super::cpu::{self, feature};
-use crate::sync::Once;
+use super::{
+    cpu::{self, feature},
+    percpu::NR_CPUS,
+};
+use crate::time::tsc_khz;
 
-static CPU: Once<CpuRecord> = Once::new();
+struct Records(UnsafeCell<[CpuRecord; NR_CPUS]>);
 
-/// Asks the processor; `khz` is the measured frequency of its TSC. Returns where the host
-/// finds the answers.
-pub fn init(khz: u32) -> Ptr32<CpuRecord> {
-    let record = CPU.set(CpuRecord { khz, ..identify() });
-    Ptr32::new(&raw const *record as u32)
+// SAFETY: each record is written once, before its CPU is counted.
+unsafe impl Sync for Records {}
+
+static CPUS: Records = Records(UnsafeCell::new([CpuRecord::EMPTY; NR_CPUS]));
+
+/// Where the host finds the answers of all CPUs.
+pub fn books() -> Ptr32<CpuRecord> {
+    Ptr32::new(CPUS.0.get() as u32)
 }
 
-/// What was found.
-pub fn get() -> &'static CpuRecord {
-    CPU.get()
+/// Asks this CPU.
+pub fn identify_cpu() -> CpuRecord {
+    CpuRecord { khz: tsc_khz(), ..identify() }
+}
+
+/// Keeps what a CPU answered.
+pub fn set(number: u32, record: CpuRecord) {
+    // SAFETY: nobody looks at the record before the CPU is counted.
+    unsafe { (*CPUS.0.get())[number as usize] = record };
+}
+
+/// What a CPU answered.
+pub fn get(number: u32) -> CpuRecord {
+    // SAFETY: written once, before the CPU is counted.
+    unsafe { (*CPUS.0.get())[number as usize] }
 }
 
 fn identify() -> CpuRecord {

@@ -37,11 +37,13 @@ global_asm!(
     cld
     .endm
 
-    /* The kernel keeps no program's FS and GS: the descriptor behind them goes with a
-       context switch, and an interrupt of the kernel would then fail to restore them. */
-    .macro CLEAR_FS_GS
-    xor eax, eax
+    /* FS leads to the CPU's own data. The kernel keeps no program's FS and GS: the descriptor
+       behind them goes with a context switch, and an interrupt of the kernel would then fail
+       to restore them. */
+    .macro SET_FS_CLEAR_GS
+    mov eax, {percpu_ds}
     mov fs, eax
+    xor eax, eax
     mov gs, eax
     .endm
 
@@ -67,6 +69,18 @@ trap_stubs:
     .endr
 
     .balign 16
+    .globl apic_stubs
+apic_stubs:
+    .set vector, 0xe0
+    .rept 32
+    .balign 16
+    push -1
+    push offset vector
+    jmp common_trap
+    .set vector, vector + 1
+    .endr
+
+    .balign 16
 common_trap:
     SAVE_FROM_FS
     mov edx, [esp + 40]         /* vector */
@@ -75,7 +89,7 @@ common_trap:
     mov ax, gs
     mov [esp + 40], eax
     mov dword ptr [esp + 44], -1
-    CLEAR_FS_GS
+    SET_FS_CLEAR_GS
     mov ebx, esp
     test byte ptr [esp + 52], 3
     jz 2f
@@ -95,7 +109,7 @@ entry_int80:
     push eax                    /* orig_eax */
     SEG pushl, gs
     SAVE_FROM_FS
-    CLEAR_FS_GS
+    SET_FS_CLEAR_GS
     mov ebx, esp
     xor ebp, ebp
     and esp, -16
@@ -114,7 +128,7 @@ ret_from_trap:
     and esp, -16
     sub esp, 12
     push ebx
-    call exit_to_user_mode      /* returns with interrupts off */
+    call exit_to_user_mode      /* returns with interrupts off, without the kernel lock */
     mov esp, ebx
 3:  pop ebx
     pop ecx
@@ -178,4 +192,5 @@ __switch_to_asm:                /* (*mut u32 where ESP goes, u32 the next ESP) *
     .text
 "#,
     kernel_ds = const super::gdt::KERNEL_DS,
+    percpu_ds = const super::gdt::PERCPU_DS,
 );

@@ -6,6 +6,8 @@ use core::{arch::asm, cell::UnsafeCell};
 
 use x86::Descriptor;
 
+use super::percpu::{self, NR_CPUS};
+
 /// Ring 0 code.
 pub const KERNEL_CS: u16 = 12 * 8;
 /// Ring 0 data and stack.
@@ -20,6 +22,9 @@ pub const GDT_ENTRY_TLS_MIN: usize = 6;
 pub const GDT_ENTRY_TLS_ENTRIES: usize = 3;
 
 const GDT_ENTRY_TSS: usize = 16;
+const GDT_ENTRY_PERCPU: usize = 27;
+/// The CPU's own data, in FS while the kernel runs.
+pub const PERCPU_DS: u16 = (GDT_ENTRY_PERCPU * 8) as u16;
 const GDT_ENTRY_DOUBLEFAULT_TSS: usize = 31;
 /// Selector of the task gate's target for double faults.
 pub const DOUBLEFAULT_TSS: u16 = (GDT_ENTRY_DOUBLEFAULT_TSS * 8) as u16;
@@ -69,7 +74,7 @@ impl Tss {
     };
 }
 
-/// What each CPU has of its own. One CPU for now; `this_cpu` is the only way here.
+/// The tables that each CPU has of its own; `this_cpu` is the only way here.
 #[repr(C, align(8))]
 struct CpuTables {
     gdt: UnsafeCell<[Descriptor; GDT_ENTRIES]>,
@@ -81,23 +86,27 @@ struct CpuTables {
 // SAFETY: a CPU touches its own tables only, with interrupts off or in a context switch.
 unsafe impl Sync for CpuTables {}
 
-static TABLES: CpuTables = CpuTables {
-    gdt: UnsafeCell::new([Descriptor(0); GDT_ENTRIES]),
-    tss: UnsafeCell::new(Tss::ZERO),
-    doublefault_tss: UnsafeCell::new(Tss::ZERO),
-    doublefault_stack: UnsafeCell::new([0; 1024]),
-};
+static TABLES: [CpuTables; NR_CPUS] = [const {
+    CpuTables {
+        gdt: UnsafeCell::new([Descriptor(0); GDT_ENTRIES]),
+        tss: UnsafeCell::new(Tss::ZERO),
+        doublefault_tss: UnsafeCell::new(Tss::ZERO),
+        doublefault_stack: UnsafeCell::new([0; 1024]),
+    }
+}; NR_CPUS];
 
 fn this_cpu() -> &'static CpuTables {
-    &TABLES
+    &TABLES[percpu::cpu_number() as usize]
 }
 
-/// Fills and loads the tables of this CPU.
+/// Fills and loads the tables of this CPU, which has the number `number`; FS leads to its
+/// own data then.
 ///
-/// `doublefault` is where the double-fault task begins.
-pub fn init(doublefault: u32) {
+/// `stack` is the lowest address of the kernel stack in use, `doublefault` where the
+/// double-fault task begins.
+pub fn init(number: u32, stack: u32, doublefault: u32) {
     const FLAT: u32 = 0xffff_ffff;
-    let cpu = this_cpu();
+    let cpu = &TABLES[number as usize];
     // SAFETY: called once on each CPU, before it takes interrupts.
     let (gdt, tss, df) = unsafe { (&mut *cpu.gdt.get(), &mut *cpu.tss.get(), &mut *cpu.doublefault_tss.get()) };
     gdt[KERNEL_CS as usize / 8] = Descriptor::segment(0, FLAT, 0x9b, true);
@@ -105,16 +114,18 @@ pub fn init(doublefault: u32) {
     gdt[USER_CS as usize / 8] = Descriptor::segment(0, FLAT, 0xfb, true);
     gdt[USER_DS as usize / 8] = Descriptor::segment(0, FLAT, 0xf3, true);
 
+    gdt[GDT_ENTRY_PERCPU] = Descriptor::segment(percpu::prepare(number), FLAT, 0x93, true);
+
     let limit = x86::tss::SIZE - 1;
     gdt[GDT_ENTRY_TSS] = Descriptor::segment((&raw mut *tss) as u32, limit, 0x89, false);
-    tss.esp0 = super::boot::sections::init_stack() + super::THREAD_SIZE;
+    tss.esp0 = stack + super::THREAD_SIZE;
 
     df.cr3 = super::boot::sections::swapper_pg_dir() - super::PAGE_OFFSET;
     df.eip = doublefault;
     df.gprs[4] = cpu.doublefault_stack.get() as u32 + 4096 - 16;
     df.esp0 = df.gprs[4];
     let (cs, ds) = (KERNEL_CS.into(), KERNEL_DS.into());
-    df.segments = [ds, cs, ds, ds, 0, 0];
+    df.segments = [ds, cs, ds, ds, PERCPU_DS.into(), 0];
     gdt[GDT_ENTRY_DOUBLEFAULT_TSS] = Descriptor::segment((&raw mut *df) as u32, limit, 0x89, false);
 
     let pointer = TablePointer { limit: (GDT_ENTRIES * 8 - 1) as u16, base: (&raw mut *gdt) as u32 };
@@ -128,12 +139,13 @@ pub fn init(doublefault: u32) {
             "retf",
             "2:",
             "mov ds, {ds:x}", "mov es, {ds:x}", "mov ss, {ds:x}",
-            "mov fs, {null:x}", "mov gs, {null:x}",
+            "mov fs, {percpu:x}", "mov gs, {null:x}",
             "lldt {null:x}",
             "ltr {tr:x}",
             pointer = in(reg) &raw const pointer,
             cs = const KERNEL_CS,
             ds = in(reg) u32::from(KERNEL_DS),
+            percpu = in(reg) u32::from(PERCPU_DS),
             null = in(reg) 0,
             scratch = out(reg) _,
             tr = in(reg) (GDT_ENTRY_TSS * 8) as u32,

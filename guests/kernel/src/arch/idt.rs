@@ -17,15 +17,20 @@ struct Idt(UnsafeCell<[Descriptor; 256]>);
 unsafe impl Sync for Idt {}
 static IDT: Idt = Idt(UnsafeCell::new([Descriptor(0); 256]));
 
+/// First of the vectors that the local APIC sends by itself or for other CPUs.
+pub const FIRST_APIC_VECTOR: u8 = 0xe0;
+
 unsafe extern "C" {
     /// Entry points of vectors 0 to 47, 16 bytes apart.
     static trap_stubs: [[u8; 16]; 48];
+    /// Entry points of vectors 0xe0 to 0xff, 16 bytes apart.
+    static apic_stubs: [[u8; 16]; 32];
     static entry_int80: u8;
 }
 
 /// Fills the table and loads it.
 pub fn init() {
-    // SAFETY: called once, before interrupts are on.
+    // SAFETY: called once, on the boot CPU, before interrupts are on.
     let idt = unsafe { &mut *IDT.0.get() };
     let (stubs, int80) = (&raw const trap_stubs, &raw const entry_int80);
     for (vector, gate) in idt.iter_mut().enumerate().take(48) {
@@ -38,10 +43,18 @@ pub fn init() {
             _ => Descriptor::gate(KERNEL_CS, offset, access),
         };
     }
-    // A trap gate: system calls run with interrupts on.
-    idt[SYSCALL_VECTOR as usize] = Descriptor::gate(KERNEL_CS, int80 as u32, 0xef);
+    for (n, gate) in idt[FIRST_APIC_VECTOR as usize..].iter_mut().enumerate() {
+        *gate = Descriptor::gate(KERNEL_CS, &raw const apic_stubs as u32 + n as u32 * 16, 0x8e);
+    }
+    // An interrupt gate: the kernel lock is taken before interrupts are let in.
+    idt[SYSCALL_VECTOR as usize] = Descriptor::gate(KERNEL_CS, int80 as u32, 0xee);
+    load();
+}
 
-    let pointer = TablePointer { limit: 256 * 8 - 1, base: (&raw mut *idt) as u32 };
+/// Loads the table, which all CPUs share.
+pub fn load() {
+    let idt = IDT.0.get();
+    let pointer = TablePointer { limit: 256 * 8 - 1, base: idt as u32 };
     // SAFETY: every present gate leads to a real entry point; the table is static.
     unsafe { asm!("lidt [{}]", in(reg) &raw const pointer, options(nostack, preserves_flags)) };
 }

@@ -1,5 +1,6 @@
 //! The processor: boot, descriptor tables, traps, paging, context switch.
 
+pub mod apic;
 pub mod boot;
 pub mod cpu;
 pub mod cpuinfo;
@@ -9,11 +10,16 @@ pub mod fpu;
 pub mod gdt;
 mod idt;
 pub mod io;
+pub mod ioapic;
 pub mod irqflags;
+pub mod mpconfig;
 pub mod multiboot;
 pub mod paging;
+pub mod percpu;
 pub mod process;
 pub mod ptregs;
+pub mod smp;
+pub mod tlb;
 pub mod tls;
 pub mod traps;
 
@@ -29,10 +35,17 @@ pub const TASK_SIZE: u32 = PAGE_OFFSET;
 /// Bytes of a kernel stack, which is aligned to them.
 pub const THREAD_SIZE: u32 = 8192;
 
-/// Descriptor tables, traps and the FPU of this CPU.
+/// Descriptor tables, traps and the FPU of the boot CPU.
 pub fn init() {
     cpu::identify();
-    gdt::init(traps::double_fault_entry());
+    gdt::init(0, boot::sections::init_stack(), traps::double_fault_entry());
     idt::init();
+    fpu::init();
+}
+
+/// The same on another CPU, which runs on the stack at `stack`.
+pub fn init_secondary(number: u32, stack: u32) {
+    gdt::init(number, stack, traps::double_fault_entry());
+    idt::load();
     fpu::init();
 }

@@ -1,7 +1,7 @@
 //! The kernel's half of the address space.
 //!
 //! ```text
-//! FFC00000..FFFFFFFF  fixed slots (kmap_local)
+//! FFC00000..FFFFFFFF  fixed slots (kmap_local, 16 a CPU; the APICs)
 //! FF800000..FFBFFFFF  pkmap
 //! F8800000..FF7FDFFF  vmalloc
 //! F8000000..F87FFFFF  a hole that catches overruns of the direct map
@@ -18,6 +18,7 @@ use super::{
     PAGE_OFFSET,
     boot::sections,
     cpu::{self, feature},
+    tlb,
 };
 use crate::mm::memblock;
 
@@ -31,12 +32,13 @@ pub const VMALLOC_END: u32 = 0xFF7F_E000;
 pub const PKMAP_BASE: u32 = 0xFF80_0000;
 /// First of the `kmap_local` slots.
 pub const FIXADDR_KMAP: u32 = 0xFFC0_0000;
+/// The local APIC's registers: behind the slots of all CPUs.
+pub const FIX_APIC: u32 = FIXADDR_KMAP + 128 * 4096;
+/// The I/O APIC's registers.
+pub const FIX_IOAPIC: u32 = FIX_APIC + 4096;
 /// From here on the kernel has page tables of its own, all made at boot, so that the
 /// directories of all processes agree for ever.
 const TABLES_START: u32 = 0xF800_0000;
-
-/// Above this many pages a flush drops everything (`tlb_single_page_flush_ceiling`).
-const KERNEL_FLUSH_CEILING: u32 = 33;
 
 /// The boot tables map this much; early page tables must lie in it.
 const BOOT_MAPPED_PFN: u32 = 16 << 8;
@@ -102,6 +104,24 @@ pub fn init(max_low_pfn: u32) {
     }
 }
 
+/// The same for another CPU, which runs in the trampoline's directory so far.
+pub fn init_secondary() {
+    // SAFETY: as at the end of `init`.
+    unsafe {
+        cpu::load_cr3(swapper_pg_dir_phys());
+        if cpu::has(feature::PGE) {
+            cpu::set_cr4_bits(Cr4::PGE);
+        }
+    }
+}
+
+/// Maps a page of device registers at a fixed address, once.
+pub fn set_fixmap(addr: u32, phys: u32) {
+    let bits = Pte::P | Pte::RW | Pte::A | Pte::D | Pte::PCD | Pte::PWT | global_bit();
+    // SAFETY: the fixed addresses are nobody's but the devices', and were never mapped.
+    unsafe { map_kernel_page(addr, Pte(phys & !0xfff | bits)) };
+}
+
 /// A zeroed page table from memory that the boot tables map.
 fn early_table() -> *mut Table {
     let pfn = memblock::alloc(1, BOOT_MAPPED_PFN).expect("the first 16 MiB have room for the kernel's page tables");
@@ -123,7 +143,7 @@ fn kernel_pte(addr: u32) -> *mut Pte {
     }
 }
 
-/// Changes the mapping of a page above the direct map, on this CPU.
+/// Changes the mapping of a page above the direct map that only this CPU uses.
 ///
 /// # Safety
 /// The address is the caller's to map, and nobody uses what it mapped before.
@@ -131,6 +151,18 @@ pub unsafe fn set_kernel_pte(addr: u32, pte: Pte) {
     // SAFETY: by the caller.
     unsafe { kernel_pte(addr).write_volatile(pte) };
     flush_tlb_one(addr);
+}
+
+/// Changes the rights of pages above the direct map, for all CPUs.
+///
+/// # Safety
+/// The pages are the caller's, and nobody needs the rights that go.
+pub unsafe fn set_kernel_rights(start: u32, end: u32, change: impl Fn(Pte) -> Pte) {
+    for addr in (start..end).step_by(4096) {
+        // SAFETY: by the caller.
+        unsafe { kernel_pte(addr).write_volatile(change(read_kernel_pte(addr))) };
+    }
+    tlb::flush_tlb_kernel_range(start, end);
 }
 
 /// Maps a page above the direct map that was not mapped: no CPU holds a translation of it.
@@ -152,7 +184,7 @@ pub struct KernelFlush {
 impl KernelFlush {
     /// Forgets the translations now.
     pub fn now(self) {
-        flush_tlb_kernel_range(self.start, self.end);
+        tlb::flush_tlb_kernel_range(self.start, self.end);
     }
 
     /// The addresses are kept unused until a flush that covers them.
@@ -169,22 +201,6 @@ pub unsafe fn unmap_kernel_range(start: u32, end: u32) -> KernelFlush {
         unsafe { kernel_pte(addr).write_volatile(Pte(0)) };
     }
     KernelFlush { start, end }
-}
-
-/// All CPUs forget the kernel's translations of a range, global ones too.
-pub fn flush_tlb_kernel_range(start: u32, end: u32) {
-    if (end - start) >> 12 <= KERNEL_FLUSH_CEILING {
-        (start..end).step_by(4096).for_each(flush_tlb_one);
-    } else if cpu::has(feature::PGE) {
-        // Writing CR4.PGE drops everything (SDM Vol. 3A, "Operations that Invalidate TLBs").
-        // SAFETY: the same directory with and without global pages.
-        unsafe {
-            cpu::clear_cr4_bits(Cr4::PGE);
-            cpu::set_cr4_bits(Cr4::PGE);
-        }
-    } else {
-        flush_tlb_local();
-    }
 }
 
 /// The mapping of a page above the direct map.

@@ -127,6 +127,12 @@ impl ThreadStruct {
         gdt::load_tls(&tls);
     }
 
+    /// Whether it must go on where it stopped, because it has slots of that CPU
+    /// (`migrate_disable`).
+    pub fn is_bound_to_cpu(&self) -> bool {
+        self.kmap.depth() != 0
+    }
+
     /// The stack pointer that was saved when the thread last gave up the CPU.
     pub fn saved_sp(&self) -> u32 {
         self.sp

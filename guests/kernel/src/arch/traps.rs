@@ -1,17 +1,28 @@
 //! Exceptions and interrupts, after the assembly has saved the registers.
 #![allow(unsafe_code)]
 
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 
+use abi::proc::interrupts::vector as counted;
 use x86::{Eflags, Vector};
 
-use super::{cpu, extable, gdt, idt::FIRST_EXTERNAL_VECTOR, irqflags, ptregs::PtRegs};
+use super::{
+    apic, cpu, extable, gdt,
+    idt::{FIRST_APIC_VECTOR, FIRST_EXTERNAL_VECTOR},
+    irqflags,
+    percpu::this_cpu,
+    ptregs::PtRegs,
+    smp,
+};
 use crate::{
     drivers::irq,
-    lib::{kallsyms::Symbol, oops, panic},
+    lib::{books, kallsyms::Symbol, oops, panic},
     mm::{fault, oom},
-    pr_info, syscall,
+    pr_info,
+    sync::{holds_kernel, lock_kernel, unlock_kernel},
+    syscall,
     task::{self, sched, signal},
+    time,
 };
 
 /// Signal numbers and codes of the exceptions.
@@ -33,30 +44,59 @@ mod sig {
     pub const BUS_ADRALN: u32 = 1;
 }
 
-/// How deep this CPU is in interrupt handlers.
-static HARDIRQ_COUNT: AtomicU32 = AtomicU32::new(0);
-
-/// Whether an interrupt handler runs.
+/// Whether an interrupt handler runs on this CPU.
 pub fn in_interrupt() -> bool {
-    HARDIRQ_COUNT.load(Relaxed) != 0
+    this_cpu().hardirq_count.load(Relaxed) != 0
+}
+
+/// Runs an interrupt handler.
+fn hardirq(handler: impl FnOnce()) {
+    let count = &this_cpu().hardirq_count;
+    count.store(count.load(Relaxed) + 1, Relaxed);
+    handler();
+    count.store(count.load(Relaxed) - 1, Relaxed);
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn do_trap(regs: &mut PtRegs, vector: u32, error_code: u32) {
-    match vector as u8 {
-        v if v >= FIRST_EXTERNAL_VECTOR => {
-            HARDIRQ_COUNT.fetch_add(1, Relaxed);
-            irq::handle(v - FIRST_EXTERNAL_VECTOR);
-            HARDIRQ_COUNT.fetch_sub(1, Relaxed);
-        }
+    let vector = vector as u8;
+    // What needs no kernel lock, and must not wait for it.
+    if vector == 2 {
+        books::count_vector(counted::NMI);
+        pr_info!("Uhhuh. NMI received for unknown reason on CPU {}.", this_cpu().number());
+        return;
+    }
+    if vector >= FIRST_APIC_VECTOR && vector != apic::LOCAL_TIMER_VECTOR {
+        hardirq(|| {
+            smp::handle_vector(vector);
+        });
+        return;
+    }
+    // A handler of another CPU's message may come before we have the lock, but takes no fault.
+    let cr2 = cpu::read_cr2();
+    let taken = lock_kernel();
+    handle(regs, vector, error_code, cr2);
+    if taken && !regs.user_mode() {
+        // It came in the idle loop, or on the last instructions before ring 3.
+        irqflags::local_irq_disable();
+        unlock_kernel();
+    }
+}
+
+fn handle(regs: &mut PtRegs, vector: u8, error_code: u32, cr2: u32) {
+    match vector {
+        apic::LOCAL_TIMER_VECTOR => hardirq(|| {
+            apic::eoi();
+            books::count_vector(counted::LOC);
+            time::local_timer_interrupt();
+        }),
+        v if v >= FIRST_EXTERNAL_VECTOR => hardirq(|| irq::handle(v - FIRST_EXTERNAL_VECTOR)),
         14 => {
-            let addr = cpu::read_cr2();
             if regs.eflags & Eflags::IF.bits() != 0 {
                 irqflags::local_irq_enable();
             }
-            fault::do_page_fault(regs, error_code, addr);
+            fault::do_page_fault(regs, error_code, cr2);
         }
-        2 => pr_info!("Uhhuh. NMI received for unknown reason on CPU 0."),
         v => exception(regs, Vector(v), if error_code == !0 { 0 } else { error_code }),
     }
 }
@@ -155,13 +195,27 @@ fn fpu_code(vector: Vector) -> u32 {
 
 #[unsafe(no_mangle)]
 extern "C" fn do_int80_syscall(regs: &mut PtRegs) {
+    lock_kernel();
+    irqflags::local_irq_enable();
     syscall::dispatch(regs);
 }
 
-/// The last stop before ring 3: gives the CPU away if it is time, delivers signals.
+/// The last stop before ring 3: gives the CPU away if it is time, delivers signals, gives the
+/// kernel lock back. Entered and left with interrupts off.
 #[unsafe(no_mangle)]
 extern "C" fn exit_to_user_mode(regs: &mut PtRegs) {
+    if !holds_kernel() {
+        // Another CPU's message came in ring 3.
+        if !sched::need_resched() {
+            return;
+        }
+        lock_kernel();
+    }
     oom::check_reserve();
+    if regs.orig_eax == !0 && sched::need_resched() {
+        // An interrupt ends a stretch of ring 3; a system call has counted when it began.
+        sched::account(&task::current(), sched::Mode::User);
+    }
     loop {
         irqflags::local_irq_disable();
         if sched::need_resched() {
@@ -171,9 +225,10 @@ extern "C" fn exit_to_user_mode(regs: &mut PtRegs) {
             irqflags::local_irq_enable();
             signal::do_signal(regs);
         } else {
-            return;
+            break;
         }
     }
+    unlock_kernel();
 }
 
 /// Where the task that handles double faults begins.

@@ -7,7 +7,14 @@ use abi::{
 };
 
 use super::pic;
-use crate::sync::SpinLock;
+use crate::{
+    arch::{
+        FIRST_EXTERNAL_VECTOR, apic, ioapic,
+        mpconfig::Route,
+        percpu::{NR_CPUS, cpu_number},
+    },
+    sync::SpinLock,
+};
 
 pub use abi::books::NR_IRQS;
 
@@ -28,14 +35,30 @@ type Actions = [Option<IrqAction>; 2];
 struct Lines {
     records: [IrqRecord; NR_IRQS],
     actions: [Actions; NR_IRQS],
+    /// How the lines reach the I/O APIC; `None`: they go to the 8259.
+    routes: Option<&'static [Route; NR_IRQS]>,
 }
 
-static LINES: SpinLock<Lines> = SpinLock::new(Lines {
-    records: [IrqRecord { count: 0, name: Ptr32::NULL, name_len: 0 }; NR_IRQS],
-    actions: [[None; 2]; NR_IRQS],
-});
+const EMPTY: IrqRecord = IrqRecord { counts: [0; NR_CPUS], chip: 0, hwirq: 0, name: Ptr32::NULL, name_len: 0 };
+
+static LINES: SpinLock<Lines> =
+    SpinLock::new(Lines { records: [EMPTY; NR_IRQS], actions: [[None; 2]; NR_IRQS], routes: None });
 
 impl Lines {
+    fn unmask(&self, irq: u8) {
+        match self.routes {
+            Some(routes) => ioapic::unmask(routes[irq as usize], FIRST_EXTERNAL_VECTOR + irq),
+            None => pic::unmask(irq),
+        }
+    }
+
+    fn mask(&self, irq: u8) {
+        match self.routes {
+            Some(routes) => ioapic::mask(routes[irq as usize]),
+            None => pic::mask(irq),
+        }
+    }
+
     /// Says in the record who handles the line first.
     fn note_name(&mut self, irq: u8) {
         let name = self.actions[irq as usize].iter().flatten().next().map_or("", |action| action.name);
@@ -52,8 +75,7 @@ pub fn request_irq(irq: u8, name: &'static str, handler: Handler, data: usize) -
     let slot = actions.iter_mut().find(|a| a.is_none()).ok_or(EBUSY)?;
     *slot = Some(IrqAction { handler, data, name });
     lines.note_name(irq);
-    drop(lines);
-    pic::unmask(irq);
+    lines.unmask(irq);
     Ok(())
 }
 
@@ -65,23 +87,44 @@ pub fn free_irq(irq: u8, data: usize) {
         *slot = None;
     }
     if actions.iter().all(Option::is_none) {
-        pic::mask(irq);
+        lines.mask(irq);
     }
     lines.note_name(irq);
 }
 
+/// Says where the lines are wired, before anyone but the tick uses one.
+pub fn use_io_apic(routes: Option<&'static [Route; NR_IRQS]>) {
+    let mut lines = LINES.lock_irqsave();
+    lines.routes = routes;
+    for (irq, record) in lines.records.iter_mut().enumerate() {
+        let route = routes.map(|routes| routes[irq]);
+        record.chip = route.map_or(0, |route| 1 + u32::from(route.level));
+        record.hwirq = route.map_or(irq as u32, |route| route.pin);
+    }
+}
+
+/// Closes a line, whose handler stays.
+pub fn disable_irq(irq: u8) {
+    LINES.lock_irqsave().mask(irq);
+}
+
 /// Called by the trap code with interrupts off.
 pub fn handle(irq: u8) {
-    if pic::is_spurious(irq) {
+    if (irq as usize) >= NR_IRQS || !ioapic::in_use() && pic::is_spurious(irq) {
         return;
     }
     let actions = {
         let mut lines = LINES.lock();
         let record = &mut lines.records[irq as usize];
-        record.count = record.count.wrapping_add(1);
+        let count = &mut record.counts[cpu_number() as usize];
+        *count = count.wrapping_add(1);
         lines.actions[irq as usize]
     };
-    pic::eoi(irq);
+    if ioapic::in_use() {
+        apic::eoi();
+    } else {
+        pic::eoi(irq);
+    }
     for action in actions.into_iter().flatten() {
         (action.handler)(irq, action.data);
     }

@@ -9,6 +9,8 @@ const PIC1_COMMAND: u16 = 0x20;
 const PIC1_DATA: u16 = 0x21;
 const PIC2_COMMAND: u16 = 0xa0;
 const PIC2_DATA: u16 = 0xa1;
+const IMCR_SELECT: u16 = 0x22;
+const IMCR_DATA: u16 = 0x23;
 /// The second controller's line at the first.
 const CASCADE_IRQ: u8 = 2;
 
@@ -37,6 +39,18 @@ pub fn init(first_vector: u8) {
 fn write_mask(mask: u16) {
     outb(mask as u8, PIC1_DATA);
     outb((mask >> 8) as u8, PIC2_DATA);
+}
+
+/// All lines are closed: the I/O APIC has them. With `imcr` the CPU must be cut off from the two by
+/// a register (MultiProcessor Specification, "PIC Mode").
+pub fn disable(imcr: bool) {
+    let mut mask = MASK.lock_irqsave();
+    *mask = !0;
+    write_mask(*mask);
+    if imcr {
+        outb(0x70, IMCR_SELECT);
+        outb(0x01, IMCR_DATA);
+    }
 }
 
 /// Opens a line.

@@ -108,6 +108,11 @@ pub fn release_mem_region(start: u32, len: u32) {
     release(Space::Memory, start, len);
 }
 
+/// Names a range of physical memory, which `end` is in, as the platform's.
+pub fn insert_memory(start: u32, end: u32, name: &'static str) {
+    insert(Space::Memory, start, end, name);
+}
+
 /// Puts a range where it belongs in the tree, adopting what lies inside it. What overlaps
 /// in part is left out.
 fn insert(space: Space, start: u32, end: u32, name: &'static str) {

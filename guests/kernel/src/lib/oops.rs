@@ -5,14 +5,21 @@ use x86::{Cr0, Eflags};
 
 use super::{kallsyms, panic, printk};
 use crate::{
-    arch::{PAGE_OFFSET, PtRegs, THREAD_SIZE, cpu},
+    arch::{PAGE_OFFSET, PtRegs, THREAD_SIZE, cpu, percpu::cpu_number},
     module, pr_info, printk, task,
 };
 
 /// Prints the registers in Linux's arrangement.
 pub fn show_regs(regs: &PtRegs) {
     let (pid, comm) = task::pid_and_comm();
-    pr_info!("CPU: 0 PID: {} Comm: {} Not tainted {} {}", pid, comm, crate::UTS_RELEASE, crate::UTS_VERSION);
+    pr_info!(
+        "CPU: {} PID: {} Comm: {} Not tainted {} {}",
+        cpu_number(),
+        pid,
+        comm,
+        crate::UTS_RELEASE,
+        crate::UTS_VERSION
+    );
     pr_info!("EIP: {}", kallsyms::Symbol(regs.eip));
     print_code(regs.eip);
     pr_info!("EAX: {:08x} EBX: {:08x} ECX: {:08x} EDX: {:08x}", regs.eax, regs.ebx, regs.ecx, regs.edx);
@@ -118,7 +125,13 @@ pub fn bug(what: &str) -> ! {
 /// `dump_stack`: who runs, and the functions that led here.
 pub fn dump_stack() {
     let comm = task::running();
-    pr_info!("CPU: 0 PID: {} Comm: {comm} Not tainted {} {}", comm.pid, crate::UTS_RELEASE, crate::UTS_VERSION);
+    pr_info!(
+        "CPU: {} PID: {} Comm: {comm} Not tainted {} {}",
+        cpu_number(),
+        comm.pid,
+        crate::UTS_RELEASE,
+        crate::UTS_VERSION
+    );
     show_backtrace(cpu::frame_pointer());
 }
 

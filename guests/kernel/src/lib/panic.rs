@@ -7,7 +7,7 @@ use core::{
 
 use super::{oops, printk};
 use crate::{
-    arch::{cpu, irqflags},
+    arch::{cpu, irqflags, smp},
     drivers::debug_exit,
 };
 
@@ -34,6 +34,7 @@ fn rust_panic(info: &PanicInfo) -> ! {
 pub fn end(message: core::fmt::Arguments) -> ! {
     irqflags::local_irq_disable();
     PANICKING.store(true, Ordering::Relaxed);
+    smp::stop_others();
     printk::force_unlock();
     crate::pr_info!("Kernel panic - not syncing: {message}");
     crate::pr_info!("---[ end Kernel panic - not syncing: {message} ]---");

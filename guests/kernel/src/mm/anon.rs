@@ -22,7 +22,6 @@ use super::{
     vma::{VmArea, vm_page_prot},
     vmstat::{self, Item},
 };
-use crate::arch::paging::flush_tlb_one;
 use abi::books::vm;
 
 /// The frame of zeros that unwritten anonymous memory reads.
@@ -114,14 +113,15 @@ pub fn wp_fault(mm: &mut MmGuard, area: &VmArea, addr: u32, pte: Pte) -> Result<
     let still = (mm.pgd.get(addr).0 ^ pte.0) & !(Pte::A | Pte::D) == 0;
     match copy {
         Ok(page) if still => {
-            if !reserved {
+            if reserved {
+                // The frame of zeros may still be held for reading.
+                mm.pgd.take(addr).1.now();
+            } else {
                 copy_highpage(page, old);
                 super::memory::zap_range(mm, addr, addr + super::PAGE_SIZE);
                 put_page(old);
             }
             map_new(mm, area, addr, page);
-            // The old frame's translation may still be held for reading.
-            flush_tlb_one(addr);
             Ok(Fault::Mapped)
         }
         other => {

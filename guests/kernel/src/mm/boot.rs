@@ -10,7 +10,7 @@ use super::{
     slab,
 };
 use crate::{
-    arch::{PAGE_OFFSET, boot::sections, multiboot::BootInfo, paging},
+    arch::{PAGE_OFFSET, boot::sections, multiboot::BootInfo, paging, smp},
     lib::cmdline,
     pr_hw, pr_info,
 };
@@ -34,6 +34,8 @@ pub fn init(boot: &BootInfo) {
     let max_low = max_pfn.min(paging::MAXMEM_PFN);
     paging::init(max_low);
     MAX_LOW_PFN.store(max_low, Relaxed);
+
+    smp::reserve_trampoline();
 
     let mem_map = alloc_mem_map(max_pfn, max_low);
     // SAFETY: `alloc_mem_map` initialised it.

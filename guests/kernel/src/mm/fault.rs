@@ -30,7 +30,7 @@ use super::{
     vmstat::{self, Item},
 };
 use crate::{
-    arch::{PtRegs, TASK_SIZE, extable, traps::in_interrupt},
+    arch::{PtRegs, TASK_SIZE, extable, percpu::this_cpu, traps::in_interrupt},
     lib::oops,
     pr_info, printk,
     task::{self, signal},
@@ -270,7 +270,7 @@ fn fault_page(mm: &mut MmGuard, area: &VmArea, addr: u32, write: bool) -> Result
         let pte = mm.pgd.get(addr);
         if write && pte.maps_page() && !pte.writable() {
             // Such areas are shared, and this one may be written: its driver gave fewer rights.
-            mm.pgd.set(addr, Pte(pte.0 | Pte::RW | Pte::A | Pte::D)).now();
+            mm.pgd.update(addr, |pte| Pte(pte.0 | Pte::RW | Pte::A | Pte::D)).1.here();
         }
         return if pte.maps_page() { Ok(Fault::Mapped) } else { Err(FaultError::Sigbus) };
     }
@@ -286,7 +286,7 @@ fn fault_page(mm: &mut MmGuard, area: &VmArea, addr: u32, write: bool) -> Result
             return wp_fault(mm, area, addr, pte);
         }
         // The translation was stale, or another thread was faster.
-        mm.pgd.set(addr, Pte(pte.0 | Pte::A)).now();
+        mm.pgd.update(addr, |pte| Pte(pte.0 | Pte::A)).1.here();
         return Ok(Fault::Mapped);
     }
     if !pte.is_empty() {
@@ -339,7 +339,8 @@ fn show_signal_message(regs: &PtRegs, error_code: u32, addr: u32) {
     let (pid, comm) = task::pid_and_comm();
     printk!("{comm}[{pid}]: segfault at {addr:x} ip {:08x} sp {:08x} error {error_code:x}", regs.eip, regs.esp);
     print_vma_addr(" in ", regs.eip);
-    printk!(" likely on CPU 0 (core 0, socket 0)\n");
+    let cpu = this_cpu();
+    printk!(" likely on CPU {} (core 0, socket {})\n", cpu.number(), cpu.apic_id());
     show_opcodes(regs.eip);
 }
 

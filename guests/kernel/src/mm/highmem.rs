@@ -1,23 +1,32 @@
 //! Short-lived mappings of frames that the direct map does not reach.
 #![allow(unsafe_code)]
 
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 
 use x86::Pte;
 
 use super::{PAGE_SIZE, Page};
 use crate::{
-    arch::paging::{self, FIXADDR_KMAP},
+    arch::{
+        paging::{self, FIX_APIC, FIXADDR_KMAP},
+        percpu::{NR_CPUS, cpu_number, this_cpu},
+    },
     sync::{PreemptGuard, preempt_disable},
 };
 
 /// Slots of a CPU; they are used as a stack.
 const KM_MAX_IDX: u32 = 16;
 
-static DEPTH: AtomicU32 = AtomicU32::new(0);
+const _: () = assert!(FIXADDR_KMAP + NR_CPUS as u32 * KM_MAX_IDX * PAGE_SIZE <= FIX_APIC);
+
+/// The address of a slot of this CPU.
+fn slot_addr(slot: u32) -> u32 {
+    FIXADDR_KMAP + (cpu_number() * KM_MAX_IDX + slot) * PAGE_SIZE
+}
 
 /// A frame that can be addressed until this is dropped. Mappings end in the reverse order
-/// of their beginning. They belong to the thread, which may sleep with them.
+/// of their beginning. They belong to the thread, which may sleep with them, and stays on its CPU
+/// as long as it has some.
 pub struct KmapLocal {
     addr: u32,
     slot: Option<u32>,
@@ -33,9 +42,9 @@ pub fn kmap_local(page: &'static Page) -> KmapLocal {
 
 /// The same for a frame that may have no descriptor.
 pub fn kmap_local_pfn(pfn: u32) -> KmapLocal {
-    let slot = DEPTH.fetch_add(1, Relaxed);
+    let slot = this_cpu().kmap_depth.fetch_add(1, Relaxed);
     assert!(slot < KM_MAX_IDX, "more than {KM_MAX_IDX} frames mapped at once");
-    let addr = FIXADDR_KMAP + slot * PAGE_SIZE;
+    let addr = slot_addr(slot);
     // SAFETY: the slot is ours until it is dropped.
     unsafe { paging::set_kernel_pte(addr, Pte(pfn << 12 | Pte::P | Pte::RW | Pte::A | Pte::D)) };
     KmapLocal { addr, slot: Some(slot) }
@@ -114,7 +123,7 @@ impl KmapLocal {
 impl Drop for KmapLocal {
     fn drop(&mut self) {
         if let Some(slot) = self.slot {
-            let top = DEPTH.fetch_sub(1, Relaxed);
+            let top = this_cpu().kmap_depth.fetch_sub(1, Relaxed);
             debug_assert_eq!(top, slot + 1, "kmap_local mappings must end in reverse order");
             // SAFETY: nobody uses the slot any more.
             unsafe { paging::set_kernel_pte(self.addr, Pte(0)) };
@@ -135,9 +144,9 @@ impl KmapState {
 
     /// The running thread gives up the CPU: its slots become free for others.
     pub fn sched_out(&mut self) {
-        self.depth = DEPTH.swap(0, Relaxed);
+        self.depth = this_cpu().kmap_depth.swap(0, Relaxed);
         for slot in 0..self.depth {
-            let addr = FIXADDR_KMAP + slot * PAGE_SIZE;
+            let addr = slot_addr(slot);
             self.slots[slot as usize] = paging::read_kernel_pte(addr);
             // SAFETY: the thread uses the slot again only after `sched_in`.
             unsafe { paging::set_kernel_pte(addr, Pte(0)) };
@@ -145,11 +154,16 @@ impl KmapState {
     }
 
     /// The thread runs again: its slots map what they did.
-    pub fn sched_in(&self) {
+    pub fn sched_in(&mut self) {
         for slot in 0..self.depth {
             // SAFETY: the thread that ran before has given its slots up.
-            unsafe { paging::set_kernel_pte(FIXADDR_KMAP + slot * PAGE_SIZE, self.slots[slot as usize]) };
+            unsafe { paging::set_kernel_pte(slot_addr(slot), self.slots[slot as usize]) };
         }
-        DEPTH.store(self.depth, Relaxed);
+        this_cpu().kmap_depth.store(core::mem::take(&mut self.depth), Relaxed);
+    }
+
+    /// Slots in use.
+    pub fn depth(&self) -> u32 {
+        self.depth
     }
 }

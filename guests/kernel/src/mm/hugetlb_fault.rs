@@ -48,7 +48,7 @@ pub fn hugetlb_fault(mm: &mut MmGuard, area: &VmArea, addr: u32, write: bool) ->
         None => no_page(mm, area, huge, at, write)?,
         Some(pde) if write && !pde.writable() => wp(mm, area, huge, at, pde)?,
         // The translation was stale, or another thread was faster.
-        Some(pde) => mm.pgd.set_huge(at, Pde(pde.0 | Pde::A)).now(),
+        Some(_) => mm.pgd.update_huge(at, |pde| Pde(pde.0 | Pde::A)).1.here(),
     }
     Ok(Fault::Mapped)
 }
@@ -197,9 +197,10 @@ pub fn copy_huge_range(from: &MmGuard, to: &mut MmGuard, area: &VmArea) {
         let Some(mut pde) = from.pgd.huge(addr) else { continue };
         let page = page_of(pde);
         if is_cow_mapping(area.record.flags) {
-            pde = Pde(pde.0 & !Pde::RW);
+            let (old, flush) = from.pgd.update_huge(addr, |pde| Pde(pde.0 & !Pde::RW));
+            flush.with_range();
+            pde = Pde(old.0 & !Pde::RW);
             page.clear(pg::ANON_EXCLUSIVE);
-            from.pgd.set_huge(addr, pde).with_range();
         }
         get_page(page).add_rmap();
         to.mm().add_mm_counter(MmCounter::Hugetlb, HPAGE_PAGES as i32);
@@ -228,8 +229,6 @@ pub fn change_huge_protection(mm: &MmGuard, start: u32, end: u32, flags: u32) {
     let mut at = start;
     while let Some(addr) = mm.pgd.next_huge(at, end) {
         at = addr + HPAGE_SIZE;
-        if let Some(pde) = mm.pgd.huge(addr) {
-            mm.pgd.set_huge(addr, Pde(pde.0 & !HUGE_RIGHTS | vm_page_prot(flags))).with_range();
-        }
+        mm.pgd.update_huge(addr, |pde| Pde(pde.0 & !HUGE_RIGHTS | vm_page_prot(flags))).1.with_range();
     }
 }

@@ -13,7 +13,7 @@ use super::{
     mm_struct::{MmCounter, MmGuard, MmStruct},
     page::{get_page, pg},
     page_writeback::set_page_dirty,
-    pgtable::{PGDIR_SIZE, PageTables, PteExt, RIGHTS_NONE, mk_pte, rights},
+    pgtable::{PGDIR_SIZE, PageTables, PteExt, RIGHTS_NONE, TableGather, mk_pte, rights},
     rmap::{area_mm, clear_anon_rmap},
     swap::{mark_page_accessed, mlock_page, munlock_page},
     swap_state::free_page_and_swap_cache,
@@ -161,14 +161,15 @@ fn is_locked(mm: &MmStruct, addr: u32) -> bool {
 
 /// Gives back the page tables of a range that no area needs any more.
 pub fn free_pgtables(mm: &mut MmGuard, start: u32, end: u32) {
-    let mut addr = start & !(PGDIR_SIZE - 1);
+    let (mut tables, mut addr) = (TableGather::new(), start & !(PGDIR_SIZE - 1));
     while let Some(at) = mm.pgd.next_with_table(addr, end) {
         let slot = at & !(PGDIR_SIZE - 1);
         if !mm.areas.intersects(slot, slot + PGDIR_SIZE) {
-            mm.pgd.free_table(slot);
+            tables.add(&mut mm.pgd, slot);
         }
         addr = slot + PGDIR_SIZE;
     }
+    tables.finish(&mm.pgd);
 }
 
 /// Unmaps everything: the end of an address space.
@@ -247,8 +248,9 @@ fn copy_entry(from: &MmGuard, to: &MmGuard, addr: u32, mut pte: Pte, cow: bool) 
         return Ok(());
     }
     if cow && pte.writable() {
-        pte = Pte(pte.0 & !Pte::RW);
-        from.pgd.set(addr, pte).with_range();
+        let (old, flush) = from.pgd.update(addr, |pte| Pte(pte.0 & !Pte::RW));
+        flush.with_range();
+        pte = Pte(old.0 & !Pte::RW);
     }
     if let Some(page) = pte.page().filter(|page| !page.is(pg::RESERVED)) {
         page.clear(pg::ANON_EXCLUSIVE);
@@ -308,7 +310,7 @@ pub fn change_protection(mm: &mut MmGuard, start: u32, end: u32, flags: u32, wri
         while addr < table_end {
             let pte = mm.pgd.get(addr);
             if pte.maps_page() {
-                mm.pgd.set(addr, pte.with_rights(new)).with_range();
+                mm.pgd.update(addr, |pte| pte.with_rights(new)).1.with_range();
             }
             addr += PAGE_SIZE;
         }

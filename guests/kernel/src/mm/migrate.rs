@@ -1,14 +1,13 @@
 //! Moving a page to another frame while programs go on using it.
 //!
-//! Nobody writes to the page in between: the kernel is not preempted while it moves, and one
-//! CPU runs. With several, its entries would have to be gone from all TLBs before the copy.
+//! Nobody writes to the page in between: its entries are made inaccessible, and are gone from all
+//! TLBs, before the copy. A CPU that faults on one meanwhile waits for the kernel lock, and finds
+//! the new frame.
 
 use core::{ops::ControlFlow, sync::atomic::Ordering::Relaxed};
 
-use x86::Pte;
-
 use super::{
-    PAGE_SIZE, Page,
+    Page,
     page::{MAPCOUNT_NONE, copy_highpage, pg, put_page},
     page_lock::{trylock_page, unlock_page},
     rmap::rmap_walk,
@@ -43,6 +42,10 @@ pub fn migrate_page(old: &'static Page, new: &'static Page) -> bool {
         vmstat::count(Item::pgmigrate_fail);
         return false;
     }
+    rmap_walk(old, |place| {
+        place.tables.begin_move(place.addr).now();
+        ControlFlow::Continue(())
+    });
     copy_highpage(new, old);
     move_mappings(old, new);
     move_state(old, new);
@@ -80,7 +83,7 @@ fn move_mappings(old: &'static Page, new: &'static Page) {
     let wanted = old.mapcount();
     let mut moved = 0;
     rmap_walk(old, |place| {
-        place.tables.set(place.addr, Pte(place.pte.0 & (PAGE_SIZE - 1) | new.phys())).now();
+        place.tables.end_move(place.addr, new.phys());
         moved += 1;
         ControlFlow::Continue(())
     });

@@ -28,7 +28,10 @@ use super::{
     vmstat::{self, Item},
 };
 use crate::{
-    arch::{TASK_SIZE, cpu},
+    arch::{
+        TASK_SIZE,
+        tlb::{self, TlbContext},
+    },
     sync::{Mutex, MutexGuard, Once, SpinLock},
     task,
 };
@@ -53,6 +56,8 @@ pub fn init() {
 pub struct MmStruct {
     record: UnsafeCell<MmRecord>,
     mmap_lock: Mutex<MmInner>,
+    /// Which CPUs may hold its translations.
+    tlb: TlbContext,
     id: u32,
     dumpable: AtomicBool,
     /// What `exec` has told the program of its machine (`saved_auxv`), for `/proc/PID/auxv`.
@@ -129,22 +134,19 @@ impl MmStruct {
         self.mmap_lock.try_lock().map(|inner| MmGuard { mm: self, inner })
     }
 
-    /// Puts the page directory into CR3.
+    /// Puts the page directory into CR3 of this CPU.
     pub fn activate(&self) {
         // The directory of an address space never changes, so the lock is not needed.
         // SAFETY: set once in `MmRef::new`.
         let pgd = unsafe { (*self.record_ptr()).pgd };
-        if cpu::read_cr3() != pgd {
-            // SAFETY: the directory maps the kernel.
-            unsafe { cpu::load_cr3(pgd) };
-        }
+        tlb::switch_mm(&self.tlb, pgd);
     }
 
     /// The page tables, which may be read, and entries that are there changed, as the head
     /// of `rmap` says.
     pub fn page_tables(&self) -> PageTables {
         // SAFETY: set once in `MmRef::new`, and freed with this.
-        unsafe { PageTables::of((*self.record_ptr()).pgd) }
+        unsafe { *(*self.mmap_lock.data_ptr()).pgd }
     }
 
     /// The areas, for the reverse mapping.
@@ -160,7 +162,7 @@ impl MmStruct {
     /// Changes a count of resident or swapped pages by those that have come or gone.
     pub fn add_mm_counter(&self, counter: MmCounter, delta: i32) {
         let record = self.record_ptr();
-        // SAFETY: the fields are only changed here, without sleeping, on the one CPU.
+        // SAFETY: the fields are only changed here, without sleeping, under the kernel lock.
         unsafe {
             let field = match counter {
                 MmCounter::Anon => &raw mut (*record).rss_anon,
@@ -186,7 +188,7 @@ impl MmStruct {
     /// A copy of the record for those who must not wait for the lock: what killing for memory
     /// and looking from outside need is true in it at any time.
     pub fn peek(&self) -> MmRecord {
-        // SAFETY: plain data, changed without sleeping on the one CPU.
+        // SAFETY: plain data, changed without sleeping under the kernel lock.
         unsafe { *self.record_ptr() }
     }
 
@@ -212,8 +214,18 @@ unsafe impl Sync for MmRef {}
 impl MmRef {
     /// An address space without areas.
     pub fn new() -> Result<Self> {
-        let pgd = PageDirectory::new().ok_or(ENOMEM)?;
         let at = NonNull::new(MM_CACHEP.get().alloc(GFP_KERNEL).cast::<MmStruct>()).ok_or(ENOMEM)?;
+        // SAFETY: a fresh object; the context stays where it is, and outlasts the directory.
+        let pgd = unsafe {
+            let context = &raw mut (*at.as_ptr()).tlb;
+            context.write(TlbContext::new());
+            PageDirectory::new(context)
+        };
+        let Some(pgd) = pgd else {
+            // SAFETY: made above, and nobody has it.
+            unsafe { MM_CACHEP.get().free(at.as_ptr().cast()) };
+            return Err(ENOMEM);
+        };
         let record = MmRecord { pgd: pgd.phys(), mm_users: 1, ..MmRecord::default() };
         let (areas, anon_vmas) = (VmaTree::new(), AnonVmas::default());
         let inner = MmInner { areas, pgd, anon_vmas, def_flags: 0, mmap_base: MMAP_BASE, exe: None };
@@ -222,6 +234,7 @@ impl MmRef {
             at.write(MmStruct {
                 record: UnsafeCell::new(record),
                 mmap_lock: Mutex::new(inner),
+                tlb: TlbContext::new(),
                 id: LAST_ID.fetch_add(1, Ordering::Relaxed),
                 dumpable: AtomicBool::new(true),
                 auxv: SpinLock::new(Vec::new()),
@@ -295,6 +308,7 @@ impl Drop for MmRef {
         if self.users().fetch_sub(1, Ordering::AcqRel) != 1 {
             return;
         }
+        tlb::drop_context(&self.tlb);
         {
             let mut mm = self.lock();
             memory::exit_mmap(&mut mm);

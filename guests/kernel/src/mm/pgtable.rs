@@ -1,6 +1,8 @@
 //! The page tables of a process.
 #![allow(unsafe_code)]
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use x86::{LinearAddr, Pde, Pte};
 
 use super::{
@@ -11,8 +13,9 @@ use super::{
     pgd_list, vmstat,
 };
 use crate::arch::{
-    PAGE_OFFSET, TASK_SIZE, cpu,
-    paging::{copy_kernel_entries, flush_tlb_local, flush_tlb_one, swapper_pg_dir_phys},
+    PAGE_OFFSET, TASK_SIZE,
+    paging::copy_kernel_entries,
+    tlb::{Freed, TlbContext, drop_context, flush_tlb_mm_range, flush_tlb_page_here},
 };
 
 /// In an entry with P clear: the page is there, but nobody may touch it (`PROT_NONE`).
@@ -24,8 +27,9 @@ pub const HUGE_RIGHTS: u32 = Pde::P | Pde::RW | Pde::US | PROTNONE;
 const SPECIAL: u32 = 1 << 9;
 /// Bytes that one page table maps.
 pub const PGDIR_SIZE: u32 = 4 << 20;
-/// Above this many pages a flush reloads CR3 (`tlb_single_page_flush_ceiling`).
-const SINGLE_PAGE_FLUSH_CEILING: u32 = 33;
+/// In an entry with P clear and [`PROTNONE`] set: the page is being moved, and will be accessible
+/// again (`migration entry`).
+const MOVING: u32 = 1 << 10;
 
 /// What software asks of an entry.
 pub trait PteExt {
@@ -82,15 +86,19 @@ pub fn mk_pte(pfn: u32, rights: u32) -> Pte {
 #[must_use = "flush, or say why no CPU can hold the old translation"]
 pub struct TlbFlush {
     addr: u32,
-    active: bool,
+    tlb: &'static TlbContext,
 }
 
 impl TlbFlush {
-    /// Forgets the old translation now.
+    /// All CPUs forget the old translation now.
     pub fn now(self) {
-        if self.active {
-            flush_tlb_one(self.addr);
-        }
+        flush_tlb_mm_range(self.tlb, self.addr, self.addr + PAGE_SIZE, Freed::Pages);
+    }
+
+    /// This CPU forgets the old translation; another may go on with it. It gained rights, or lost
+    /// its mark of use, which another CPU's next use need not set again.
+    pub fn here(self) {
+        flush_tlb_page_here(self.tlb, self.addr);
     }
 
     /// The entry had none, or only gained rights: CPUs hold no translation, or one whose
@@ -107,6 +115,8 @@ impl TlbFlush {
 pub struct PageTables {
     /// Address in the direct map.
     directory: u32,
+    /// Which CPUs use them.
+    tlb: &'static TlbContext,
 }
 
 /// A page directory and its tables.
@@ -124,14 +134,19 @@ impl core::ops::Deref for PageDirectory {
 
 impl PageDirectory {
     /// An empty user half under the kernel's half.
-    pub fn new() -> Option<Self> {
+    ///
+    /// # Safety
+    /// `tlb` belongs to the directory alone, and outlasts it.
+    pub unsafe fn new(tlb: *const TlbContext) -> Option<Self> {
         let page = alloc_page(GFP_KERNEL | Gfp::ZERO)?;
         let directory = page.address()?;
         page.set(pg::TABLE);
         // SAFETY: a fresh page.
         unsafe { copy_kernel_entries(directory) };
         pgd_list::add(page);
-        Some(PageDirectory { tables: PageTables { directory }, nr_tables: 0 })
+        // SAFETY: by the caller.
+        let tlb = unsafe { &*tlb };
+        Some(PageDirectory { tables: PageTables { directory, tlb }, nr_tables: 0 })
     }
 
     /// Bytes of the page tables, as `VmPTE` counts them.
@@ -141,22 +156,9 @@ impl PageDirectory {
 }
 
 impl PageTables {
-    /// The tables of the directory at a physical address.
-    ///
-    /// # Safety
-    /// It is a page directory, and stays one while this is used.
-    pub unsafe fn of(directory_phys: u32) -> Self {
-        PageTables { directory: PAGE_OFFSET + directory_phys }
-    }
-
     /// What CR3 holds while this directory is in use.
     pub fn phys(&self) -> u32 {
         self.directory - PAGE_OFFSET
-    }
-
-    /// Whether this CPU uses the directory.
-    pub fn is_active(&self) -> bool {
-        cpu::read_cr3() == self.phys()
     }
 
     fn pde(&self, addr: u32) -> *mut Pde {
@@ -193,18 +195,31 @@ impl PageTables {
         Some(self.read_pde(addr)).filter(|pde| pde.large())
     }
 
-    /// Changes the entry of a huge page, or makes one where nothing is.
-    pub fn set_huge(&self, addr: u32, pde: Pde) -> TlbFlush {
+    /// The entry of a huge page for changes: another CPU may set A and D in it at any time.
+    fn huge_word(&self, addr: u32) -> &AtomicU32 {
         assert!(!self.has_table(addr), "a huge page at {addr:#x} would hide a table");
-        // SAFETY: an entry of our directory that names no table.
-        unsafe { self.pde(addr).write_volatile(pde) };
-        TlbFlush { addr, active: self.is_active() }
+        // SAFETY: an entry of our directory that names no table; processors change it atomically.
+        unsafe { AtomicU32::from_ptr(self.pde(addr).cast()) }
     }
 
-    /// Empties the entry of a huge page, keeping what the CPU noted in it.
+    fn flush_of(&self, addr: u32) -> TlbFlush {
+        TlbFlush { addr, tlb: self.tlb }
+    }
+
+    /// Makes the entry of a huge page where nothing is.
+    pub fn set_huge(&self, addr: u32, pde: Pde) -> TlbFlush {
+        self.huge_word(addr).store(pde.0, Ordering::Release);
+        self.flush_of(addr)
+    }
+
+    /// Changes the entry of a huge page; returns what it was.
+    pub fn update_huge(&self, addr: u32, change: impl Fn(Pde) -> Pde) -> (Pde, TlbFlush) {
+        (Pde(update(self.huge_word(addr), |old| change(Pde(old)).0)), self.flush_of(addr))
+    }
+
+    /// Empties the entry of a huge page, keeping what the CPUs noted in it.
     pub fn take_huge(&self, addr: u32) -> (Pde, TlbFlush) {
-        let old = self.read_pde(addr);
-        (old, self.set_huge(addr, Pde(0)))
+        (Pde(self.huge_word(addr).swap(0, Ordering::AcqRel)), self.flush_of(addr))
     }
 
     /// The next address at or after `addr`, below `end`, inside a huge page.
@@ -223,18 +238,48 @@ impl PageTables {
         self.pte(addr).is_some()
     }
 
-    /// Changes the entry of a page that has a table.
-    pub fn set(&self, addr: u32, pte: Pte) -> TlbFlush {
+    /// The entry of a page for changes: another CPU may set A and D in it at any time.
+    fn word(&self, addr: u32) -> &AtomicU32 {
         let at = self.pte(addr).expect("alloc_table comes before set");
-        // SAFETY: an entry of our table.
-        unsafe { at.write_volatile(pte) };
-        TlbFlush { addr, active: self.is_active() }
+        // SAFETY: an entry of our table; processors change it atomically.
+        unsafe { AtomicU32::from_ptr(at.cast()) }
     }
 
-    /// Empties the entry of a page, keeping what the CPU noted in it.
+    /// Sets the entry of a page that has a table. What CPUs noted in an old one is lost.
+    pub fn set(&self, addr: u32, pte: Pte) -> TlbFlush {
+        self.word(addr).store(pte.0, Ordering::Release);
+        self.flush_of(addr)
+    }
+
+    /// Replaces the entry of a page; returns what it was, with all that CPUs noted in it.
+    pub fn replace(&self, addr: u32, pte: Pte) -> (Pte, TlbFlush) {
+        (Pte(self.word(addr).swap(pte.0, Ordering::AcqRel)), self.flush_of(addr))
+    }
+
+    /// Changes the entry of a page, keeping what CPUs note in it; returns what it was.
+    pub fn update(&self, addr: u32, change: impl Fn(Pte) -> Pte) -> (Pte, TlbFlush) {
+        (Pte(update(self.word(addr), |old| change(Pte(old)).0)), self.flush_of(addr))
+    }
+
+    /// Empties the entry of a page, keeping what the CPUs noted in it.
     pub fn take(&self, addr: u32) -> (Pte, TlbFlush) {
-        let old = self.get(addr);
-        (old, self.set(addr, Pte(0)))
+        self.replace(addr, Pte(0))
+    }
+
+    /// Nobody gets at the page until [`Self::end_move`], though its entry still names it.
+    pub fn begin_move(&self, addr: u32) -> TlbFlush {
+        self.update(addr, |pte| if pte.present() { Pte(pte.0 & !Pte::P | PROTNONE | MOVING) } else { pte }).1
+    }
+
+    /// The page has moved to another frame.
+    pub fn end_move(&self, addr: u32, phys: u32) {
+        let moved = |pte: Pte| {
+            let bits = pte.0 & (PAGE_SIZE - 1);
+            let restored = if bits & MOVING != 0 { bits & !(PROTNONE | MOVING) | Pte::P } else { bits };
+            Pte(restored | phys)
+        };
+        // Nobody holds a translation of the page.
+        self.update(addr, moved).1.not_needed();
     }
 
     /// The next page at or after `addr`, below `end`, that has a table.
@@ -260,23 +305,21 @@ impl PageTables {
         None
     }
 
-    /// This CPU forgets what it holds of a range.
+    /// All CPUs forget what they hold of a range.
     pub fn flush_range(&self, start: u32, end: u32) {
-        if !self.is_active() {
-            return;
-        }
-        if (end - start) >> PAGE_SHIFT > SINGLE_PAGE_FLUSH_CEILING {
-            flush_tlb_local();
-        } else {
-            (start..end).step_by(PAGE_SIZE as usize).for_each(flush_tlb_one);
+        if start < end {
+            flush_tlb_mm_range(self.tlb, start, end, Freed::Pages);
         }
     }
+}
 
-    /// Puts the directory into CR3.
-    pub fn activate(&self) {
-        if !self.is_active() {
-            // SAFETY: the directory maps the kernel.
-            unsafe { cpu::load_cr3(self.phys()) };
+/// Changes a word that processors change, too.
+fn update(word: &AtomicU32, change: impl Fn(u32) -> u32) -> u32 {
+    let mut old = word.load(Ordering::Relaxed);
+    loop {
+        match word.compare_exchange_weak(old, change(old), Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(old) => return old,
+            Err(now) => old = now,
         }
     }
 }
@@ -299,31 +342,78 @@ impl PageDirectory {
 
     /// Gives back the table of the 4 MiB around `addr`, whose entries must all be empty.
     pub fn free_table(&mut self, addr: u32) {
-        let Some(first) = self.pte(addr & !(PGDIR_SIZE - 1)) else { return };
-        // SAFETY: an entry of our directory; the flush drops what CPUs cached of it.
+        let mut tables = TableGather::new();
+        tables.add(self, addr);
+        tables.finish(self);
+    }
+
+    /// Takes the table of the 4 MiB around `addr` out of the directory. CPUs may still look into it.
+    fn take_table(&mut self, addr: u32) -> Option<&'static Page> {
+        let first = self.pte(addr & !(PGDIR_SIZE - 1))?;
+        // SAFETY: an entry of our directory; a flush drops what CPUs cached of it.
         unsafe { self.pde(addr).write_volatile(Pde(0)) };
-        if self.is_active() {
-            flush_tlb_one(addr);
-        }
-        let page = virt_to_page(first as u32);
-        page.clear(pg::TABLE);
-        __free_pages(page, 0);
         self.nr_tables -= 1;
         vmstat::add(vmstat::Item::nr_page_table_pages, -1);
+        Some(virt_to_page(first as u32))
+    }
+}
+
+/// Page tables that have left a directory and go when no CPU looks into them any more.
+pub struct TableGather {
+    pages: [Option<&'static Page>; 16],
+    len: usize,
+    start: u32,
+    end: u32,
+}
+
+impl TableGather {
+    /// None yet.
+    pub const fn new() -> Self {
+        TableGather { pages: [None; 16], len: 0, start: !0, end: 0 }
+    }
+
+    /// The table of the 4 MiB around `addr`, whose entries must all be empty, goes.
+    pub fn add(&mut self, pgd: &mut PageDirectory, addr: u32) {
+        let Some(page) = pgd.take_table(addr) else { return };
+        // INVLPG of any address drops all that the CPU cached of directories and tables
+        // (SDM Vol. 3A, "Invalidation of TLBs and Paging-Structure Caches").
+        (self.start, self.end) = (self.start.min(addr), self.end.max(addr + PAGE_SIZE));
+        self.pages[self.len] = Some(page);
+        self.len += 1;
+        if self.len == self.pages.len() {
+            self.finish(pgd);
+        }
+    }
+
+    /// All CPUs forget the tables; then they are given back.
+    pub fn finish(&mut self, pgd: &PageDirectory) {
+        if self.len == 0 {
+            return;
+        }
+        flush_tlb_mm_range(pgd.tlb, self.start, self.end, Freed::Tables);
+        for page in self.pages[..self.len].iter_mut().filter_map(Option::take) {
+            page.clear(pg::TABLE);
+            __free_pages(page, 0);
+        }
+        (self.len, self.start, self.end) = (0, !0, 0);
+    }
+}
+
+impl Default for TableGather {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 impl Drop for PageDirectory {
     fn drop(&mut self) {
-        if self.is_active() {
-            // SAFETY: the kernel's own directory.
-            unsafe { cpu::load_cr3(swapper_pg_dir_phys()) };
-        }
-        let mut addr = 0;
+        drop_context(self.tlb);
+        let (mut tables, mut addr) = (TableGather::new(), 0);
         while let Some(at) = self.next_with_table(addr, TASK_SIZE) {
-            self.free_table(at);
+            tables.add(self, at);
             addr = at;
         }
+        tables.finish(self);
         let page = virt_to_page(self.directory);
         pgd_list::remove(page);
         page.clear(pg::TABLE);

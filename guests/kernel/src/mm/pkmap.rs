@@ -6,7 +6,10 @@ use x86::Pte;
 
 use super::{PAGE_SIZE, Page, highmem::slice_of, highmem::slice_of_mut};
 use crate::{
-    arch::paging::{self, PKMAP_BASE},
+    arch::{
+        paging::{self, PKMAP_BASE},
+        tlb,
+    },
     sync::{SpinLock, might_sleep},
     task::wait::{WaitQueue, wait_event_uninterruptible},
 };
@@ -51,7 +54,7 @@ fn try_kmap_high(page: &'static Page) -> Option<u32> {
         unmapped = true;
     });
     if unmapped {
-        paging::flush_tlb_kernel_range(PKMAP_BASE, PKMAP_BASE + LAST_PKMAP as u32 * PAGE_SIZE);
+        tlb::flush_tlb_kernel_range(PKMAP_BASE, PKMAP_BASE + LAST_PKMAP as u32 * PAGE_SIZE);
     }
     match got {
         Got::Full => None,

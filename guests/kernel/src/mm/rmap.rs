@@ -267,7 +267,7 @@ pub fn page_referenced(page: &'static Page) -> Referenced {
         }
         if place.pte.accessed() {
             // The TLB must forget it, too, or the CPU would not set A again.
-            place.tables.set(place.addr, Pte(place.pte.0 & !Pte::A)).now();
+            place.tables.update(place.addr, |pte| Pte(pte.0 & !Pte::A)).1.here();
             referenced.ptes += 1;
             referenced.vm_flags |= place.area.record.flags;
         }
@@ -281,8 +281,9 @@ pub fn page_referenced(page: &'static Page) -> Referenced {
 pub fn page_mkclean(page: &'static Page) {
     rmap_walk(page, |place| {
         if place.area.is(vm::SHARED) && (place.pte.writable() || place.pte.dirty()) {
-            place.tables.set(place.addr, Pte(place.pte.0 & !(Pte::RW | Pte::D))).now();
-            if place.pte.dirty() {
+            let (old, flush) = place.tables.update(place.addr, |pte| Pte(pte.0 & !(Pte::RW | Pte::D)));
+            flush.now();
+            if old.dirty() {
                 set_page_dirty(page);
             }
         }
@@ -322,8 +323,8 @@ pub fn try_to_unmap(page: &'static Page) -> Unmapped {
             instead = entry.pte(sharing);
             place.mm.add_mm_counter(MmCounter::Swap, 1);
         }
-        let old = place.tables.get(place.addr);
-        place.tables.set(place.addr, instead).now();
+        let (old, flush) = place.tables.replace(place.addr, instead);
+        flush.now();
         place.mm.update_hiwater_rss();
         unmap_page(place.mm, page, old);
         dropped += 1;

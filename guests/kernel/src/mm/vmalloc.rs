@@ -28,6 +28,7 @@ use crate::{
     arch::{
         cpu,
         paging::{self, VMALLOC_END, VMALLOC_START},
+        smp, tlb,
         traps::in_interrupt,
     },
     lib::{books, kallsyms},
@@ -35,9 +36,11 @@ use crate::{
     sync::{Mutex, Once},
 };
 
-/// Freed pages of address space that may wait for one common flush (`lazy_max_pages`):
-/// 32 MiB for one CPU.
-const LAZY_MAX_PAGES: u32 = (32 << 20) / PAGE_SIZE;
+/// Freed pages of address space that may wait for one common flush (`lazy_max_pages`): 32 MiB for
+/// one CPU, and as much again for each power of two of them.
+fn lazy_max_pages() -> u32 {
+    (u32::BITS - smp::num_online_cpus().leading_zeros()) * (32 << 20) / PAGE_SIZE
+}
 /// Largest alignment of device memory.
 const IOREMAP_MAX_ALIGN: u32 = 4 << 20;
 
@@ -126,7 +129,7 @@ impl VmapSpace {
         let this = record_of(&area);
         self.unpurged.push(area);
         books::update(|books| books.vmap_unpurged = this);
-        if self.unpurged_pages > LAZY_MAX_PAGES {
+        if self.unpurged_pages > lazy_max_pages() {
             self.purge();
         }
     }
@@ -136,7 +139,7 @@ impl VmapSpace {
         let first = self.unpurged.iter().map(|area| area.record.addr).min();
         let last = self.unpurged.iter().map(|area| area.record.addr + area.record.size).max();
         if let (Some(first), Some(last)) = (first, last) {
-            paging::flush_tlb_kernel_range(first, last);
+            tlb::flush_tlb_kernel_range(first, last);
         }
         books::update(|books| books.vmap_unpurged = Ptr32::NULL);
         for area in core::mem::take(&mut self.unpurged) {
@@ -375,11 +378,8 @@ pub fn for_each_area(mut in_use: impl FnMut(&VmStructRecord, Caller<'_>), mut un
 /// # Safety
 /// Nobody writes there any more.
 pub unsafe fn set_memory_ro(addr: u32, pages: u32) {
-    for at in (0..pages).map(|n| addr + n * PAGE_SIZE) {
-        let pte = paging::read_kernel_pte(at);
-        // SAFETY: the same frame with fewer rights, by the caller.
-        unsafe { paging::set_kernel_pte(at, Pte(pte.0 & !Pte::RW)) };
-    }
+    // SAFETY: the same frames with fewer rights, by the caller.
+    unsafe { paging::set_kernel_rights(addr, addr + pages * PAGE_SIZE, |pte| Pte(pte.0 & !Pte::RW)) };
 }
 
 /// Calls `visit` with each frame that an area holds.

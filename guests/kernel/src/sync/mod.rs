@@ -1,16 +1,18 @@
 //! Locks.
 //!
-//! Order, outermost first: `mmap_lock` → page cache of a file → vmalloc's space → slab
+//! Order, outermost first: the kernel lock → `mmap_lock` → page cache of a file → vmalloc's space → slab
 //! cache → zone →
 //! run queue → printk. In ext2: the writer of a file → the file system's space → its buffers,
 //! and pages behind the space; write-back, which comes with a page locked, only tries the space.
 //! No allocation under a lock that an interrupt handler takes.
 
+mod kernel_lock;
 mod mutex;
 mod once;
 mod preempt;
 mod spinlock;
 
+pub use kernel_lock::{holds_kernel, lock_kernel, unlock_kernel, yield_kernel};
 pub use mutex::{Mutex, MutexGuard};
 pub use once::Once;
 pub use preempt::{PreemptGuard, in_atomic, might_sleep, preempt_count, preempt_disable, schedule_debug};

@@ -2,38 +2,22 @@
 
 use core::{
     panic::Location,
-    sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
+pub use crate::arch::percpu::preempt_count;
 use crate::{
-    arch::{irqflags, traps::in_interrupt},
+    arch::{
+        irqflags,
+        percpu::{preempt_count_add, preempt_count_sub},
+        traps::in_interrupt,
+    },
     lib::{oops, printk},
     pr_info, task,
 };
 
-/// How many spin locks this CPU holds, and how often it was said that it must not sleep.
-/// It is 0 whenever a task gives the CPU away, so one count serves all tasks.
-static PREEMPT_COUNT: AtomicU32 = AtomicU32::new(0);
-
 /// A wrong place has been reported: one report is enough to find it.
 static REPORTED: AtomicBool = AtomicBool::new(false);
-
-/// One reason more not to sleep. A plain increment: handlers leave the count as it was.
-#[inline(always)]
-pub(super) fn count_add() {
-    PREEMPT_COUNT.store(PREEMPT_COUNT.load(Relaxed).wrapping_add(1), Relaxed);
-}
-
-/// One reason less.
-#[inline(always)]
-pub(super) fn count_sub() {
-    PREEMPT_COUNT.store(PREEMPT_COUNT.load(Relaxed).wrapping_sub(1), Relaxed);
-}
-
-/// `preempt_count`.
-pub fn preempt_count() -> u32 {
-    PREEMPT_COUNT.load(Relaxed)
-}
 
 /// Whether the running code must not sleep: it holds a spin lock, or is an interrupt
 /// handler, or said so.
@@ -46,13 +30,13 @@ pub struct PreemptGuard(());
 
 /// `preempt_disable`.
 pub fn preempt_disable() -> PreemptGuard {
-    count_add();
+    preempt_count_add();
     PreemptGuard(())
 }
 
 impl Drop for PreemptGuard {
     fn drop(&mut self) {
-        count_sub();
+        preempt_count_sub();
     }
 }
 

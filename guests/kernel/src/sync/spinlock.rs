@@ -9,8 +9,10 @@ use core::{
 
 use abi::Ptr32;
 
-use super::preempt;
-use crate::arch::irqflags::{IrqFlags, local_irq_restore, local_irq_save};
+use crate::arch::{
+    irqflags::{IrqFlags, local_irq_restore, local_irq_save},
+    percpu::{preempt_count_add, preempt_count_sub},
+};
 
 /// Data under a spin lock.
 pub struct SpinLock<T: ?Sized> {
@@ -32,13 +34,13 @@ impl<T> SpinLock<T> {
 
 impl<T: ?Sized> SpinLock<T> {
     fn acquire(&self) {
-        preempt::count_add();
+        preempt_count_add();
         let mut spins = 0u32;
         while self.locked.swap(true, Ordering::Acquire) {
             core::hint::spin_loop();
             spins += 1;
-            // One CPU runs, and nobody sleeps with a spin lock: the holder is below us on
-            // this very stack.
+            // One CPU at a time is in the kernel (`kernel_lock`), and nobody sleeps with a spin
+            // lock: the holder is below us on this very stack.
             assert!(spins < 1 << 24, "spin lock held by its own waiter");
         }
     }
@@ -71,7 +73,7 @@ impl<T: ?Sized> SpinLock<T> {
         if self.locked.swap(true, Ordering::Acquire) {
             return None;
         }
-        preempt::count_add();
+        preempt_count_add();
         Some(SpinLockGuard { lock: self })
     }
 
@@ -112,7 +114,7 @@ impl<T: ?Sized> DerefMut for SpinLockGuard<'_, T> {
 impl<T: ?Sized> Drop for SpinLockGuard<'_, T> {
     fn drop(&mut self) {
         self.lock.locked.store(false, Ordering::Release);
-        preempt::count_sub();
+        preempt_count_sub();
     }
 }
 

@@ -7,6 +7,7 @@ use abi::errno::{EACCES, EINVAL, EPERM, ESRCH, Result};
 
 use super::user::{TimeFormat, bytes, store, store_timespec};
 use crate::{
+    arch::{percpu::cpu_number, smp},
     mm::uaccess::{UserPtr, copy_from_user},
     task::{TaskStruct, current, pid, sched},
 };
@@ -27,22 +28,46 @@ fn check_pid(number: u32) -> Result<()> {
     pid::find(number).map(drop).ok_or(ESRCH)
 }
 
-/// `sched_getaffinity`: one CPU.
+fn task_of(number: u32) -> Result<Arc<TaskStruct>> {
+    if number == 0 { Ok(current().arc()) } else { pid::find(number).ok_or(ESRCH) }
+}
+
+/// `sched_getaffinity`: the CPUs that run and that the task may have.
 pub fn getaffinity(number: u32, len: u32, mask: u32) -> Result<u32> {
     if len < 4 || len & 3 != 0 {
         return Err(EINVAL);
     }
-    check_pid(number)?;
-    store(mask, &1u32.to_le_bytes())?;
+    let cpus = task_of(number)?.cpus_allowed.load(Relaxed) & smp::online_mask();
+    store(mask, &cpus.to_le_bytes())?;
     Ok(4)
 }
 
-/// `sched_setaffinity`: EINVAL without CPU 0.
+/// `sched_setaffinity`: EINVAL without a CPU that runs, EPERM for another user's task.
 pub fn setaffinity(number: u32, len: u32, mask: u32) -> Result<u32> {
-    check_pid(number)?;
+    let task = task_of(number)?;
     let mut word = [0; 4];
     copy_from_user(&mut word[..(len as usize).min(4)], UserPtr::new(mask))?;
-    if word[0] & 1 == 0 { Err(EINVAL) } else { Ok(0) }
+    let (own, other) = (current().cred.lock().euid, task.cred.lock().clone());
+    if own != 0 && own != other.euid && own != other.uid {
+        return Err(EPERM);
+    }
+    let cpus = u32::from_le_bytes(word) & smp::online_mask();
+    if cpus == 0 {
+        return Err(EINVAL);
+    }
+    sched::set_cpus_allowed(&task, cpus);
+    Ok(0)
+}
+
+/// `getcpu`: the CPU, and the one node.
+pub fn getcpu(cpu: u32, node: u32) -> Result<u32> {
+    let number = cpu_number();
+    for (at, value) in [(cpu, number), (node, 0)] {
+        if at != 0 {
+            store(at, &value.to_le_bytes())?;
+        }
+    }
+    Ok(0)
 }
 
 /// `sched_getscheduler`: `SCHED_OTHER` for all.

@@ -213,7 +213,7 @@ pub fn call(number: u32, args: [u32; 6], regs: &mut PtRegs) -> Result<u32> {
         nr::GETPRIORITY => sched::getpriority(a, b),
         nr::SETPRIORITY => sched::setpriority(a, b, c),
         nr::NICE => sched::nice(a),
-        nr::GETCPU => super::user::store_u32_opt(a, 0).and_then(|()| super::user::store_u32_opt(b, 0)).map(|()| 0),
+        nr::GETCPU => sched::getcpu(a, b),
 
         nr::RT_SIGACTION => signal::rt_sigaction(a, b, c, d),
         nr::SIGACTION => signal::sigaction(a, b, c),

@@ -2,17 +2,12 @@
 #![allow(unsafe_code)]
 
 use alloc::sync::Arc;
-use core::{
-    marker::PhantomData,
-    ops::Deref,
-    sync::atomic::{AtomicPtr, Ordering::Relaxed},
-};
+use core::{marker::PhantomData, ops::Deref, sync::atomic::Ordering::Relaxed};
 
 use super::TaskStruct;
+use crate::arch::percpu::{PerCpu, current_task};
 
-static CURRENT: AtomicPtr<TaskStruct> = AtomicPtr::new(core::ptr::null_mut());
-
-/// The running task, seen by the code that it runs. It is alive as long as it runs, so this
+/// The running task of this CPU, seen by the code that it runs. It is alive as long as it runs, so this
 /// holds no reference; it must not outlive the call that it was got in, nor be sent away.
 pub struct Current(PhantomData<*const ()>);
 
@@ -27,7 +22,7 @@ impl Deref for Current {
     fn deref(&self) -> &TaskStruct {
         // SAFETY: set at boot before anyone asks; the scheduler owns a reference to the
         // task that runs, and a task that has switched away asks again only when it runs.
-        unsafe { &*CURRENT.load(Relaxed) }
+        unsafe { &*current_task() }
     }
 }
 
@@ -45,10 +40,10 @@ impl Current {
 
 /// Whether boot has come so far that there is a running task.
 pub fn exists() -> bool {
-    !CURRENT.load(Relaxed).is_null()
+    !current_task().is_null()
 }
 
-/// Says which task runs from now on. The scheduler keeps a reference to it.
-pub(super) fn set(task: &Arc<TaskStruct>) {
-    CURRENT.store(Arc::as_ptr(task).cast_mut(), Relaxed);
+/// Says which task runs on a CPU from now on. The scheduler keeps a reference to it.
+pub(super) fn set(cpu: &PerCpu, task: &Arc<TaskStruct>) {
+    cpu.current.store(Arc::as_ptr(task).cast_mut(), Relaxed);
 }

@@ -35,6 +35,8 @@ pub fn do_group_exit(code: i32) {
 fn wake_to_die(thread: &Arc<TaskStruct>) {
     if matches!(thread.state(), state::INTERRUPTIBLE | state::STOPPED | state::UNINTERRUPTIBLE) {
         sched::make_ready(thread);
+    } else {
+        sched::kick_process(thread);
     }
 }
 

@@ -153,6 +153,7 @@ fn copy_process(args: CloneArgs, regs: &PtRegs) -> Result<Arc<TaskStruct>> {
         sighand,
         signals: TaskSignals { blocked, altstack, ..TaskSignals::default() },
         cred: parent.cred.lock().clone(),
+        cpus_allowed: parent.cpus_allowed.load(Relaxed),
     };
     let child = TaskStruct::new(parts);
     *child.exe.lock() = parent.exe.lock().clone();

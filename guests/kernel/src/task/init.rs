@@ -13,7 +13,7 @@ use super::{
     signal::SIGCHLD,
 };
 use crate::{
-    arch::{PtRegs, local_irq_enable, task_pt_regs},
+    arch::{PtRegs, local_irq_enable, smp, task_pt_regs},
     drivers::{ata, random, tty},
     fs::{self, OnExec, file::o, namei::Last},
     lib::{cmdline, panic},
@@ -52,6 +52,7 @@ fn new_init_task() -> Result<Arc<TaskStruct>> {
 /// program by returning.
 extern "C" fn kernel_init(_: u32) {
     local_irq_enable();
+    smp::bring_up();
     selftest::run();
     ata::init();
     if let Err(error) = fs::populate() {

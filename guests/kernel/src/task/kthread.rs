@@ -68,6 +68,7 @@ pub fn new_kernel_task(name: &str, number: u32, entry: extern "C" fn(u32), argum
         sighand: Arc::new(SpinLock::new(SigHand::default())),
         signals: TaskSignals::default(),
         cred: Cred::default(),
+        cpus_allowed: !0,
     }))
 }
 

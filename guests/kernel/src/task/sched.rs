@@ -1,10 +1,10 @@
-//! Which task runs: round robin, one time slice after the other.
+//! Which task runs where: each CPU has a queue, round robin, one time slice after the other.
 #![allow(unsafe_code)]
 
 use alloc::{collections::VecDeque, sync::Arc};
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use abi::{U64, books::TaskRecord};
+use abi::{U64, books::TaskRecord, errno::Result};
 
 use super::{
     TaskStruct,
@@ -19,49 +19,70 @@ use super::{
 };
 use crate::{
     arch::{
-        ThreadStruct, boot::sections, cpu, irqflags, local_irq_disable, local_irq_enable, local_irq_restore,
-        local_irq_save, paging, switch_to,
+        ThreadStruct,
+        boot::sections,
+        irqflags, local_irq_disable, local_irq_enable, local_irq_restore, local_irq_save,
+        percpu::{NR_CPUS, cpu_number, per_cpu, this_cpu},
+        smp, switch_to, tlb,
     },
     fs::{FdTable, namei::FsStruct},
+    lib::books::{self, Spent},
     mm::{
         MmRef,
         uaccess::{UserPtr, put_user},
     },
-    sync::{Once, SpinLock, schedule_debug},
+    sync::{SpinLock, lock_kernel, schedule_debug, unlock_kernel, yield_kernel},
     time::{TICK_NSEC, ktime_get_ns},
 };
 
 /// Ticks that a task may run while others wait.
 const TIME_SLICE: u32 = 5;
 
+/// The tasks of a CPU. The kernel lock makes every look at another CPU's queue a true one.
 struct RunQueue {
     ready: VecDeque<Arc<TaskStruct>>,
     running: Option<Arc<TaskStruct>>,
     /// Gave the CPU away and is let go of by the task that got it, on another stack.
     previous: Option<Arc<TaskStruct>>,
-    /// Whose page directory is in CR3, which outlasts the switch to a kernel thread.
-    active_mm: Option<MmRef>,
+    idle: Option<Arc<TaskStruct>>,
 }
 
-static RUN_QUEUE: SpinLock<RunQueue> =
-    SpinLock::new(RunQueue { ready: VecDeque::new(), running: None, previous: None, active_mm: None });
-static IDLE: Once<Arc<TaskStruct>> = Once::new();
-static NEED_RESCHED: AtomicBool = AtomicBool::new(false);
-static SLICE_LEFT: AtomicU32 = AtomicU32::new(TIME_SLICE);
+static RUN_QUEUES: [SpinLock<RunQueue>; NR_CPUS] =
+    [const { SpinLock::new(RunQueue { ready: VecDeque::new(), running: None, previous: None, idle: None }) }; NR_CPUS];
 static SWITCHES: AtomicU32 = AtomicU32::new(0);
-/// Ready tasks besides the running one, for the tick, which must not touch the queue.
-static NR_READY: AtomicU32 = AtomicU32::new(0);
+
+fn this_queue() -> &'static SpinLock<RunQueue> {
+    &RUN_QUEUES[cpu_number() as usize]
+}
 
 /// Makes the running flow of control the idle task, PID 0. After this there is `current`.
 pub fn init() {
-    let stack = sections::init_stack();
-    let mut comm = [0; 16];
-    comm[..9].copy_from_slice(b"swapper/0");
-    let record = TaskRecord { state: state::RUNNING, comm, nr_threads: 1, ..TaskRecord::default() };
-    let parts = TaskParts {
+    let idle = idle_task(0, ThreadStruct::boot(sections::init_stack()), KernelStack::boot(sections::init_stack()));
+    adopt_idle(0, idle);
+}
+
+/// Makes the idle task of a CPU that is about to be started, and says where its stack begins.
+/// ENOMEM without memory for that.
+pub fn init_idle(number: u32) -> Result<u32> {
+    let stack = KernelStack::new()?;
+    let base = stack.base();
+    adopt_idle(number, idle_task(number, ThreadStruct::boot(base), stack));
+    Ok(base)
+}
+
+/// Lowest address of the stack of a CPU's idle task.
+pub fn idle_stack(number: u32) -> u32 {
+    RUN_QUEUES[number as usize].lock().idle.as_ref().map_or(0, |idle| idle.stack_base())
+}
+
+fn idle_task(number: u32, thread: ThreadStruct, stack: KernelStack) -> Arc<TaskStruct> {
+    let mut comm = *b"swapper/0\0\0\0\0\0\0\0";
+    comm[8] += number as u8;
+    let record = TaskRecord { state: state::RUNNING, comm, nr_threads: 1, cpu: number, ..TaskRecord::default() };
+    TaskStruct::new(TaskParts {
         record,
-        thread: ThreadStruct::boot(stack),
-        stack: KernelStack::boot(stack),
+        thread,
+        stack,
         signal: SignalStruct::new(0, None, Rlimits::initial()),
         mm: None,
         fs: Arc::new(FsStruct::initial()),
@@ -69,51 +90,68 @@ pub fn init() {
         sighand: Arc::new(SpinLock::new(SigHand::default())),
         signals: TaskSignals::default(),
         cred: Cred::default(),
-    };
-    let idle = TaskStruct::new(parts);
-    current::set(&idle);
-    RUN_QUEUE.lock().running = Some(idle.clone());
-    IDLE.set(idle);
+        cpus_allowed: 1 << number,
+    })
 }
 
-/// The idle task's loop: waits for interrupts while nobody is ready.
+/// The idle task runs on its CPU.
+fn adopt_idle(number: u32, idle: Arc<TaskStruct>) {
+    let cpu = per_cpu(number);
+    current::set(cpu, &idle);
+    cpu.is_idle.store(true, Relaxed);
+    books::set_idle(number, idle.record().ptr());
+    let mut queue = RUN_QUEUES[number as usize].lock();
+    queue.running = Some(idle.clone());
+    queue.idle = Some(idle);
+}
+
+/// The idle task's loop: waits for interrupts while nobody is ready, without the kernel lock.
 pub fn cpu_idle() -> ! {
     loop {
         local_irq_disable();
-        if NR_READY.load(Relaxed) == 0 && !softirq::pending() {
+        if books::nr_ready(cpu_number()) == 0 && !softirq::pending() && !need_resched() {
+            unlock_kernel();
             irqflags::safe_halt();
-        } else {
-            local_irq_enable();
+            local_irq_disable();
+            lock_kernel();
         }
+        local_irq_enable();
         schedule();
     }
 }
 
 /// Asks for `schedule` on the way back to ring 3.
 pub fn set_need_resched() {
-    NEED_RESCHED.store(true, Relaxed);
+    this_cpu().need_resched.store(true, Relaxed);
 }
 
 /// Whether somebody asked.
 pub fn need_resched() -> bool {
-    NEED_RESCHED.load(Relaxed)
+    this_cpu().need_resched.load(Relaxed)
 }
 
-/// The timer interrupt.
+/// The timer interrupt of a CPU. The boot CPU looks after what concerns all.
 pub fn tick() {
     if !current::exists() {
         return;
     }
-    let now = ktime_get_ns();
-    timer::tick(now);
-    crate::drivers::ata::tick(now);
-    let left = SLICE_LEFT.load(Relaxed);
+    let cpu = this_cpu();
+    if cpu.number() == 0 {
+        let now = ktime_get_ns();
+        timer::tick(now);
+        crate::drivers::ata::tick(now);
+        load::tick();
+    }
+    if cpu.is_idle.load(Relaxed) && smp::num_online_cpus() > 1 {
+        account(&current(), Mode::System);
+    }
+    let left = cpu.slice_left.load(Relaxed);
     if left > 1 {
-        SLICE_LEFT.store(left - 1, Relaxed);
-    } else if NR_READY.load(Relaxed) > 0 {
+        cpu.slice_left.store(left - 1, Relaxed);
+    } else if smp::online().any(|number| books::nr_ready(number) > 0) {
+        // Its own, or those of another CPU that this one may relieve.
         set_need_resched();
     }
-    load::tick();
 }
 
 /// Makes a sleeping task ready. A running or ready one stays as it is.
@@ -126,12 +164,109 @@ pub fn wake_up_process(task: &Arc<TaskStruct>) {
 /// Makes a task ready that job control had stopped, or a new one.
 pub fn make_ready(task: &Arc<TaskStruct>) {
     task.set_state(state::RUNNING);
-    let is_running = core::ptr::eq(Arc::as_ptr(task), &raw const *current());
-    if !is_running && !task.on_rq.swap(true, Relaxed) {
-        let mut queue = RUN_QUEUE.lock();
-        queue.ready.push_back(task.clone());
-        NR_READY.store(queue.ready.len() as u32, Relaxed);
+    if running_on(task).is_none() && !task.on_rq.swap(true, Relaxed) {
+        enqueue(task.clone());
     }
+}
+
+/// `kick_process`: a task that runs on another CPU comes into the kernel, and sees there what it
+/// has been sent.
+pub fn kick_process(task: &TaskStruct) {
+    if let Some(number) = running_on(task).filter(|&number| number != cpu_number()) {
+        smp::send_reschedule(number);
+    }
+}
+
+/// The CPU that a task runs on now.
+fn running_on(task: &TaskStruct) -> Option<u32> {
+    let number = task.cpu();
+    core::ptr::eq(per_cpu(number).current.load(Relaxed), task).then_some(number)
+}
+
+/// Puts a task that does not run into a CPU's queue, and wakes the CPU if it sleeps.
+fn enqueue(task: Arc<TaskStruct>) {
+    let number = select_cpu(&task);
+    task.set_cpu(number);
+    let mut queue = RUN_QUEUES[number as usize].lock();
+    queue.ready.push_back(task);
+    queue.note_ready(number);
+    drop(queue);
+    if number != cpu_number() && smp::is_idle(number) {
+        smp::send_reschedule(number);
+    }
+}
+
+/// Says which of the running CPUs a task may have. If it has another, it leaves that.
+pub fn set_cpus_allowed(task: &TaskStruct, cpus: u32) {
+    task.cpus_allowed.store(cpus, Relaxed);
+    if let Some(number) = running_on(task).filter(|number| cpus & 1 << *number == 0) {
+        if number == cpu_number() {
+            schedule();
+        } else {
+            smp::send_reschedule(number);
+        }
+        return;
+    }
+    let mut queue = RUN_QUEUES[task.cpu() as usize].lock();
+    let is_it = |ready: &Arc<TaskStruct>| core::ptr::eq(Arc::as_ptr(ready), task);
+    if cpus & 1 << task.cpu() == 0
+        && let Some(at) = queue.ready.iter().position(is_it)
+        && let Some(ready) = queue.ready.remove(at)
+    {
+        queue.note_ready(task.cpu());
+        drop(queue);
+        enqueue(ready);
+    }
+}
+
+/// The CPUs that a task which does not run may go on at.
+fn allowed_cpus(task: &TaskStruct) -> u32 {
+    // SAFETY: the task does not run, and nobody else is in the kernel.
+    let bound = unsafe { (*task.thread_ptr()).is_bound_to_cpu() };
+    let online = smp::online_mask();
+    if bound {
+        return 1 << task.cpu();
+    }
+    match task.cpus_allowed.load(Relaxed) & online {
+        0 => online,
+        allowed => allowed,
+    }
+}
+
+/// Where a task that becomes ready goes: to the CPU that it knows if that is free, else to this
+/// one or any that is, else to the shortest queue.
+fn select_cpu(task: &TaskStruct) -> u32 {
+    if smp::num_online_cpus() == 1 {
+        return 0;
+    }
+    let allowed = allowed_cpus(task);
+    let is_free = |number: &u32| smp::is_idle(*number) && books::nr_ready(*number) == 0;
+    let may = |number: &u32| allowed & 1 << *number != 0;
+    let known = [task.cpu(), cpu_number()];
+    let free = known.into_iter().chain(smp::online()).filter(may).find(is_free);
+    let shortest = || known.into_iter().chain(smp::online()).filter(may).min_by_key(|&number| books::nr_ready(number));
+    free.or_else(shortest).unwrap_or(0)
+}
+
+impl RunQueue {
+    fn note_ready(&self, number: u32) {
+        books::set_nr_ready(number, self.ready.len() as u32);
+    }
+}
+
+/// Takes a task from the longest queue of another CPU, if that has at least `least` waiting.
+fn steal(least: u32) -> Option<Arc<TaskStruct>> {
+    let own = cpu_number();
+    let busiest = smp::online().filter(|&number| number != own).max_by_key(|&number| books::nr_ready(number))?;
+    if books::nr_ready(busiest) < least {
+        return None;
+    }
+    let mut queue = RUN_QUEUES[busiest as usize].lock();
+    let at = queue.ready.iter().position(|task| allowed_cpus(task) & 1 << own != 0)?;
+    let task = queue.ready.remove(at)?;
+    queue.note_ready(busiest);
+    task.set_cpu(own);
+    Some(task)
 }
 
 /// Gives the CPU to the next ready task. A task in another state than running comes back
@@ -139,35 +274,51 @@ pub fn make_ready(task: &Arc<TaskStruct>) {
 pub fn schedule() {
     schedule_debug();
     softirq::run();
-    NEED_RESCHED.store(false, Relaxed);
+    this_cpu().need_resched.store(false, Relaxed);
     let flags = local_irq_save();
     if let Some((prev, next)) = pick_next() {
         SWITCHES.fetch_add(1, Relaxed);
-        SLICE_LEFT.store(TIME_SLICE, Relaxed);
+        this_cpu().slice_left.store(TIME_SLICE, Relaxed);
         // SAFETY: `prev` runs, `next` does not; the run queue and `previous` keep both
         // alive; interrupts are off.
         unsafe { switch_to(prev, next) };
         schedule_tail();
+    } else {
+        // Whoever waits for something that another CPU has to do comes by here again and again.
+        yield_kernel();
     }
     local_irq_restore(flags);
 }
 
 /// Chooses, and does all of the switch but the stacks. `None`: the task goes on.
 fn pick_next() -> Option<(*mut ThreadStruct, *mut ThreadStruct)> {
-    let mut queue = RUN_QUEUE.lock();
-    let idle = IDLE.get();
+    let cpu = this_cpu();
+    let mut queue = this_queue().lock();
+    let idle = queue.idle.clone()?;
     let prev = queue.running.clone()?;
-    let is_idle = Arc::ptr_eq(&prev, idle);
+    let was_idle = Arc::ptr_eq(&prev, &idle);
     let runs_on = prev.state() == state::RUNNING;
-    if runs_on && queue.ready.is_empty() {
+    let may_stay = cpu.kmap_depth.load(Relaxed) != 0 || prev.cpus_allowed.load(Relaxed) & cpu.bit() != 0;
+    let leaves = runs_on && !was_idle && !may_stay;
+    if smp::num_online_cpus() > 1 {
+        // A CPU without work takes what waits elsewhere; a busy one evens the queues out.
+        let has_work = !queue.ready.is_empty() || runs_on && !was_idle && may_stay;
+        let least = if has_work { queue.ready.len() as u32 + 2 } else { 1 };
+        if let Some(task) = steal(least) {
+            queue.ready.push_back(task);
+        }
+    }
+    if runs_on && !leaves && queue.ready.is_empty() {
         return None;
     }
-    if runs_on && !is_idle {
+    if runs_on && !was_idle {
         prev.on_rq.store(true, Relaxed);
-        queue.ready.push_back(prev.clone());
+        if !leaves {
+            queue.ready.push_back(prev.clone());
+        }
     }
-    let next = queue.ready.pop_front().unwrap_or_else(|| idle.clone());
-    NR_READY.store(queue.ready.len() as u32, Relaxed);
+    let next = queue.ready.pop_front().unwrap_or(idle);
+    queue.note_ready(cpu.number());
     next.on_rq.store(false, Relaxed);
     if Arc::ptr_eq(&prev, &next) {
         return None;
@@ -178,46 +329,37 @@ fn pick_next() -> Option<(*mut ThreadStruct, *mut ThreadStruct)> {
     *next.accounted_ns.lock() = ktime_get_ns();
 
     let pointers = (prev.thread_ptr(), next.thread_ptr());
-    let old_mm = next.mm().and_then(|mm| switch_mm(&mut queue, mm));
-    current::set(&next);
-    crate::lib::books::set_current(next.record().ptr());
-    queue.running = Some(next);
-    queue.previous = Some(prev);
-    drop(queue);
-    drop(old_mm);
-    Some(pointers)
-}
-
-/// Loads the page directory of `mm`, and returns the address space that nobody of the
-/// scheduler's needs any more.
-fn switch_mm(queue: &mut RunQueue, mm: MmRef) -> Option<MmRef> {
-    if queue.active_mm.as_ref().is_some_and(|active| active.ptr_eq(&mm)) {
-        return Some(mm);
+    match next.mm_of_task() {
+        Some(mm) => mm.activate(),
+        None => tlb::enter_lazy(),
     }
-    mm.activate();
-    queue.active_mm.replace(mm)
+    cpu.is_idle.store(queue.idle.as_ref().is_some_and(|idle| Arc::ptr_eq(idle, &next)), Relaxed);
+    current::set(cpu, &next);
+    books::set_current(next.record().ptr());
+    queue.running = Some(next);
+    if leaves {
+        // Nobody takes it before this CPU has left its stack: that needs the kernel lock.
+        queue.previous = Some(prev.clone());
+        drop(queue);
+        enqueue(prev);
+    } else {
+        queue.previous = Some(prev);
+    }
+    Some(pointers)
 }
 
 /// The running task has another address space now (`execve`), or none (`exit`).
 pub fn activate_mm(mm: Option<&MmRef>) {
-    let old = {
-        let mut queue = RUN_QUEUE.lock();
-        match mm {
-            Some(mm) => switch_mm(&mut queue, mm.clone()),
-            None => {
-                // SAFETY: the kernel's own directory maps the kernel.
-                unsafe { cpu::load_cr3(paging::swapper_pg_dir_phys()) };
-                queue.active_mm.take()
-            }
-        }
-    };
-    drop(old);
+    match mm {
+        Some(mm) => mm.activate(),
+        None => tlb::leave_mm(),
+    }
 }
 
 /// The first act of a task that has got the CPU: lets go of the one that gave it. A task
 /// that has ended is freed here, on another stack than its own.
 pub fn schedule_tail() {
-    let previous = RUN_QUEUE.lock().previous.take();
+    let previous = this_queue().lock().previous.take();
     drop(previous);
     let set_child_tid = current().set_child_tid.swap(0, Relaxed);
     if set_child_tid != 0 {
@@ -248,6 +390,12 @@ pub fn account(task: &TaskStruct, mode: Mode) {
         let counter = if mode == Mode::User { &mut r.utime_ns } else { &mut r.stime_ns };
         *counter = U64::new(counter.get() + passed);
     });
+    let spent = match mode {
+        _ if core::ptr::eq(task, &raw const *current()) && this_cpu().is_idle.load(Relaxed) => Spent::Idle,
+        Mode::User => Spent::User,
+        Mode::System => Spent::System,
+    };
+    books::count_time(spent, passed);
 }
 
 static DEAD_TIME: SpinLock<CpuTime> = SpinLock::new(CpuTime { user_ns: 0, system_ns: 0 });
@@ -262,9 +410,9 @@ pub fn dead_time() -> CpuTime {
     *DEAD_TIME.lock()
 }
 
-/// Time that the CPU had nothing to do.
+/// Time that the CPUs had nothing to do, together.
 pub fn idle_ns() -> u64 {
-    IDLE.get().cpu_time().sum_ns()
+    smp::online().map(|number| books::cpu_record(number).idle_ns.get()).sum()
 }
 
 /// Context switches since boot.
@@ -274,8 +422,7 @@ pub fn switches() -> u64 {
 
 /// Tasks that run or are ready.
 pub fn nr_running() -> u32 {
-    let idle_runs = core::ptr::eq(Arc::as_ptr(IDLE.get()), &raw const *current());
-    NR_READY.load(Relaxed) + u32::from(!idle_runs)
+    smp::online().map(|number| books::nr_ready(number) + u32::from(!smp::is_idle(number))).sum()
 }
 
 /// Load averages over 1, 5 and 15 minutes.

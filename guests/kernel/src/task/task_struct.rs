@@ -154,6 +154,7 @@ pub struct TaskParts {
     pub sighand: Arc<SpinLock<SigHand>>,
     pub signals: TaskSignals,
     pub cred: Cred,
+    pub cpus_allowed: u32,
 }
 
 /// `task_struct`: a thread.
@@ -183,8 +184,10 @@ pub struct TaskStruct {
     pub exit_signal: AtomicU32,
     /// What the parent of a `vfork` waits for.
     pub vfork_done: SpinLock<Option<Arc<Completion>>>,
-    /// It is in the run queue.
+    /// It is in a run queue.
     pub on_rq: AtomicBool,
+    /// CPUs that it may run on, as a mask.
+    pub cpus_allowed: AtomicU32,
     /// It is past the point of no return.
     pub exiting: AtomicBool,
     /// It reclaims memory, and may take the reserve for that (`PF_MEMALLOC`).
@@ -202,7 +205,7 @@ pub struct TaskStruct {
 }
 
 // SAFETY: `thread` is touched only by the task itself and by the scheduler while the task
-// does not run, on one CPU.
+// does not run, under the kernel lock.
 unsafe impl Sync for TaskStruct {}
 // SAFETY: as above; nothing in a task is bound to a CPU.
 unsafe impl Send for TaskStruct {}
@@ -232,6 +235,7 @@ impl TaskStruct {
             exit_signal: AtomicU32::new(0),
             vfork_done: SpinLock::new(None),
             on_rq: AtomicBool::new(false),
+            cpus_allowed: AtomicU32::new(parts.cpus_allowed),
             exiting: AtomicBool::new(false),
             memalloc: AtomicBool::new(false),
             nice: AtomicI32::new(0),
@@ -319,6 +323,24 @@ impl TaskStruct {
         // SAFETY: the caller is the running task, and keeps its own address space at least
         // until it returns from what it needs this for.
         Some(unsafe { &*at })
+    }
+
+    /// The address space, for the scheduler: the task keeps it while it runs.
+    pub fn mm_of_task(&self) -> Option<&MmStruct> {
+        let mm = self.mm.lock();
+        let at: *const MmStruct = &raw const **mm.as_ref()?;
+        // SAFETY: the task does not run, and nobody else changes what it has.
+        Some(unsafe { &*at })
+    }
+
+    /// The CPU that it runs on or last ran on.
+    pub fn cpu(&self) -> u32 {
+        self.record.with(|r| r.cpu)
+    }
+
+    /// Says where it runs next.
+    pub fn set_cpu(&self, number: u32) {
+        self.record.update(|r| r.cpu = number);
     }
 
     /// Replaces the address space and returns the old one.

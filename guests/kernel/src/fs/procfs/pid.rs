@@ -313,7 +313,7 @@ impl PidNode {
             sig_cgt: caught,
             voluntary_switches: task.nvcsw.load(core::sync::atomic::Ordering::Relaxed),
             nonvoluntary_switches: task.nivcsw.load(core::sync::atomic::Ordering::Relaxed),
-            nr_cpus: 1,
+            nr_cpus: crate::arch::smp::num_online_cpus(),
             ..Status::default()
         };
         if let Some(mm) = mm {

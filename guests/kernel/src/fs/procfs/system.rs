@@ -1,13 +1,13 @@
 //! Files about the whole system.
 
-use alloc::sync::Arc;
+use alloc::{sync::Arc, vec::Vec};
 
 use abi::{
     out,
     out::{Out, render},
     proc::{
         counts::Counts,
-        cpuinfo,
+        cpuinfo::{self, Place},
         interrupts::{self, Line},
         meminfo::{self, MemInfo},
         resources, slabinfo,
@@ -21,14 +21,15 @@ use super::{
     page::WordFile,
 };
 use crate::{
-    arch, block,
+    arch::{self, smp},
+    block,
     drivers::{
         irq,
         resource::{self, Space},
         tty,
     },
     fs::{FileOps, chrdev, super_block::MOUNTS},
-    lib::cmdline,
+    lib::{books, cmdline},
     mm::{page_alloc::with_zones, slab, swapfile, vmalloc, vmstat},
     module,
     task::{pid, sched},
@@ -59,7 +60,7 @@ const fn frames(name: &'static [u8], words: fn() -> Arc<dyn FileOps>) -> Entry {
 static ENTRIES: &[Entry] = &[
     entry(b"buddyinfo", buddyinfo),
     entry(b"cmdline", |out| out!(out, "{}\n", cmdline::command_line())),
-    entry(b"cpuinfo", |out| cpuinfo::block(out, 0, arch::cpuinfo::get())),
+    entry(b"cpuinfo", show_cpuinfo),
     entry(b"devices", devices),
     entry(b"diskstats", block::proc::diskstats),
     entry(b"filesystems", filesystems),
@@ -129,27 +130,37 @@ fn show_resources(out: &mut dyn Out, space: Space) {
     });
 }
 
+fn show_cpuinfo(out: &mut dyn Out) {
+    let nr_cpus = smp::num_online_cpus();
+    for processor in smp::online() {
+        let apic_id = books::cpu_record(processor).apic_id;
+        cpuinfo::block(out, Place { processor, apic_id, nr_cpus }, &arch::cpuinfo::get(processor));
+    }
+}
+
 fn show_interrupts(out: &mut dyn Out) {
     let lines = irq::snapshot();
     let used = (0..).zip(&lines).filter(|(_, line)| !line.name.is_null());
-    interrupts::write(out, used.map(|(irq, line)| Line { irq, count: line.count, name: irq_name(line) }));
+    let cpus: Vec<_> = smp::online().map(|number| books::cpu_record(number).vectors).collect();
+    interrupts::write(out, used.map(|(irq, record)| Line { irq, record, name: irq_name(record) }), &cpus);
 }
 
 fn stat(out: &mut dyn Out) {
-    let mut total = CpuTimes { idle_ns: sched::idle_ns(), ..CpuTimes::default() };
+    let times = |number| {
+        let record = books::cpu_record(number);
+        CpuTimes {
+            user_ns: record.user_ns.get(),
+            system_ns: record.system_ns.get(),
+            idle_ns: record.idle_ns.get(),
+            ..CpuTimes::default()
+        }
+    };
+    let cpus: Vec<_> = smp::online().map(times).collect();
     let (_, _, forks) = pid::counts();
-    pid::for_each(|task| {
-        let time = task.cpu_time();
-        total.user_ns += time.user_ns;
-        total.system_ns += time.system_ns;
-    });
-    let dead = sched::dead_time();
-    total.user_ns += dead.user_ns;
-    total.system_ns += dead.system_ns;
     let btime = (getnstimeofday().saturating_sub(ktime_get_ns()) / 1_000_000_000) as u32;
     let stat = Stat {
-        cpus: &[total],
-        irqs: irq::snapshot().map(|line| line.count),
+        cpus: &cpus,
+        irqs: irq::snapshot().map(|line| line.counts.iter().sum()),
         ctxt: sched::switches(),
         btime,
         processes: forks,

@@ -95,7 +95,8 @@ fn signal_wake_up(task: &Arc<TaskStruct>, signal: u32) {
     match task.state() {
         state::INTERRUPTIBLE => sched::wake_up_process(task),
         state::STOPPED | state::UNINTERRUPTIBLE if signal == SIGKILL => sched::make_ready(task),
-        _ => {}
+        // In ring 3 of another CPU it hears of it at once.
+        _ => sched::kick_process(task),
     }
 }
 

@@ -17,7 +17,8 @@ pub(super) fn stop_current(signal: u32) {
         group.report = JobReport::Stopped(signal);
     }
     // Others notice when they come by; who sleeps need not be disturbed, but a thread in
-    // ring 3 comes by at the next tick.
+    // ring 3 of another CPU comes by at once.
+    pid::threads(task.tgid()).iter().for_each(|thread| sched::kick_process(thread));
     notify_parent(&task, code::CLD_STOPPED, signal);
     sched::set_need_resched();
 }

@@ -74,6 +74,7 @@ extern "C" fn start_kernel(magic: u32, info: u32) -> ! {
     mm::boot::init(&BOOT_INFO.lock());
     mm::init();
     arch::tlb::init();
+    lib::race::init();
     pr_info!("Kernel command line: {}", command_line);
     print_cpu();
     pic::init(arch::FIRST_EXTERNAL_VECTOR);

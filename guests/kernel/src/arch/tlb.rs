@@ -12,7 +12,7 @@
 #![allow(unsafe_code)]
 
 use core::{
-    arch::naked_asm,
+    arch::{asm, naked_asm},
     sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering},
 };
 
@@ -90,7 +90,7 @@ enum Mode {
     Right,
     /// Every flush drops everything.
     FlushAll,
-    /// A sample bug: no flush at all.
+    /// A sample bug: no flush after `munmap` and `mprotect`.
     NoFlush,
     /// A sample bug: other CPUs are not told.
     NoIpi,
@@ -117,7 +117,7 @@ pub fn init() {
     };
     MODE.store(mode, Ordering::Relaxed);
     if mode != 1 {
-        crate::pr_info!("tlb: flushes are left out on purpose: programs will see stale memory");
+        crate::pr_info!("tlb: flushes are left out on purpose: programs may see stale memory");
     }
 }
 
@@ -197,30 +197,39 @@ struct FlushInfo {
     generation: u64,
 }
 
-/// What a flush must reach.
+/// Why translations go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Freed {
-    /// Entries of pages changed.
-    Pages,
-    /// Page tables go, too: lazy CPUs must let go of them.
-    Tables,
+#[repr(u32)]
+pub enum Reason {
+    /// One page: reclaim, write-back, a copy at the first write, a move to another frame.
+    Page = 0,
+    /// Pages are unmapped and about to be given back.
+    Unmap = 1,
+    /// Rights change (`mprotect`).
+    Protect = 2,
+    /// A parent loses its right to write (`fork`).
+    Fork = 3,
+    /// Entries move to other addresses (`mremap`).
+    Move = 4,
+    /// Page tables are about to be given back, which lazy CPUs must let go of, too.
+    Tables = 5,
 }
 
 /// No CPU uses the old translations of a range of an address space any more when this returns
 /// (`flush_tlb_mm_range`).
-pub fn flush_tlb_mm_range(context: &TlbContext, start: u32, end: u32, freed: Freed) {
+pub fn flush_tlb_mm_range(context: &TlbContext, start: u32, end: u32, reason: Reason) {
     if context.cpumask.load(Ordering::SeqCst) == 0 {
         // Whoever comes loads CR3.
         return;
     }
     let mode = mode();
-    if mode == Mode::NoFlush {
+    if mode == Mode::NoFlush && matches!(reason, Reason::Unmap | Reason::Protect) {
         return;
     }
     let generation = context.tlb_gen.fetch_add(1, Ordering::SeqCst) + 1;
     let own_bit = this_cpu().bit();
     let mut targets = context.cpumask.load(Ordering::SeqCst) & !own_bit;
-    if freed == Freed::Pages {
+    if reason != Reason::Tables {
         for number in 0..smp::NR_CPUS as u32 {
             let is_lazy = || per_cpu(number).tlb.is_lazy.load(Ordering::SeqCst);
             if targets & 1 << number != 0 && is_lazy() {
@@ -232,38 +241,39 @@ pub fn flush_tlb_mm_range(context: &TlbContext, start: u32, end: u32, freed: Fre
         targets = 0;
     }
     let info = FlushInfo { context, start, end, generation };
-    let local = || flush_tlb_func(&info, freed);
+    let local = || flush_tlb_func(&info, reason);
     if targets == 0 {
         local();
         return;
     }
-    tlb_flush_begin(start, end, targets);
-    let func = if freed == Freed::Tables { flush_remote_tables } else { flush_remote };
+    let what = targets | (reason as u32) << 8;
+    trace_point(start, end, what, tlb_flush_begin);
+    let func = if reason == Reason::Tables { flush_remote_tables } else { flush_remote };
     smp::call_function_many(targets, func, &raw const info as usize, local);
-    tlb_flush_end(start, end, targets);
+    trace_point(start, end, what, tlb_flush_end);
 }
 
 fn flush_remote(info: usize) {
     books::count_vector(vector::TLB);
     // SAFETY: whoever asked waits until we have said that we are done.
-    flush_tlb_func(unsafe { &*(info as *const FlushInfo) }, Freed::Pages);
+    flush_tlb_func(unsafe { &*(info as *const FlushInfo) }, Reason::Page);
 }
 
 fn flush_remote_tables(info: usize) {
     books::count_vector(vector::TLB);
     // SAFETY: as in `flush_remote`.
-    flush_tlb_func(unsafe { &*(info as *const FlushInfo) }, Freed::Tables);
+    flush_tlb_func(unsafe { &*(info as *const FlushInfo) }, Reason::Tables);
 }
 
 /// This CPU forgets (`flush_tlb_func`).
-fn flush_tlb_func(info: &FlushInfo, freed: Freed) {
+fn flush_tlb_func(info: &FlushInfo, reason: Reason) {
     let flags = irqflags::local_irq_save();
     let cpu = this_cpu();
     let tlb = &cpu.tlb;
     if tlb.loaded.load(Ordering::Relaxed).cast_const() == info.context {
         if tlb.is_lazy.load(Ordering::Relaxed) {
             // It will see the generation when it comes back. Tables must not even be looked at.
-            if freed == Freed::Tables {
+            if reason == Reason::Tables {
                 leave_mm();
             }
         } else {
@@ -294,7 +304,7 @@ fn flush_loaded(info: &FlushInfo) {
 /// This CPU forgets the translation of a page of an address space; others may keep theirs, for
 /// they were changed to give more rights, or to notice a use that need not be noticed.
 pub fn flush_tlb_page_here(context: &TlbContext, addr: u32) {
-    if mode() != Mode::NoFlush && context.is_loaded() {
+    if context.is_loaded() {
         paging::flush_tlb_one(addr);
     }
 }
@@ -336,37 +346,27 @@ fn flush_kernel_range_here(start: u32, end: u32) {
     }
 }
 
-/// Where one looks on from outside: a shootdown begins. EAX and EDX hold the range, ECX the mask
-/// of the CPUs that are told; CR3 says whose it is unless a kernel thread runs.
-#[inline(never)]
-fn tlb_flush_begin(start: u32, end: u32, targets: u32) {
-    trace_point(start, end, targets, tlb_flush_begin_point);
-}
-
-/// All CPUs have said that they did.
-#[inline(never)]
-fn tlb_flush_end(start: u32, end: u32, targets: u32) {
-    trace_point(start, end, targets, tlb_flush_end_point);
-}
-
-fn trace_point(start: u32, end: u32, targets: u32, point: unsafe extern "C" fn()) {
+/// Calls a point where one can look on from outside: EAX and EDX hold the range, bits 7:0 of ECX
+/// the CPUs that are told, the bits above the [`Reason`]. CR3 says whose range it is, unless a
+/// kernel thread runs.
+fn trace_point(start: u32, end: u32, what: u32, point: unsafe extern "C" fn()) {
     // SAFETY: the point only returns.
     unsafe {
-        core::arch::asm!("call {point}", point = in(reg) point, in("eax") start, in("edx") end, in("ecx") targets,
-                         options(preserves_flags));
+        asm!("call {point}", point = in(reg) point, in("eax") start, in("edx") end, in("ecx") what,
+             options(preserves_flags));
     }
 }
 
-/// See [`tlb_flush_begin`].
+/// A shootdown begins (`trace_point`).
 #[unsafe(naked)]
-#[unsafe(export_name = "tlb_flush_begin")]
-unsafe extern "C" fn tlb_flush_begin_point() {
+#[unsafe(no_mangle)]
+unsafe extern "C" fn tlb_flush_begin() {
     naked_asm!("ret")
 }
 
-/// See [`tlb_flush_end`].
+/// All CPUs have said that they did (`trace_point`).
 #[unsafe(naked)]
-#[unsafe(export_name = "tlb_flush_end")]
-unsafe extern "C" fn tlb_flush_end_point() {
+#[unsafe(no_mangle)]
+unsafe extern "C" fn tlb_flush_end() {
     naked_asm!("ret")
 }

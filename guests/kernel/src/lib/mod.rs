@@ -7,3 +7,4 @@ mod memory;
 pub mod oops;
 pub mod panic;
 pub mod printk;
+pub mod race;

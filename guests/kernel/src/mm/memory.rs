@@ -22,7 +22,7 @@ use super::{
     vma::{VmArea, is_cow_mapping},
     vmstat::{self, Item},
 };
-use crate::arch::TASK_SIZE;
+use crate::arch::{TASK_SIZE, tlb::Reason};
 
 /// Which resident count a page belongs to (`mm_counter`).
 pub fn mm_counter(page: &Page) -> MmCounter {
@@ -101,7 +101,7 @@ impl Gather {
 
     fn finish(&mut self, tables: PageTables) {
         if self.start < self.end {
-            tables.flush_range(self.start, self.end);
+            tables.flush_range(self.start, self.end, Reason::Unmap);
         }
         self.pages[..self.len].iter_mut().filter_map(Option::take).for_each(free_page_and_swap_cache);
         (self.len, self.start, self.end) = (0, !0, 0);
@@ -186,7 +186,7 @@ pub fn exit_mmap(mm: &mut MmGuard) {
 pub fn dup_mmap(from: &mut MmGuard, to: &mut MmGuard) -> Result<()> {
     let result = copy_areas(from, to);
     // The parent lost its write rights, as far as that came.
-    from.pgd.flush_range(0, TASK_SIZE);
+    from.pgd.flush_range(0, TASK_SIZE, Reason::Fork);
     result
 }
 
@@ -272,7 +272,7 @@ pub fn move_page_tables(mm: &mut MmGuard, old: u32, new: u32, len: u32) -> Resul
         if !mm.pgd.get(at).is_empty() {
             if !mm.pgd.has_table(new + offset) {
                 // Who seeks a table may sleep; then pages go, and nobody looks for them here.
-                mm.pgd.flush_range(flushed, at);
+                mm.pgd.flush_range(flushed, at, Reason::Move);
                 flushed = at;
                 if !mm.pgd.alloc_table(new + offset) {
                     return Err(ENOMEM);
@@ -287,7 +287,7 @@ pub fn move_page_tables(mm: &mut MmGuard, old: u32, new: u32, len: u32) -> Resul
             break;
         }
     }
-    mm.pgd.flush_range(flushed, old + len);
+    mm.pgd.flush_range(flushed, old + len, Reason::Move);
     Ok(())
 }
 
@@ -297,7 +297,7 @@ pub fn move_page_tables(mm: &mut MmGuard, old: u32, new: u32, len: u32) -> Resul
 pub fn change_protection(mm: &mut MmGuard, start: u32, end: u32, flags: u32, write_notify: bool) {
     if flags & vm::HUGETLB != 0 {
         change_huge_protection(mm, start, end, flags);
-        return mm.pgd.flush_range(start, end);
+        return mm.pgd.flush_range(start, end, Reason::Protect);
     }
     let accessible = flags & (vm::READ | vm::WRITE | vm::EXEC) != 0;
     // Where writes make pages dirty, the first write is to be noticed.
@@ -315,5 +315,5 @@ pub fn change_protection(mm: &mut MmGuard, start: u32, end: u32, flags: u32, wri
             addr += PAGE_SIZE;
         }
     }
-    mm.pgd.flush_range(start, end);
+    mm.pgd.flush_range(start, end, Reason::Protect);
 }

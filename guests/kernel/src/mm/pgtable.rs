@@ -15,7 +15,7 @@ use super::{
 use crate::arch::{
     PAGE_OFFSET, TASK_SIZE,
     paging::copy_kernel_entries,
-    tlb::{Freed, TlbContext, drop_context, flush_tlb_mm_range, flush_tlb_page_here},
+    tlb::{Reason, TlbContext, drop_context, flush_tlb_mm_range, flush_tlb_page_here},
 };
 
 /// In an entry with P clear: the page is there, but nobody may touch it (`PROT_NONE`).
@@ -92,7 +92,7 @@ pub struct TlbFlush {
 impl TlbFlush {
     /// All CPUs forget the old translation now.
     pub fn now(self) {
-        flush_tlb_mm_range(self.tlb, self.addr, self.addr + PAGE_SIZE, Freed::Pages);
+        flush_tlb_mm_range(self.tlb, self.addr, self.addr + PAGE_SIZE, Reason::Page);
     }
 
     /// This CPU forgets the old translation; another may go on with it. It gained rights, or lost
@@ -306,9 +306,9 @@ impl PageTables {
     }
 
     /// All CPUs forget what they hold of a range.
-    pub fn flush_range(&self, start: u32, end: u32) {
+    pub fn flush_range(&self, start: u32, end: u32, reason: Reason) {
         if start < end {
-            flush_tlb_mm_range(self.tlb, start, end, Freed::Pages);
+            flush_tlb_mm_range(self.tlb, start, end, reason);
         }
     }
 }
@@ -390,7 +390,7 @@ impl TableGather {
         if self.len == 0 {
             return;
         }
-        flush_tlb_mm_range(pgd.tlb, self.start, self.end, Freed::Tables);
+        flush_tlb_mm_range(pgd.tlb, self.start, self.end, Reason::Tables);
         for page in self.pages[..self.len].iter_mut().filter_map(Option::take) {
             page.clear(pg::TABLE);
             __free_pages(page, 0);

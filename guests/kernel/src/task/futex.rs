@@ -10,6 +10,7 @@ use abi::{
 use super::{TaskStruct, current, sched, signal, task_struct::state, timer};
 use crate::{
     fs::procfs::inode_of,
+    lib::race::{self, Race},
     mm::uaccess::{UserPtr, get_user, put_user},
     sync::SpinLock,
 };
@@ -56,10 +57,11 @@ pub fn wait(addr: u32, expected: u32, bitset: u32, deadline_ns: Option<u64>) -> 
         return Err(EINVAL);
     }
     let key = key(addr)?;
-    // Nothing runs between this and the sleep: kernel code is not preempted.
+    // Nothing runs between this and the sleep: this CPU keeps the kernel lock.
     if get_user::<u32>(UserPtr::new(addr))? != expected {
         return Err(EAGAIN);
     }
+    race::window(Race::Futex);
     let task = current().arc();
     WAITERS.lock().push(Waiter { key, bitset, task, woken: false });
     loop {

@@ -8,7 +8,13 @@ use abi::{
 };
 
 use super::TaskStruct;
-use crate::{lib::books, sync::SpinLock};
+use crate::{
+    lib::{
+        books,
+        race::{self, Race},
+    },
+    sync::SpinLock,
+};
 
 /// Numbers go up to here and then begin again.
 pub const PID_MAX: u32 = 32768;
@@ -49,8 +55,10 @@ pub fn alloc_last() -> Result<u32> {
 
 /// Makes a task known.
 pub fn insert(task: &Arc<TaskStruct>) {
+    let forks = TASKS.lock().total_forks;
+    race::window(Race::Forks);
     let mut tasks = TASKS.lock();
-    tasks.total_forks += 1;
+    tasks.total_forks = forks + 1;
     tasks.by_pid.insert(task.pid(), task.clone());
     tasks.relink(task.pid());
 }

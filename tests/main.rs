@@ -26,6 +26,7 @@ mod qemu;
 #[cfg(unix)]
 mod run;
 mod screen;
+mod smp;
 mod support;
 #[cfg(unix)]
 mod trace;
@@ -58,6 +59,7 @@ fn main() {
     #[cfg(unix)]
     trials.extend(run::trials());
     trials.extend(screen::trials());
+    trials.extend(smp::trials());
     #[cfg(unix)]
     trials.extend(trace::trials());
     libtest_mimic::run(&arguments, trials).exit();

@@ -26,6 +26,7 @@ const APPEND: &str = "console=ttyS0 panic=-1";
 pub struct Boot {
     folder: TempDir,
     append: String,
+    cpus: u32,
     disks: Vec<Disk>,
 }
 
@@ -47,7 +48,7 @@ impl Boot {
     /// The embedded kernel with an initramfs.
     pub fn new(initramfs: &Initramfs) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let boot = Boot { folder, append: APPEND.into(), disks: Vec::new() };
+        let boot = Boot { folder, append: APPEND.into(), cpus: 1, disks: Vec::new() };
         fs::write(boot.kernel(), images::KERNEL).expect("write the kernel");
         fs::write(boot.initrd(), initramfs.build().expect("an initramfs")).expect("write the initramfs");
         boot
@@ -79,6 +80,12 @@ impl Boot {
         self
     }
 
+    /// The machine has so many CPUs.
+    pub fn cpus(mut self, cpus: u32) -> Self {
+        self.cpus = cpus;
+        self
+    }
+
     /// The next disk has this image.
     pub fn disk(self, image: &Path) -> Self {
         self.disk_that_fails(image, &[])
@@ -103,6 +110,7 @@ impl Boot {
         let mut command = Command::new("timeout");
         command
             .args([TIME_LIMIT, "qemu-system-i386", "-accel", "tcg", "-m", &memory_mib.to_string()])
+            .args(["-smp", &self.cpus.to_string()])
             .args(["-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot"])
             .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"])
             .args([Path::new("-kernel"), &self.kernel(), Path::new("-initrd"), &self.initrd()])
@@ -119,6 +127,7 @@ impl Boot {
     pub fn in_pagewalk(&self, memory_mib: u32) -> Ended {
         let mut command = pagewalk();
         command.args(["run", "--timeout", TIME_LIMIT, "--memory", &format!("{memory_mib}M"), "--append", &self.append]);
+        command.args(["--cpus", &self.cpus.to_string()]);
         for (disk, letter) in self.disks.iter().zip('a'..) {
             command.arg("--disk").arg(&disk.image);
             for sector in &disk.unreadable {

@@ -159,6 +159,7 @@ pub fn reserve_trampoline() {
 
 /// The boot CPU's APIC, its tick, and the I/O APIC in place of the 8259.
 pub fn init_boot_cpu() {
+    irq::use_io_apic(None);
     let Some(config) = usable() else { return };
     if tsc_khz() == 0 {
         return;

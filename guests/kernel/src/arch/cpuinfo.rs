@@ -9,7 +9,6 @@ use super::{
     cpu::{self, feature},
     percpu::NR_CPUS,
 };
-use crate::time::tsc_khz;
 
 struct Records(UnsafeCell<[CpuRecord; NR_CPUS]>);
 
@@ -23,9 +22,9 @@ pub fn books() -> Ptr32<CpuRecord> {
     Ptr32::new(CPUS.0.get() as u32)
 }
 
-/// Asks this CPU.
-pub fn identify_cpu() -> CpuRecord {
-    CpuRecord { khz: tsc_khz(), ..identify() }
+/// Asks this CPU, whose TSC has the frequency `khz`.
+pub fn identify_cpu(khz: u32) -> CpuRecord {
+    CpuRecord { khz, ..identify() }
 }
 
 /// Keeps what a CPU answered.

@@ -16,6 +16,7 @@ use crate::{
     drivers::{irq, resource},
     mm::{page, page_alloc, slab, swapfile, vmalloc, vmstat},
     module,
+    time::tsc_khz,
 };
 
 // `Elf32_Nhdr`, the name padded to words, a `KernelNote`.
@@ -192,7 +193,7 @@ pub fn publish() {
     let (zones, nr_zones, zone_lock) = page_alloc::zone_records();
     let (caches, slab_lock) = slab::books();
     let (irqs, cpus) = (irq::books(), cpuinfo::books());
-    init_cpu(0, cpuinfo::identify_cpu());
+    init_cpu(0, cpuinfo::identify_cpu(tsc_khz()));
     update(|books| {
         (books.ioports, books.iomem) = (ioports, iomem);
         (books.zones, books.nr_zones) = (zones, nr_zones);

@@ -5,26 +5,48 @@
 //! in the idle loop. A sleeping task has nothing of it: whoever gets the CPU finds the lock held.
 //! The messages of other CPUs (TLB flush, reschedule, function call) are handled without it.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::arch::{apic, irqflags, percpu::this_cpu};
 
-/// The next ticket.
+/// How often CPUs that come may pass those that wait. Without this a CPU that has just left the
+/// kernel and comes back would have to wait for one that, under an emulator, may not be running;
+/// with no end to it those who wait could starve.
+const MAX_PASSES: u32 = 64;
+
+static LOCKED: AtomicBool = AtomicBool::new(false);
+/// The next ticket of those who wait.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 /// The ticket whose turn it is.
 static SERVING: AtomicU32 = AtomicU32::new(0);
+/// How often the one whose turn it is has been passed.
+static PASSES: AtomicU32 = AtomicU32::new(0);
+
+/// Whether nobody waits.
+fn is_uncontended() -> bool {
+    NEXT.load(Ordering::Relaxed) == SERVING.load(Ordering::Relaxed)
+}
+
+fn try_lock() -> bool {
+    !LOCKED.load(Ordering::Relaxed) && !LOCKED.swap(true, Ordering::Acquire)
+}
 
 /// Takes the lock for this CPU; `false` if it had it already. Interrupts are off.
 ///
-/// CPUs get it in the order in which they came.
+/// CPUs that have to wait get it in the order in which they came.
 pub fn lock_kernel() -> bool {
     let cpu = this_cpu();
     if cpu.holds_kernel.load(Ordering::Relaxed) {
         return false;
     }
-    let ticket = NEXT.fetch_add(1, Ordering::Relaxed);
-    if SERVING.load(Ordering::Acquire) != ticket {
-        wait_for(ticket);
+    if is_uncontended() {
+        if !try_lock() {
+            wait();
+        }
+    } else if PASSES.load(Ordering::Relaxed) < MAX_PASSES && try_lock() {
+        PASSES.store(PASSES.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    } else {
+        wait();
     }
     cpu.holds_kernel.store(true, Ordering::Relaxed);
     true
@@ -34,23 +56,31 @@ pub fn lock_kernel() -> bool {
 /// highest class of vectors is let in, that of the CPUs' messages, whose handlers never take
 /// the lock.
 #[cold]
-fn wait_for(ticket: u32) {
+fn wait() {
+    let ticket = NEXT.fetch_add(1, Ordering::Relaxed);
     apic::set_task_priority(apic::IPI_CLASS - 0x10);
     irqflags::local_irq_enable();
-    while SERVING.load(Ordering::Acquire) != ticket {
+    loop {
+        if SERVING.load(Ordering::Relaxed) == ticket {
+            // Who has the lock keeps the messages' handlers out of what it does next.
+            irqflags::local_irq_disable();
+            if try_lock() {
+                break;
+            }
+            irqflags::local_irq_enable();
+        }
         core::hint::spin_loop();
     }
-    irqflags::local_irq_disable();
+    PASSES.store(0, Ordering::Relaxed);
+    SERVING.store(ticket.wrapping_add(1), Ordering::Relaxed);
     apic::set_task_priority(0);
 }
 
 /// Gives the lock back. Interrupts are off.
 pub fn unlock_kernel() {
-    let cpu = this_cpu();
     debug_assert!(holds_kernel());
-    cpu.holds_kernel.store(false, Ordering::Relaxed);
-    // Nobody else changes it while we have the lock.
-    SERVING.store(SERVING.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+    this_cpu().holds_kernel.store(false, Ordering::Relaxed);
+    LOCKED.store(false, Ordering::Release);
 }
 
 /// Whether this CPU has the lock.
@@ -61,11 +91,12 @@ pub fn holds_kernel() -> bool {
 /// Lets every CPU that waits for the lock have it once before this one goes on. Where a task may
 /// sleep it may call this: others may run there in any case.
 pub fn yield_kernel() {
-    if NEXT.load(Ordering::Relaxed) == SERVING.load(Ordering::Relaxed).wrapping_add(1) {
+    if is_uncontended() {
         return;
     }
     let flags = irqflags::local_irq_save();
     unlock_kernel();
-    lock_kernel();
+    wait();
+    this_cpu().holds_kernel.store(true, Ordering::Relaxed);
     irqflags::local_irq_restore(flags);
 }

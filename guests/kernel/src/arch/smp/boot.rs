@@ -290,7 +290,7 @@ extern "C" fn start_secondary() -> ! {
     arch::init_secondary(number, sched::idle_stack(number));
     paging::init_secondary();
     apic::setup(Lint0::Masked);
-    books::init_cpu(number, cpuinfo::identify_cpu());
+    books::init_cpu(number, cpuinfo::identify_cpu(cpuinfo::get(0).khz));
     apic::start_timer();
     ONLINE.fetch_or(1 << number, Ordering::SeqCst);
     lock_kernel();

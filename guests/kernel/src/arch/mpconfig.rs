@@ -116,7 +116,11 @@ fn scan(signature: &[u8], len: u32) -> Option<u32> {
     let ebda = u32::from(read_u16(0x40e)) << 4;
     let ebda = if (0x8_0000..0xa_0000).contains(&ebda) { ebda } else { 0x9_fc00 };
     let places = [(ebda, 0x400), (0x9_fc00, 0x400), (0xe_0000, 0x2_0000)];
-    places.into_iter().flat_map(|(start, len)| (start..start + len).step_by(16)).find(|&at| {
-        signature.iter().enumerate().all(|(n, &byte)| read_u8(at + n as u32) == byte) && sums_to_zero(at, len)
+    places.into_iter().find_map(|(start, size)| {
+        // SAFETY: the first MiB is in the direct map, and nobody writes there.
+        let bytes = unsafe { core::slice::from_raw_parts((super::PAGE_OFFSET + start) as *const u8, size) };
+        let found = |(_, chunk): &(usize, &[u8])| chunk.starts_with(signature);
+        let places = bytes.chunks_exact(16).enumerate().filter(found);
+        places.map(|(n, _)| start + n as u32 * 16).find(|&at| sums_to_zero(at, len))
     })
 }

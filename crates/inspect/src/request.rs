@@ -42,7 +42,7 @@ pub enum Request {
 }
 
 /// A lens by name: how it is called and what it shows.
-pub const HELP: [(&str, &str); 29] = [
+pub const HELP: [(&str, &str); 30] = [
     ("ps", "processes"),
     ("maps PID", "a process's areas, as /proc/PID/maps"),
     ("smaps PID", "the same with what each area holds, as /proc/PID/smaps"),

@@ -42,7 +42,7 @@ const PROGRAMS: Guest = Guest {
     dir: "programs",
     target: "i686-unknown-linux-musl",
     what: &[],
-    bins: &["init", "mmprobe", "toolbox", "tour", "workload"],
+    bins: &["init", "mmprobe", "stress", "toolbox", "tour", "workload"],
     apart: &["bigtext"],
 };
 

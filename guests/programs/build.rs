@@ -3,7 +3,7 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    for program in ["bigtext", "init", "mmprobe", "toolbox"] {
+    for program in ["bigtext", "init", "mmprobe", "stress", "toolbox"] {
         println!("cargo::rustc-link-arg-bin={program}=--strip-all");
     }
     println!("cargo::rustc-link-arg-bin=tour=--compress-debug-sections=zlib");

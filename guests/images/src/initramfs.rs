@@ -9,9 +9,9 @@ use std::{
 use abi::runfile::{self, RunFile, RunFileError};
 
 use crate::{
-    APPLETS, USERLAND,
+    USERLAND,
     cpio::{Archive, CpioError, kind},
-    host_tree, modules, programs,
+    host_tree, links, modules, programs,
 };
 
 /// Symbolic links that are followed to find where a file is put, as in Linux.
@@ -81,8 +81,8 @@ impl Initramfs {
         for (name, bytes) in modules() {
             tree.put(format!("{base}/lib/modules/{name}.ko").into(), Node::File { mode: 0o644, data: bytes.to_vec() });
         }
-        for applet in APPLETS {
-            tree.put(format!("{base}/bin/{applet}").into(), Node::Symlink { target: b"toolbox".to_vec() });
+        for (name, program) in links() {
+            tree.put(format!("{base}/bin/{name}").into(), Node::Symlink { target: program.into() });
         }
         tree
     }
@@ -92,7 +92,7 @@ impl Initramfs {
     pub fn link_userland_into_bin(&mut self) {
         self.put(b"bin".into(), Node::Directory { mode: 0o755 });
         let names = programs().iter().map(|(name, _)| *name).filter(|name| *name != "init");
-        for name in names.chain(APPLETS.iter().copied()) {
+        for name in names.chain(links().map(|(name, _)| name)) {
             let target = format!("{USERLAND}/bin/{name}").into();
             self.put(format!("bin/{name}").into(), Node::Symlink { target });
         }

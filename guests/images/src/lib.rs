@@ -37,3 +37,12 @@ pub const APPLETS: &[&str] = &[
     "rmmod", "seq", "sh", "sleep", "sort", "swapoff", "swapon", "sync", "tail", "tee", "test", "touch", "tr", "true",
     "tty", "umount", "uname", "wc",
 ];
+
+/// The names under which the program `stress` runs: loads for several CPUs at once.
+pub const LOADS: &[&str] = &["shootdown", "smp-storm"];
+
+/// The commands that are links, each with the program that it leads to.
+fn links() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let of = |names: &'static [&'static str], program| names.iter().map(move |&name| (name, program));
+    of(APPLETS, "toolbox").chain(of(LOADS, "stress"))
+}

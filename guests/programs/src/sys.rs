@@ -54,10 +54,11 @@ pub fn reason(error: &io::Error) -> String {
     }
 }
 
-/// Duplicates the process. The programs here have one thread, so the child may go on like
-/// the parent; whoever has buffered output flushes it first.
+/// Duplicates the process. The child of a process with one thread may go on like the parent;
+/// whoever has buffered output flushes it first. The child of one with several uses no lock,
+/// no memory of the heap, and ends by [`exit_now`].
 pub fn fork() -> io::Result<Fork> {
-    // SAFETY: only one thread exists, so no lock is held by a thread that the child lacks.
+    // SAFETY: the child waits for no lock that a thread holds which it lacks, by the above.
     match check(unsafe { libc::fork() })? {
         0 => Ok(Fork::Child),
         pid => Ok(Fork::Parent(pid)),

@@ -1,5 +1,7 @@
 use x86::PhysAddr;
 
+use crate::coherence::Flush;
+
 /// Width of an access to a port or to a device's memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -54,6 +56,9 @@ pub trait Bus {
     fn numeric_error(&mut self, _asserted: bool) -> bool {
         false
     }
+    /// Translations of this CPU were removed by an act of the guest's: for whoever follows them. Nothing in the
+    /// machine may depend on it.
+    fn flushed(&mut self, _now: u64, _flush: Flush) {}
     /// Address line 20 as the board drives it: `0xffff_ffff`, or `0xffef_ffff` when gated.
     fn a20_mask(&self) -> u32 {
         !0

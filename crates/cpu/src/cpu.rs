@@ -7,6 +7,7 @@ use crate::{
     Bus, CpuState, Exception, Exit, WatchKind,
     alu::Flags,
     block::{Op, Target},
+    coherence::Coherence,
     lazy::LazyFlags,
     mmu::Projection,
 };
@@ -77,6 +78,8 @@ pub(crate) struct RunContext {
     projections: *mut [Projection],
     number: usize,
     watches: *const Vec<Watch>,
+    /// Whoever checks how translations are used; null without.
+    pub coherence: *mut Coherence,
 }
 
 /// What x87 handlers leave for whoever looks at the FPU's status and pointers, instead of working it
@@ -182,6 +185,7 @@ impl Cpu {
             projections: no_projections(),
             number: 0,
             watches: null(),
+            coherence: null_mut(),
         };
         Cpu { state, run }
     }
@@ -212,6 +216,7 @@ impl Cpu {
                 run.bus = None;
                 run.projections = no_projections();
                 run.watches = std::ptr::null();
+                run.coherence = std::ptr::null_mut();
                 run.read = std::ptr::null();
                 run.write = std::ptr::null();
                 run.exec = std::ptr::null();
@@ -257,9 +262,22 @@ impl Cpu {
         self.projections().iter_mut().for_each(|projection| projection.revoke_write(frame));
     }
 
-    fn projections(&mut self) -> &mut [Projection] {
+    /// The projections of all CPUs' TLBs, during a run.
+    pub(crate) fn projections(&mut self) -> &mut [Projection] {
         // SAFETY: as in `mem`; at rest the list is empty.
         unsafe { &mut *self.run.projections }
+    }
+
+    /// Which CPU of the machine runs.
+    pub(crate) fn number(&self) -> usize {
+        self.run.number
+    }
+
+    /// Whoever checks how translations are used, during a run that is checked.
+    #[inline]
+    pub(crate) fn coherence(&mut self) -> Option<&mut Coherence> {
+        // SAFETY: as in `mem`; it is null without a checker.
+        unsafe { self.run.coherence.as_mut() }
     }
 
     fn watches(&self) -> &[Watch] {

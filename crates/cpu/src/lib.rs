@@ -12,6 +12,7 @@ mod activity;
 mod alu;
 mod block;
 mod bus;
+pub mod coherence;
 mod cpu;
 mod decode;
 mod engine;

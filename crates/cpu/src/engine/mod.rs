@@ -18,6 +18,7 @@ use x86::LinearAddr;
 use crate::{
     Bus, Cpu, Exit,
     block::{Cache, Seen, Translator},
+    coherence::{self, Coherence},
     cpu::Watch,
     mmu::{
         Projection,
@@ -85,6 +86,7 @@ pub struct Engine {
     /// Linear addresses, ascending.
     breakpoints: Vec<LinearAddr>,
     watches: Vec<Watch>,
+    coherence: Option<Box<Coherence>>,
     /// The opcodes that were missed and named in the log, ascending.
     named: Vec<iced_x86::Code>,
     translated: u64,
@@ -109,6 +111,7 @@ impl Engine {
             projections: Vec::new(),
             breakpoints: Vec::new(),
             watches: Vec::new(),
+            coherence: None,
             named: Vec::new(),
             translated: 0,
             lookups: 0,
@@ -130,10 +133,14 @@ impl Engine {
             projections.resize_with(request.cpu + 1, Projection::default);
         }
         let watches = std::mem::take(&mut self.watches);
+        let mut coherence = self.coherence.take();
         let exit = cpu.with_context(mem, bus, &mut projections, request.cpu, &watches, |cpu| {
             flush::address_line_20(cpu);
             select_view(cpu);
+            cpu.run.coherence = coherence.as_deref_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
+            coherence::begins(cpu);
             let exit = self.dispatch(cpu, request.pass_breakpoint);
+            coherence::rests(cpu);
             cpu.state.retired = cpu.retired();
             // What is latched is held too: asking the TLB again finds it.
             cpu.state.tlb.clear_latch();
@@ -141,6 +148,7 @@ impl Engine {
         });
         self.projections = projections;
         self.watches = watches;
+        self.coherence = coherence;
 
         cpu.state.gpr[8..].fill(0);
         exit
@@ -159,6 +167,17 @@ impl Engine {
         if let Some(projection) = self.projections.get_mut(cpu) {
             *projection = Projection::default();
         }
+    }
+
+    /// Follows translations and changes of tables from now on, for what the checker is then asked to keep. To be
+    /// called before anything runs: what is held by then is not known.
+    pub fn check_coherence(&mut self) -> &mut Coherence {
+        self.coherence.get_or_insert_default()
+    }
+
+    /// The checker, if there is one.
+    pub fn coherence(&mut self) -> Option<&mut Coherence> {
+        self.coherence.as_deref_mut()
     }
 
     /// What has been done so far.

@@ -7,7 +7,7 @@ mod task;
 
 use x86::{Vector, has_error_code};
 
-use crate::{Activity, Cpu, Exception, mmu::flush};
+use crate::{Activity, Cpu, Exception, coherence, mmu::flush};
 
 pub(crate) use frame::{Stack, inner_stack};
 pub(crate) use iret::{iret, loaded_flags};
@@ -60,6 +60,9 @@ pub(crate) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Exception> {
         }
         // Breakpoints that an instruction meets before it faults are met again when it is restarted.
         cpu.state.pending_debug = 0;
+    }
+    if cpu.state.cpl == 3 {
+        coherence::leaves_ring_3(cpu);
     }
     let mut event = event;
     let mut first = None;

@@ -234,8 +234,8 @@ fn load_registers(cpu: &mut Cpu, image: &Image, reason: Reason) -> Result<(), Ex
             let (cr0, cr4) = (cpu.state.cr0(), cpu.state.cr4());
             pointers = pdpte::load(cpu, cr0, cr4, cr3);
         }
-        cpu.state.cr3 = cr3;
-        flush::non_global(cpu);
+        let before = std::mem::replace(&mut cpu.state.cr3, cr3);
+        flush::non_global(cpu, before);
     }
     let wide = image.cr3.is_some();
     for (i, &value) in image.gpr.iter().enumerate() {

@@ -14,7 +14,7 @@ use super::{
     tlb::TlbEntry,
     walk::{self, PageFault},
 };
-use crate::{Cpu, CpuState, Exception, IoEffect, IoSize};
+use crate::{Cpu, CpuState, Exception, IoEffect, IoSize, coherence};
 
 /// With whose rights an access is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -144,6 +144,9 @@ fn translate(cpu: &mut Cpu, addr: LinearAddr, access: Access) -> Result<PhysAddr
     }
     let entry = held(cpu, addr, access).map_err(|fault| Exception::pf(fault.addr.0, fault.code))?;
     let phys = gate(cpu, entry.translate(addr));
+    if coherence::suspects(cpu, entry.page) {
+        return Ok(phys);
+    }
     let guards = Guards::of(cpu.state.cr0(), cpu.state.cr4());
     let allows = |kind| entry.rights.allow(Access { kind, ..access }, guards);
     let projected = Projected {
@@ -171,6 +174,7 @@ fn held(cpu: &mut Cpu, addr: LinearAddr, access: Access) -> Result<TlbEntry, Pag
             return Err(PageFault::new(&cpu.state.paging(), addr, access, PageFaultCode::P));
         }
         if access.kind != AccessKind::Write || entry.dirty {
+            coherence::used(cpu, &entry, addr, access);
             return Ok(entry);
         }
     }
@@ -188,6 +192,7 @@ fn held(cpu: &mut Cpu, addr: LinearAddr, access: Access) -> Result<TlbEntry, Pag
     if let Some(evicted) = evicted {
         cpu.projection().clear_page(evicted.page, evicted.size);
     }
+    coherence::filled(cpu, &paging, &entry);
     Ok(entry)
 }
 
@@ -206,12 +211,13 @@ fn project(cpu: &mut Cpu, addr: LinearAddr, phys: PhysAddr, access: Access, allo
     if cpu.page_watched(addr) {
         return;
     }
+    let watched = coherence::watches_stores(cpu, frame);
     let mem = cpu.mem();
     let kind = mem.kind(frame);
     if kind == FrameKind::Bus {
         return;
     }
-    let writable = allowed.store && kind == FrameKind::Ram;
+    let writable = allowed.store && kind == FrameKind::Ram && !watched;
     let coded = mem.code_lines(frame) != 0;
     if writable {
         mem.touch(frame);
@@ -256,7 +262,10 @@ fn load(cpu: &mut Cpu, addr: PhysAddr, bytes: &mut [u8]) {
 /// Writes within a frame.
 fn store(cpu: &mut Cpu, addr: PhysAddr, bytes: &[u8]) {
     if cpu.mem().kind(addr.frame()) != FrameKind::Bus {
-        return cpu.mem().write(addr, bytes);
+        return match coherence::watches_stores(cpu, addr.frame()) && !bytes.is_empty() {
+            true => coherence::store(cpu, addr, bytes),
+            false => cpu.mem().write(addr, bytes),
+        };
     }
     let now = cpu.now();
     for (at, size) in pieces(addr, bytes.len()) {

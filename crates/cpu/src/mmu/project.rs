@@ -143,6 +143,11 @@ impl Projection {
         self.views().into_iter().for_each(|view| view.revoke_write(frame));
     }
 
+    /// As [`Projection::revoke_write`], of a frame each store to which must be looked at, beside code too.
+    pub fn revoke_stores(&mut self, frame: u32) {
+        self.views().into_iter().for_each(|view| view.revoke_stores(frame));
+    }
+
     fn views(&mut self) -> [&mut View; 3] {
         [&mut self.supervisor, &mut self.user, &mut self.closed]
     }
@@ -247,6 +252,15 @@ impl View {
         write[page] = 0;
         if let Some(exec) = exec.get_mut(page) {
             *exec = 0;
+        }
+    }
+
+    fn revoke_stores(&mut self, frame: u32) {
+        for filled in [&self.local, &self.global] {
+            filled.pages_of(frame, |page| {
+                self.write[page] = 0;
+                self.coded[page / 64] &= !(1 << (page % 64));
+            });
         }
     }
 

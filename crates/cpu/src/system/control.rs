@@ -50,8 +50,8 @@ pub(super) fn mov_to_cr(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Excep
         3 => {
             let (cr0, cr4) = (cpu.state.cr0(), cpu.state.cr4());
             pdpte::load(cpu, cr0, cr4, value)?;
-            cpu.state.cr3 = value;
-            flush::non_global(cpu);
+            let before = std::mem::replace(&mut cpu.state.cr3, value);
+            flush::non_global(cpu, before);
         }
         4 => set_cr4(cpu, value)?,
         _ => return Err(Exception::ud()),

@@ -6,7 +6,7 @@ use x86::{Descriptor, SegReg, Selector, SystemType};
 
 use super::next_eip;
 use crate::{
-    Cpu, Exception, Gpr,
+    Cpu, Exception, Gpr, coherence,
     event::{self, Reason, Stack},
     operand::{self, peek, set_stack_pointer, stack_pointer, wrap_stack},
     seg::{self, Found},
@@ -195,6 +195,9 @@ fn call_inner(
     stack.mark(cpu)?;
     let cs = code.load_code(cpu, cpl)?;
     stack.push(cpu, &frame, size)?;
+    if cpu.state.cpl == 3 {
+        coherence::leaves_ring_3(cpu);
+    }
     stack.enter(cpu, old_esp);
     cpu.state.seg[SegReg::Cs as usize] = cs;
     cpu.state.cpl = cpl;

@@ -21,8 +21,10 @@ mod reader;
 mod record;
 mod request;
 mod settle;
+mod stale;
 mod symbol;
 mod target;
+pub mod timeline;
 mod trace;
 
 pub use address::{Address, Segmented, parse_address};
@@ -35,6 +37,7 @@ pub use reader::{DirectMap, Reader};
 pub use record::Record;
 pub use request::{HELP, Request};
 pub use settle::{SETTLE_LIMIT, Settled, in_flux, settle};
+pub use stale::{describe_change, describe_finding};
 pub use symbol::{Symbol, Symbols};
 pub use target::{Program, Target, WiredRange, Wiring};
 pub use trace::{FaultTrace, Next};

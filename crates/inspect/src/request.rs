@@ -39,10 +39,11 @@ pub enum Request {
     Bt { cpu: usize },
     Stats,
     Screen,
+    Timeline,
 }
 
 /// A lens by name: how it is called and what it shows.
-pub const HELP: [(&str, &str); 30] = [
+pub const HELP: [(&str, &str); 31] = [
     ("ps", "processes"),
     ("maps PID", "a process's areas, as /proc/PID/maps"),
     ("smaps PID", "the same with what each area holds, as /proc/PID/smaps"),
@@ -73,6 +74,7 @@ pub const HELP: [(&str, &str); 30] = [
     ("bt [--cpu N]", "the call stack"),
     ("stats", "counters of the run"),
     ("screen", "the text screen"),
+    ("timeline", "the last TLB shootdowns, step by step"),
 ];
 
 /// Instructions or lines when no number is given.
@@ -122,6 +124,7 @@ impl Request {
             "bt" => Request::Bt { cpu: args.cpu() },
             "stats" => Request::Stats,
             "screen" => Request::Screen,
+            "timeline" => Request::Timeline,
             _ => return Err(Error::Usage(format!("`{name}` is not a lens of this version"))),
         };
         args.finish()?;

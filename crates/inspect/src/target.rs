@@ -1,5 +1,5 @@
 use cpu::CpuState;
-use machine::TextView;
+use machine::{TextView, Timeline};
 use memory::PhysMem;
 
 use crate::{Error, KernelImage, Reader, Result, Symbols};
@@ -52,6 +52,8 @@ pub struct Target<'a> {
     pub wiring: Option<&'a Wiring>,
     /// What the display shows of video memory.
     pub screen: Option<TextView>,
+    /// The last interrupts and TLB flushes, if they were recorded.
+    pub timeline: Option<&'a Timeline>,
     /// Counters of the run, by name, in the order to show them.
     pub counters: &'a [(String, u64)],
 }
@@ -59,7 +61,17 @@ pub struct Target<'a> {
 impl<'a> Target<'a> {
     /// A machine of which only CPUs and memory are known.
     pub fn new(cpus: Vec<&'a CpuState>, mem: &'a PhysMem) -> Self {
-        Target { cpus, current: 0, mem, kernel: None, programs: &[], wiring: None, screen: None, counters: &[] }
+        Target {
+            cpus,
+            current: 0,
+            mem,
+            kernel: None,
+            programs: &[],
+            wiring: None,
+            screen: None,
+            timeline: None,
+            counters: &[],
+        }
     }
 
     /// CPU number `n`.

@@ -3,18 +3,19 @@
 #[cfg(test)]
 mod tests;
 
-use cpu::{Bus, IoEffect, IoRead, IoSize};
+use cpu::{Bus, IoEffect, IoRead, IoSize, coherence::Flush};
 use devices::{Board, Outlet, TestDevice};
 use x86::PhysAddr;
 
 use crate::{
     board::{BoardView, Signals},
-    chipset::Chipset,
+    chipset::{Chipset, Taken},
     config::MachineConfig,
     disk::DiskBank,
     interrupts::IOAPIC_BASE,
     resource::{DeviceId, PortMap},
     stats::MachineStats,
+    timeline::{Fact, Timeline},
 };
 
 /// What a port without a device reads: nothing drives the wires.
@@ -53,6 +54,7 @@ pub(crate) struct MachineBus<'a> {
     pub ports: &'a PortMap,
     pub config: &'a MachineConfig,
     pub stats: &'a mut MachineStats,
+    pub timeline: &'a mut Timeline,
     /// When the run loop looks at the chips at the latest.
     pub scheduled_ns: u64,
 }
@@ -121,7 +123,11 @@ impl Bus for MachineBus<'_> {
             return IoEffect::None;
         }
         if let Some(offset) = lapic {
-            apics.write_lapic(self.cpu, offset, value, &mut BoardView { now_ns: now, signals: self.signals });
+            let fact =
+                apics.write_lapic(self.cpu, offset, value, &mut BoardView { now_ns: now, signals: self.signals });
+            if let Some(fact) = fact {
+                self.timeline.note(now, self.cpu, fact);
+            }
         } else if let Some(offset) = ioapic_offset(addr) {
             apics.write_ioapic(offset, value);
         } else {
@@ -135,11 +141,16 @@ impl Bus for MachineBus<'_> {
         self.intr
     }
 
-    fn acknowledge(&mut self, _now: u64) -> u8 {
-        let vector = self.chipset.acknowledge(self.cpu);
+    fn acknowledge(&mut self, now: u64) -> u8 {
+        let Taken { vector, is_local } = self.chipset.acknowledge(self.cpu);
+        self.timeline.note(now, self.cpu, Fact::Taken { vector, is_local });
         self.stats.note_interrupt(self.cpu, vector);
         self.look_at_intr();
         vector
+    }
+
+    fn flushed(&mut self, now: u64, flush: Flush) {
+        self.timeline.note(now, self.cpu, Fact::Flushed(flush));
     }
 
     fn numeric_error(&mut self, asserted: bool) -> bool {

@@ -49,6 +49,13 @@ pub struct Chipset {
     pub ide: [Option<IdeChannel>; 2],
 }
 
+/// An interrupt that a CPU takes.
+pub(crate) struct Taken {
+    pub vector: u8,
+    /// From its local APIC, which has it in service until EOI; else from the 8259A pair.
+    pub is_local: bool,
+}
+
 impl Chipset {
     /// The chips at power-on.
     pub(crate) fn new(config: &MachineConfig) -> Self {
@@ -165,10 +172,13 @@ impl Chipset {
     }
 
     /// A CPU's interrupt-acknowledge cycle: the vector.
-    pub(crate) fn acknowledge(&mut self, cpu: usize) -> u8 {
-        let vector = self.apics.acknowledge(cpu).unwrap_or_else(|| self.pic.acknowledge());
+    pub(crate) fn acknowledge(&mut self, cpu: usize) -> Taken {
+        let taken = match self.apics.acknowledge(cpu) {
+            Some(vector) => Taken { vector, is_local: true },
+            None => Taken { vector: self.pic.acknowledge(), is_local: false },
+        };
         self.apics.drive(self.pic.intr());
-        vector
+        taken
     }
 
     /// When a chip changes next by itself.

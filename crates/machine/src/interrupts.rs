@@ -9,6 +9,8 @@ use devices::{Acknowledged, ApicMessage, Board, CpuSignal, DeliveryMode, IoApic,
 use serde::{Deserialize, Serialize};
 use x86::msr;
 
+use crate::timeline::Fact;
+
 use crate::resource::Resource;
 
 /// Virtual time that a message needs from one local APIC to another. What a local APIC sends to itself
@@ -19,6 +21,8 @@ const TRAVEL_NS: u64 = 100;
 pub(crate) const IOAPIC_BASE: u64 = 0xfec0_0000;
 /// Where local APICs are after RESET.
 pub(crate) const LAPIC_BASE: u64 = 0xfee0_0000;
+/// The offset of the EOI register of a local APIC.
+const EOI: u32 = 0xb0;
 /// The I/O APIC's ID; those of local APICs are the numbers of the CPUs.
 pub(crate) const IOAPIC_ID: u8 = 0;
 
@@ -157,16 +161,23 @@ impl InterruptBus {
         }
     }
 
-    /// A CPU writes to its local APIC.
-    pub(crate) fn write_lapic(&mut self, cpu: usize, offset: u32, value: u32, board: &mut impl Board) {
+    /// A CPU writes to its local APIC. What it sent by that to whom, if anything.
+    pub(crate) fn write_lapic(&mut self, cpu: usize, offset: u32, value: u32, board: &mut impl Board) -> Option<Fact> {
         match self.lapics[cpu].write(offset, value, board) {
-            Some(LapicOutput::Message(message)) => self.send(cpu, message, board.now_ns()),
+            Some(LapicOutput::Message(message)) => {
+                let is_for = |other: &usize| self.is_addressed(*other, &message, Some(cpu));
+                let targets = (0..self.lapics.len()).filter(is_for).fold(0, |mask, other| mask | 1 << other);
+                let sent = Fact::Sent { mode: message.mode.into(), vector: message.vector, targets };
+                self.send(cpu, message, board.now_ns());
+                return Some(sent);
+            }
             Some(LapicOutput::EndOfInterrupt { vector }) => {
                 self.ioapic.end_of_interrupt(vector);
                 self.stirred = true;
             }
             None => {}
         }
+        (offset == EOI).then_some(Fact::Ended)
     }
 
     /// A CPU writes to the I/O APIC.

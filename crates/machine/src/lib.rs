@@ -26,10 +26,12 @@ mod schedule;
 mod snapshot;
 mod stats;
 mod stop;
+mod timeline;
 
 pub use boot::{Boot, BootError, Image};
 pub use chipset::Chipset;
 pub use config::{MAX_CPUS, MachineConfig, SerialInput};
+pub use cpu::coherence::{Change as TableChange, Finding};
 pub use cpu::{CpuModel, CpuState, EngineConfig, EngineStats, Exception, WatchKind, mmu::TlbGeometry};
 pub use devices::{Outlet, ResetCause, TextView};
 pub use disk::{DiskAccess, DiskConfig, DiskError, DiskOperation, DiskPurpose, DiskSource, FaultySectors, MAX_DISKS};
@@ -44,3 +46,4 @@ pub use run::RunLimit;
 pub use snapshot::SnapshotError;
 pub use stats::MachineStats;
 pub use stop::{IdleReason, Stop};
+pub use timeline::{Fact, Ipi, Timeline, TimelineEvent};

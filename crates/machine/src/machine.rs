@@ -1,4 +1,7 @@
-use cpu::{Cpu, CpuState, Engine, EngineConfig, EngineStats, WatchKind};
+use cpu::{
+    Cpu, CpuState, Engine, EngineConfig, EngineStats, WatchKind,
+    coherence::{Change, Coherence, Finding},
+};
 use devices::VGA_TEXT_BYTES;
 use memory::{FrameKind, PhysMem};
 use x86::{LinearAddr, PhysAddr};
@@ -16,6 +19,7 @@ use crate::{
     resource::{PortMap, Resource},
     schedule::Schedule,
     stats::MachineStats,
+    timeline::Timeline,
 };
 
 const VIDEO_START: u64 = 0xa_0000;
@@ -38,6 +42,7 @@ pub struct Machine {
     pub(crate) schedule: Schedule,
     /// Instructions retired by all CPUs plus skipped time, in nanoseconds.
     pub(crate) now_ns: u64,
+    pub(crate) timeline: Timeline,
     // What follows from the rest, or belongs to this run of the host alone.
     pub(crate) engine: Engine,
     pub(crate) ports: PortMap,
@@ -62,6 +67,7 @@ impl Machine {
             input: InputQueue::default(),
             schedule: Schedule::new(&config),
             now_ns: 0,
+            timeline: Timeline::default(),
             engine: Engine::new(engine),
             ports: PortMap::new(&config),
             signals: Signals::default(),
@@ -183,6 +189,37 @@ impl Machine {
     /// Counts of this run.
     pub fn stats(&self) -> &MachineStats {
         &self.stats
+    }
+
+    /// The last interrupts and TLB flushes.
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    /// Keeps at least so many facts of the time line from now on.
+    pub fn keep_timeline(&mut self, count: usize) {
+        self.timeline.keep(count);
+    }
+
+    /// Has every use of a translation checked from now on; see [`cpu::coherence`]. While there are findings,
+    /// [`Machine::run`] returns [`crate::Stop::Interrupted`]: they must be taken.
+    pub fn check_tlb(&mut self) {
+        self.engine.check_coherence().keep_findings();
+    }
+
+    /// Uses of stale translations since the last call.
+    pub fn take_findings(&mut self) -> Vec<Finding> {
+        self.engine.coherence().map(Coherence::take_findings).unwrap_or_default()
+    }
+
+    /// Has changes of paging-structure entries kept for [`Machine::take_table_changes`].
+    pub fn keep_table_changes(&mut self) {
+        self.engine.check_coherence().keep_changes();
+    }
+
+    /// The changes of paging-structure entries since the last call.
+    pub fn take_table_changes(&mut self) -> Vec<Change> {
+        self.engine.coherence().map(Coherence::take_changes).unwrap_or_default()
     }
 
     /// What the engine did in this run.

@@ -77,7 +77,8 @@ impl Machine {
             if self.has_reached(goal) {
                 return Stop::Limit;
             }
-            if host.interrupted() || !self.take_input(host) {
+            let found = self.engine.coherence().is_some_and(|it| it.has_findings());
+            if host.interrupted() || found || !self.take_input(host) {
                 return Stop::Interrupted;
             }
             if self.schedule.is_over() {
@@ -122,6 +123,7 @@ impl Machine {
             ports: &self.ports,
             config: &self.config,
             stats: &mut self.stats,
+            timeline: &mut self.timeline,
             scheduled_ns: deadline,
         };
         bus.stats.entries += 1;

@@ -25,6 +25,7 @@ use crate::{
     resource::PortMap,
     schedule::Schedule,
     stats::MachineStats,
+    timeline::Timeline,
 };
 pub use error::SnapshotError;
 
@@ -40,6 +41,7 @@ struct Saved<'a> {
     input: &'a InputQueue,
     schedule: &'a Schedule,
     now_ns: u64,
+    timeline: Timeline,
 }
 
 /// The same, read back.
@@ -53,6 +55,7 @@ struct Restored {
     input: InputQueue,
     schedule: Schedule,
     now_ns: u64,
+    timeline: Timeline,
 }
 
 impl Machine {
@@ -97,6 +100,7 @@ impl Machine {
             input: self.input.clone(),
             schedule: self.schedule.clone(),
             now_ns: self.now_ns,
+            timeline: self.timeline.clone(),
             engine: Engine::new(EngineConfig::default()),
             signals: Signals::default(),
             entered: self.entered,
@@ -126,6 +130,7 @@ impl Machine {
             input: &self.input,
             schedule: &self.schedule,
             now_ns: self.now_ns,
+            timeline: self.timeline.last(),
         };
         let state = postcard::to_stdvec(&saved).expect("plain data can be serialised");
         body.write_all(&(state.len() as u64).to_le_bytes())?;
@@ -171,6 +176,7 @@ fn read_body(body: &mut dyn Read, engine: EngineConfig) -> Result<Machine, Snaps
         input: restored.input,
         schedule: restored.schedule,
         now_ns: restored.now_ns,
+        timeline: restored.timeline,
         engine: Engine::new(engine),
         signals: Signals::default(),
         entered,

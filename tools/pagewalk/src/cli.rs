@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::lens;
+use crate::{explore::ExploreArgs, lens};
 
 /// An x86-32 computer that you can stop, rewind and look inside.
 ///
@@ -28,6 +28,8 @@ pub enum Command {
     Image(ImageCommand),
     /// Start gdb on a program in the machine, stopped at its main, with all symbols loaded.
     Gdb(GdbArgs),
+    /// Run a program under many schedules and report the seeds that fail (exit 1 if any does).
+    Explore(ExploreArgs),
     #[command(flatten)]
     Lens(lens::Command),
     /// What is none of these, to be refused by name.
@@ -127,12 +129,15 @@ pub struct RunArgs {
     /// Start from a saved machine.
     #[arg(long, value_name = "FILE", help_heading = "Looking", conflicts_with_all = ["kernel", "initrd", "root", "guest", "bios"])]
     pub snapshot: Option<PathBuf>,
-    /// Tell what the machine does on standard error, or in --trace-file. WHAT: `fault`, each page fault from the access to the retry.
+    /// Tell what the machine does on standard error, or in --trace-file. WHAT: `fault`, each page fault from the access to the retry; or some of `ipi,tlb,mmu`: interprocessor interrupts, TLB flushes and shootdowns, changes of paging-structure entries.
     #[arg(long, value_name = "WHAT", help_heading = "Looking", conflicts_with = "gdb")]
     pub trace: Option<String>,
-    /// With --trace: write it to FILE.
+    /// With --trace: write it to FILE; a name in .json makes it a trace that Perfetto opens, a row a CPU.
     #[arg(long, value_name = "FILE", requires = "trace", help_heading = "Looking")]
     pub trace_file: Option<PathBuf>,
+    /// Report every use of a translation that the tables no longer give, once its flush should be over; exit 120 if there was one.
+    #[arg(long, help_heading = "Looking", conflicts_with = "snapshot")]
+    pub check_tlb: bool,
     /// Print counters on standard error at the end.
     #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text", help_heading = "Looking")]
     pub stats: Option<StatsFormat>,
@@ -156,22 +161,15 @@ pub struct LaterArgs {
     #[arg(long, hide = true)]
     record: Option<String>,
     #[arg(long, hide = true)]
-    check_tlb: bool,
-    #[arg(long, hide = true)]
     sample: Option<String>,
 }
 
 impl LaterArgs {
     /// The first option given that this version does not have.
     pub fn first(&self) -> Option<&'static str> {
-        [
-            (self.share.is_some(), "--share"),
-            (self.record.is_some(), "--record"),
-            (self.check_tlb, "--check-tlb"),
-            (self.sample.is_some(), "--sample"),
-        ]
-        .into_iter()
-        .find_map(|(given, name)| given.then_some(name))
+        [(self.share.is_some(), "--share"), (self.record.is_some(), "--record"), (self.sample.is_some(), "--sample")]
+            .into_iter()
+            .find_map(|(given, name)| given.then_some(name))
     }
 }
 
@@ -243,9 +241,8 @@ pub struct GdbArgs {
 }
 
 /// Commands of later versions, refused by name.
-pub const LATER_COMMANDS: [&str; 17] = [
+pub const LATER_COMMANDS: [&str; 15] = [
     "replay",
-    "explore",
     "top",
     "diff",
     "report",
@@ -253,7 +250,6 @@ pub const LATER_COMMANDS: [&str; 17] = [
     "pagetypeinfo",
     "vmallocinfo",
     "page",
-    "timeline",
     "pause",
     "resume",
     "step",

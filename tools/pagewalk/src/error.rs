@@ -6,6 +6,8 @@ use std::path::PathBuf;
 pub mod status {
     /// Wrong usage.
     pub const USAGE: u8 = 2;
+    /// With --check-tlb: a stale translation was used.
+    pub const STALE_USE: u8 = 120;
     /// A limit was reached.
     pub const LIMIT: u8 = 124;
     /// The emulator can't start, or the image is bad.

@@ -3,6 +3,7 @@
 mod cli;
 mod disk_error;
 mod error;
+mod explore;
 mod guest;
 mod image;
 mod lens;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Some(Command::Run(args)) => run::run(&args, cli.verbose),
         Some(Command::Image(command)) => image::write(&command),
         Some(Command::Gdb(args)) => run::gdb(&args, cli.verbose),
+        Some(Command::Explore(args)) => explore::explore(&args),
         Some(Command::Lens(command)) => command.execute().map(|()| 0).map_err(|e| Error::Lens(e.to_string())),
         Some(Command::Other(words)) => Err(unknown(&words)),
     };

@@ -111,6 +111,7 @@ impl<'a> Stub<'a> {
             kernel: Some(self.kernel),
             programs: &self.setup.programs,
             screen: Some(self.machine.chipset().vga.text_view()),
+            timeline: Some(self.machine.timeline()),
             ..inspect::Target::new(cpus, self.machine.memory())
         }
     }

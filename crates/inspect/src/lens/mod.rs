@@ -32,7 +32,7 @@ pub(crate) use maps::area_line;
 pub(crate) use modules::tables as module_tables;
 pub use process::{process_file, process_of_directory};
 pub use screen::{Cell, Screen};
-pub(crate) use tlb::tlb_entry;
+pub(crate) use tlb::{describe as describe_tlb_entry, stale as stale_words, tlb_entry};
 pub(crate) use walk::walk_lines;
 
 /// What a lens shows: text, with its last line feed, and the same as JSON.
@@ -89,7 +89,18 @@ pub fn look(target: &Target<'_>, request: &Request) -> Result<Answer> {
         Request::Bt { cpu } => backtrace::backtrace(target, *cpu),
         Request::Stats => regs::stats(target),
         Request::Screen => screen::screen(target),
+        Request::Timeline => timeline(target),
     }
+}
+
+/// The last shootdowns.
+fn timeline(target: &Target<'_>) -> Result<Answer> {
+    let (events, forgotten) = match target.timeline {
+        Some(timeline) => (timeline.events().copied().collect(), timeline.forgotten()),
+        None => (Vec::new(), 0),
+    };
+    let (text, json) = crate::timeline::show(&events, forgotten);
+    Ok(Answer::new(text, json))
 }
 
 /// The tables to look through: those of a process, or those that the CPU uses now.

@@ -70,7 +70,7 @@ fn columns(entry: &TlbEntry) -> String {
 }
 
 /// An entry in a few words.
-pub(super) fn describe(entry: &TlbEntry) -> String {
+pub(crate) fn describe(entry: &TlbEntry) -> String {
     let (page, frame) = (u64::from(entry.page) << 12, u64::from(entry.frame) << 12);
     let (by, at) = (entry.filled_by, entry.filled_at);
     format!("{page:#010x} -> {frame:#010x} {} {}, filled by {by:#010x} at {at}", size(entry.size), letters(entry))
@@ -94,7 +94,7 @@ pub(super) fn json(entry: &TlbEntry, stale: Option<&str>) -> Value {
 /// In what an entry differs from what the tables say now, if in anything that a new walk
 /// would find otherwise. An entry without D where the tables have it is not stale: the
 /// next write walks again.
-pub(super) fn stale(entry: &TlbEntry, now: &WalkResult) -> Option<&'static str> {
+pub(crate) fn stale(entry: &TlbEntry, now: &WalkResult) -> Option<&'static str> {
     let mapping = match now {
         WalkResult::Mapped(mapping) => mapping,
         WalkResult::NotPresent => return Some("the tables no longer map it"),

@@ -25,6 +25,7 @@ struct Bench {
     signals: Signals,
     ports: PortMap,
     stats: MachineStats,
+    timeline: Timeline,
     now_ns: u64,
 }
 
@@ -42,6 +43,7 @@ impl Bench {
             signals,
             ports: PortMap::new(&config),
             stats: MachineStats::new(config.cpus),
+            timeline: Timeline::default(),
             now_ns: 0,
             config,
         }
@@ -58,6 +60,7 @@ impl Bench {
             ports: &self.ports,
             config: &self.config,
             stats: &mut self.stats,
+            timeline: &mut self.timeline,
         }
     }
 

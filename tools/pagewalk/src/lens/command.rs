@@ -232,6 +232,11 @@ pub enum Command {
         #[command(flatten)]
         at: Where,
     },
+    /// The last TLB shootdowns: who asked whom, when each received, flushed and acknowledged.
+    Timeline {
+        #[command(flatten)]
+        at: Where,
+    },
     /// End a running machine.
     Quit {
         /// The machine (`run --name NAME`). Default: the only one that runs.
@@ -275,6 +280,7 @@ impl Command {
             Command::Bt { cpu, at } => (Request::Bt { cpu }, at),
             Command::Stats { at } => (Request::Stats, at),
             Command::Screen { at } => (Request::Screen, at),
+            Command::Timeline { at } => (Request::Timeline, at),
             Command::Quit { vm } => {
                 control::ask(vm.as_deref(), &Ask::Quit)?;
                 return Ok(());

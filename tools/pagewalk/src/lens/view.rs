@@ -32,6 +32,7 @@ impl Known {
             programs: &self.programs,
             wiring: Some(&self.wiring),
             screen: Some(machine.chipset().vga.text_view()),
+            timeline: Some(machine.timeline()),
             counters: &counters,
         })
     }

@@ -3,6 +3,7 @@
 use machine::{Host, Machine, Stop};
 
 use super::{
+    check::TlbCheck,
     finish,
     host::{Surroundings, Want},
     monitor,
@@ -30,6 +31,7 @@ pub struct Keeper<'s> {
     pub mode: Mode,
     pub host: &'s mut Surroundings,
     pub control: Option<&'s mut control::Server>,
+    check: Option<&'s mut TlbCheck>,
     /// How the run ended while gdb had the machine.
     end: Option<Result<End, Error>>,
 }
@@ -41,8 +43,9 @@ impl<'s> Keeper<'s> {
         mode: Mode,
         host: &'s mut Surroundings,
         control: Option<&'s mut control::Server>,
+        check: Option<&'s mut TlbCheck>,
     ) -> Self {
-        Keeper { args, mode, host, control, end: None }
+        Keeper { args, mode, host, control, check, end: None }
     }
 
     /// The instruction count at which the run ends.
@@ -52,6 +55,9 @@ impl<'s> Keeper<'s> {
 
     /// Does what a stop asks for; the end of the run if it is one.
     pub fn attend(&mut self, machine: &mut Machine, stop: Stop) -> Result<Option<End>, Error> {
+        if let Some(check) = &mut self.check {
+            check.tell(machine);
+        }
         match stop {
             Stop::Interrupted => Ok(self.look_around(machine)),
             Stop::Reset { cause } if !self.args.no_reboot && self.mode == Mode::Kernel => {

@@ -1,6 +1,7 @@
 //! `pagewalk run`, the tour, and `pagewalk gdb`.
 
 mod build;
+mod check;
 mod debugger;
 mod display;
 mod finish;

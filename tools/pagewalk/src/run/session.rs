@@ -11,7 +11,9 @@ use std::{
 use machine::{Machine, RunLimit, Stop};
 
 use super::{
-    build, display, finish,
+    build,
+    check::TlbCheck,
+    display, finish,
     host::{Surroundings, Want},
     keeper::{End, Keeper},
     prepare::{self, Mode, Stream, Streams, cannot_start},
@@ -33,6 +35,7 @@ pub struct Session<'a> {
     control: Option<control::Server>,
     debugger: Option<Rc<gdb::Server>>,
     tracer: Option<Tracer>,
+    check: Option<TlbCheck>,
     signal: Arc<AtomicBool>,
     mode: Mode,
     stdin: Stream,
@@ -66,7 +69,7 @@ impl<'a> Session<'a> {
 
     fn around(
         args: &'a RunArgs,
-        machine: Machine,
+        mut machine: Machine,
         mode: Mode,
         name: String,
         streams: Streams,
@@ -100,7 +103,8 @@ impl<'a> Session<'a> {
         if let Some(gdb::ListenAddr::Unix(path)) = debugger.as_ref().map(|server| server.addr()) {
             signals::remove_at_end(path.clone());
         }
-        let tracer = Tracer::new(args, &machine)?;
+        let tracer = Tracer::new(args, &mut machine)?;
+        let check = args.check_tlb.then(|| TlbCheck::begin(&mut machine));
         let signal = signals::watch(streams.stdin)?;
         let waiting = control.as_ref().map(control::Server::waiting);
         let gdb_waits = debugger.clone();
@@ -128,6 +132,7 @@ impl<'a> Session<'a> {
             control,
             debugger,
             tracer,
+            check,
             signal,
             mode,
             stdin: streams.stdin,
@@ -155,7 +160,7 @@ impl<'a> Session<'a> {
         if let Some(format) = self.args.stats {
             stats::print(&self.machine, self.began.elapsed(), format);
         }
-        Ok(status)
+        Ok(self.check.as_ref().map_or(status, |check| check.status(status)))
     }
 
     /// The flag that ends the run when it is set.
@@ -177,7 +182,7 @@ impl<'a> Session<'a> {
         if let Some(mut tracer) = self.tracer.take() {
             let (mut keeper, machine) = self.keeper();
             let end = tracer.run(machine, &mut keeper);
-            tracer.finish()?;
+            tracer.finish(machine)?;
             return end;
         }
         let debugger = self.debugger.clone();
@@ -208,7 +213,10 @@ impl<'a> Session<'a> {
     }
 
     fn keeper(&mut self) -> (Keeper<'_>, &mut Machine) {
-        (Keeper::new(self.args, self.mode, &mut self.host, self.control.as_mut()), &mut self.machine)
+        (
+            Keeper::new(self.args, self.mode, &mut self.host, self.control.as_mut(), self.check.as_mut()),
+            &mut self.machine,
+        )
     }
 
     /// Whether our standard error is free for messages, and not gdb's screen.

@@ -9,6 +9,8 @@ mod disks;
 mod dynamic;
 mod engines;
 #[cfg(unix)]
+mod explore;
+#[cfg(unix)]
 mod flux;
 #[cfg(unix)]
 mod gdb;
@@ -26,6 +28,8 @@ mod qemu;
 #[cfg(unix)]
 mod run;
 mod screen;
+#[cfg(unix)]
+mod shootdown;
 mod smp;
 mod support;
 #[cfg(unix)]
@@ -41,6 +45,8 @@ fn main() {
     #[cfg(unix)]
     trials.extend(dynamic::trials());
     trials.extend(engines::trials());
+    #[cfg(unix)]
+    trials.extend(explore::trials());
     #[cfg(unix)]
     trials.extend(flux::trials());
     #[cfg(unix)]
@@ -60,6 +66,8 @@ fn main() {
     trials.extend(run::trials());
     trials.extend(screen::trials());
     trials.extend(smp::trials());
+    #[cfg(unix)]
+    trials.extend(shootdown::trials());
     #[cfg(unix)]
     trials.extend(trace::trials());
     libtest_mimic::run(&arguments, trials).exit();

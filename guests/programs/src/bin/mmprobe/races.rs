@@ -19,9 +19,12 @@ use pagewalk_programs::sys::{self, Ended, Fork};
 
 use crate::{
     calls::{self, Answer, PAGE, load, store},
-    scarce::{PAGEOUT, anonymous, pages, word},
+    scarce::{PAGEOUT, pages, word},
     window::RW,
 };
+
+/// Where nothing is put unasked: an allocator must not take the holes that come and go here.
+const LOW: usize = 0x2000_0000;
 
 /// What a page holds at first.
 fn value(page: usize) -> u32 {
@@ -74,7 +77,7 @@ fn map_at(at: usize, pages: usize, prot: i32) -> io::Result<usize> {
 impl Memory {
     /// All of it is in swap.
     fn in_swap(pages: usize) -> io::Result<Memory> {
-        let at = anonymous(2 * pages)?;
+        let at = map_at(LOW, pages, RW)?;
         let spare = map_at(at + pages * PAGE, pages, PROT_NONE)?;
         (0..pages).for_each(|page| store(at + page * PAGE, value(page)));
         must(calls::madvise(at, pages * PAGE, PAGEOUT))?;

@@ -60,7 +60,7 @@ pub struct RunArgs {
     #[arg(long, default_value = "256M", value_name = "SIZE", value_parser = crate::size::parse_memory, help_heading = "Machine")]
     pub memory: u64,
     /// CPUs, 1 to 8.
-    #[arg(long, default_value_t = 1, value_name = "N", help_heading = "Machine")]
+    #[arg(long, default_value_t = 1, value_name = "N", help_heading = "Machine", conflicts_with = "snapshot")]
     pub cpus: u32,
     /// Draw order and length of the CPUs' turns from N (default: they take turns of equal length).
     #[arg(long, value_name = "N", help_heading = "Machine")]

@@ -23,6 +23,8 @@ pub struct Ended {
     pub status: ExitStatus,
     /// User and system time of it and of all that it has waited for.
     pub cpu_seconds: f64,
+    /// From start to end on the clock.
+    pub wall_seconds: f64,
     /// Standard output.
     pub stdout: String,
     /// Standard error.
@@ -37,9 +39,18 @@ impl Ended {
     }
 }
 
-/// Runs a program on one CPU of the host, without input. What it prints goes through files
+/// Where a program may run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// On one CPU of the host, so that it does not wander between caches.
+    OneCpu,
+    /// On all that there are.
+    AllCpus,
+}
+
+/// Runs a program without input. What it prints goes through files
 /// in `folder`, so that it never waits for us.
-pub fn run(mut command: Command, folder: &Path, timeout: f64) -> Result<Ended, Error> {
+pub fn run(mut command: Command, folder: &Path, timeout: f64, place: Place) -> Result<Ended, Error> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |source| Error::Start { program: program.clone(), source };
     let (out, err) = (folder.join("stdout"), folder.join("stderr"));
@@ -47,19 +58,21 @@ pub fn run(mut command: Command, folder: &Path, timeout: f64) -> Result<Ended, E
     command.stdin(Stdio::null()).stdout(create(&out)?).stderr(create(&err)?);
     // A group of its own, so that nothing of it is left when it is ended.
     command.process_group(0);
-    let cpu = last_cpu();
+    let cpu = if place == Place::OneCpu { last_cpu() } else { None };
     // SAFETY: the function only makes a system call.
     unsafe { command.pre_exec(move || stay_on(cpu)) };
 
+    let start = Instant::now();
     let child = command.spawn().map_err(failed)?;
     let pid = child.id() as libc::pid_t;
     let (status, cpu_seconds) = wait(pid, timeout).map_err(|error| match error.kind() {
         io::ErrorKind::TimedOut => Error::Timeout(timeout),
         _ => failed(error),
     })?;
+    let wall_seconds = start.elapsed().as_secs_f64();
     let text = |path| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let read = |path| text(path).map_err(|error| Error::file("read", path, error));
-    Ok(Ended { status, cpu_seconds, stdout: read(&out)?, stderr: read(&err)? })
+    Ok(Ended { status, cpu_seconds, wall_seconds, stdout: read(&out)?, stderr: read(&err)? })
 }
 
 /// Waits for a child; ends its group after `timeout` seconds.
@@ -102,7 +115,7 @@ fn last_cpu() -> Option<usize> {
     }
 }
 
-/// Keeps this process on one CPU: what is measured does not wander between caches.
+/// Keeps this process on one CPU, if one is given.
 fn stay_on(cpu: Option<usize>) -> io::Result<()> {
     let Some(cpu) = cpu else { return Ok(()) };
     // SAFETY: the set is on the stack and `cpu` is one of its members.
@@ -122,7 +135,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        run(command, folder.path(), timeout)
+        run(command, folder.path(), timeout, Place::AllCpus)
     }
 
     #[test]
@@ -141,7 +154,7 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let error = run(Command::new("/no/such/program"), folder.path(), 1.0).unwrap_err();
+        let error = run(Command::new("/no/such/program"), folder.path(), 1.0, Place::OneCpu).unwrap_err();
         assert!(error.to_string().starts_with("cannot run /no/such/program: "), "{error}");
     }
 }

@@ -23,6 +23,8 @@ enum Over {
     Family(Family),
     /// The geometric mean of these workloads.
     Workloads(&'static [&'static str]),
+    /// The first of these, compared with the second on the same platform.
+    Pair(&'static str, &'static str),
 }
 
 /// A goal: at least so many times the speed of another platform.
@@ -33,7 +35,7 @@ struct Goal {
     times: f64,
 }
 
-const GOALS: [Goal; 7] = [
+const GOALS: [Goal; 10] = [
     Goal { text: "integer: 5 × Bochs", over: Over::Family(Family::Integer), peer: "bochs", times: 5.0 },
     Goal { text: "integer: 0.45 × QEMU TCG", over: Over::Family(Family::Integer), peer: "qemu-tcg", times: 0.45 },
     Goal {
@@ -51,6 +53,24 @@ const GOALS: [Goal; 7] = [
         peer: "qemu-tcg",
         times: 1.0,
     },
+    Goal {
+        text: "shootdowns and pipes on 2 CPUs: QEMU TCG, a thread a CPU",
+        over: Over::Workloads(&["shootdown2", "switch2"]),
+        peer: "qemu-tcg",
+        times: 1.0,
+    },
+    Goal {
+        text: "shootdowns and pipes on 2 CPUs: QEMU TCG, one thread",
+        over: Over::Workloads(&["shootdown2", "switch2"]),
+        peer: "qemu-rr",
+        times: 1.0,
+    },
+    Goal {
+        text: "four CPUs that compute: 0.9 of one that does it all",
+        over: Over::Pair("crowd4", "crowd1"),
+        peer: "pagewalk",
+        times: 0.9,
+    },
 ];
 
 /// Judges what was measured; what was not is left out.
@@ -62,11 +82,12 @@ impl Goal {
     fn judge(&self, report: &Report) -> Option<Verdict> {
         let measured = match self.over {
             Over::Family(family) => report.mean_ratio(Some(family), self.peer, "pagewalk")?,
+            Over::Pair(name, other) => {
+                let seconds = |name| Some(report.workload(name)?.on(self.peer)?.round_seconds.median);
+                seconds(other)? / seconds(name)?
+            }
             Over::Workloads(names) => {
-                let ratio = |name: &&str| {
-                    let workload = report.workloads.iter().find(|workload| workload.name == *name)?;
-                    workload.ratio(self.peer, "pagewalk")
-                };
+                let ratio = |name: &&str| report.workload(name)?.ratio(self.peer, "pagewalk");
                 let ratios: Option<Vec<f64>> = names.iter().map(ratio).collect();
                 crate::stats::geometric_mean(ratios?)?
             }

@@ -9,7 +9,7 @@ use crate::{
     workloads::Family,
 };
 
-/// A whole run of the tool. Times are CPU seconds, user and system.
+/// A whole run of the tool. Times are CPU seconds, user and system; in the family `smp` seconds on the clock.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     /// The machine.
@@ -93,6 +93,11 @@ impl WorkloadReport {
 }
 
 impl Report {
+    /// What was measured of a workload.
+    pub fn workload(&self, name: &str) -> Option<&WorkloadReport> {
+        self.workloads.iter().find(|workload| workload.name == name)
+    }
+
     /// The geometric mean of such ratios over the workloads of a family (over all without
     /// one) that both platforms have run.
     pub fn mean_ratio(&self, family: Option<Family>, platform: &str, other: &str) -> Option<f64> {

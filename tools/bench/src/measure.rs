@@ -20,7 +20,7 @@ pub struct Place {
 
 impl Place {
     fn runs(&self, spec: &Spec) -> bool {
-        self.specs.iter().any(|of| of.name == spec.name)
+        self.platform.suits(spec) && self.specs.iter().any(|of| of.name == spec.name)
     }
 }
 
@@ -32,7 +32,7 @@ pub struct Plan<'a> {
     pub platforms: &'a [Place],
     /// How often.
     pub runs: u32,
-    /// CPU seconds that the work of a run should take under an emulator.
+    /// Seconds that the work of a run should take under an emulator.
     pub seconds: f64,
 }
 
@@ -54,7 +54,9 @@ const MAX_ROUNDS: u32 = 1 << 24;
 impl Plan<'_> {
     /// Measures all that is planned. A workload that fails on a platform is left out there.
     pub fn carry_out(&self) -> Report {
-        let mut progress = Progress::new(self.platforms.iter().map(|place| place.specs.len()).sum());
+        let mut progress = Progress::new(
+            self.platforms.iter().map(|place| place.specs.iter().filter(|spec| place.runs(spec)).count()).sum(),
+        );
         let mut report = Report { runs: self.runs, ..Report::default() };
         for spec in self.specs {
             let workload = self.workload(spec, &mut progress, &mut report.failures);
@@ -126,13 +128,13 @@ impl Plan<'_> {
     fn calibrate(&self, spec: &Spec, platform: &dyn Platform, native_round: Option<f64>) -> Result<Calibrated, Error> {
         let native = platform.slowness() == 1.0;
         let wanted = if native { self.seconds / 3.0 } else { self.seconds };
-        let base = platform.run(baseline_job(spec))?.cpu_seconds;
+        let base = platform.run(baseline_job(spec))?.seconds;
         // Beside a long start, short work would be lost in what starts differ by.
         let wanted = wanted.max(base / 2.0);
         let guess = native_round.map_or(1.0, |round| wanted / 2.0 / (round * platform.slowness()));
         let mut rounds = (guess as u32).clamp(1, MAX_ROUNDS);
         loop {
-            let work = platform.run(job(spec, rounds))?.cpu_seconds - base;
+            let work = platform.run(job(spec, rounds))?.seconds - base;
             // Less may be chance.
             let is_certain = work > wanted / 4.0;
             let factor = (wanted / work.max(wanted / 64.0)).clamp(1.0 / 64.0, 64.0);
@@ -189,7 +191,7 @@ impl Cell<'_> {
 
     fn measured(&self) -> Option<Measured> {
         let rounds = f64::from(self.rounds);
-        let seconds = |outcomes: &[Outcome]| outcomes.iter().map(|outcome| outcome.cpu_seconds).collect::<Vec<_>>();
+        let seconds = |outcomes: &[Outcome]| outcomes.iter().map(|outcome| outcome.seconds).collect::<Vec<_>>();
         let totals = seconds(&self.runs);
         let baseline_seconds = Spread::of(&seconds(&self.baselines))?;
         let work: Vec<f64> = totals.iter().map(|total| (total - baseline_seconds.median) / rounds).collect();
@@ -209,13 +211,13 @@ impl Cell<'_> {
 }
 
 fn job(spec: &Spec, rounds: u32) -> Job {
-    Job { program: spec.program, size: spec.size, rounds }
+    Job { program: spec.program, size: spec.size, rounds, cpus: spec.cpus }
 }
 
 /// The same start without the work.
 fn baseline_job(spec: &Spec) -> Job {
     match spec.baseline {
-        Baseline::Nothing => Job { rounds: 1, ..job(&workloads::NOTHING, 1) },
+        Baseline::Nothing => Job { cpus: spec.cpus, ..job(&workloads::NOTHING, 1) },
         Baseline::Prepared => job(spec, 0),
     }
 }

@@ -20,11 +20,13 @@ pub enum Family {
     Code,
     /// The kernel's services.
     System,
+    /// Several CPUs at once.
+    Smp,
 }
 
 impl Family {
     /// All, in the order of the table.
-    pub const ALL: [Family; 5] = [Self::Integer, Self::Float, Self::Memory, Self::Code, Self::System];
+    pub const ALL: [Family; 6] = [Self::Integer, Self::Float, Self::Memory, Self::Code, Self::System, Self::Smp];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Family {
             Self::Memory => "memory",
             Self::Code => "code",
             Self::System => "system",
+            Self::Smp => "smp",
         }
     }
 }
@@ -68,15 +71,23 @@ pub struct Spec {
     pub size: u32,
     /// What is taken off.
     pub baseline: Baseline,
+    /// CPUs of the machine that runs it. With several it is the time on the clock that counts, and the
+    /// process may use all that the host has.
+    pub cpus: u8,
 }
 
 const fn spec(name: &'static str, family: Family, program: &'static str, size: u32, what: &'static str) -> Spec {
-    Spec { name, family, what, program, size, baseline: Baseline::Nothing }
+    Spec { name, family, what, program, size, baseline: Baseline::Nothing, cpus: 1 }
 }
 
 /// For workloads whose preparation takes time.
 const fn prepared(name: &'static str, family: Family, program: &'static str, size: u32, what: &'static str) -> Spec {
-    Spec { name, family, what, program, size, baseline: Baseline::Prepared }
+    Spec { name, family, what, program, size, baseline: Baseline::Prepared, cpus: 1 }
+}
+
+/// For machines with several CPUs.
+const fn smp(name: &'static str, cpus: u8, program: &'static str, size: u32, what: &'static str) -> Spec {
+    Spec { cpus, ..prepared(name, Family::Smp, program, size, what) }
 }
 
 /// The program that only starts and ends.
@@ -84,7 +95,7 @@ pub const NOTHING: Spec = spec("nothing", Family::System, "nothing", 0, "start a
 
 /// All workloads, by families.
 pub const ALL: &[Spec] = {
-    use Family::{Code, Float, Integer, Memory, System};
+    use Family::{Code, Float, Integer, Memory, Smp, System};
     &[
         spec("sha256", Integer, "sha256", 2048, "SHA-256 of 128 KiB"),
         prepared("sieve", Integer, "sieve", 300_000, "sieve of Eratosthenes"),
@@ -107,6 +118,10 @@ pub const ALL: &[Spec] = {
         spec("switch", System, "switch", 500, "pipe ping-pong of two processes"),
         spec("fork", System, "fork", 1_024, "fork, 1 MiB of data"),
         spec("exec", System, "exec", 2, "fork and exec"),
+        smp("shootdown2", 2, "shootdown", 64, "TLB shootdowns (mprotect under a reader), 2 CPUs"),
+        smp("switch2", 2, "switch", 500, "pipe ping-pong of two processes, 2 CPUs"),
+        smp("crowd4", 4, "crowd", 512, "SHA-256 in four threads, 4 CPUs"),
+        prepared("crowd1", Smp, "crowd", 512, "SHA-256 in four threads, 1 CPU"),
     ]
 };
 

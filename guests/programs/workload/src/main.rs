@@ -8,6 +8,7 @@
 use std::{io, process::ExitCode};
 
 mod cold;
+mod cpus;
 mod float;
 mod integer;
 mod memory;
@@ -54,6 +55,8 @@ const WORKLOADS: &[(&str, u32, Kind)] = &[
     ("fork", 64, Prepared(system::fork)),
     ("switch", 50, Prepared(system::switch)),
     ("syscall", 500, Prepared(system::syscall)),
+    ("crowd", 16, Prepared(cpus::crowd)),
+    ("shootdown", 16, Prepared(cpus::shootdown)),
     ("anonymous", 256, Prepared(pressure::anonymous)),
     ("cow", 256, Prepared(pressure::cow)),
     ("mapped", 64, Prepared(pressure::mapped)),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Found, Job, Outcome, Platform, Runner, guest, in_path, outcome, rom};
-use crate::error::Error;
+use crate::{error::Error, workloads::Spec};
 
 struct Bochs {
     runner: Runner,
@@ -24,7 +24,7 @@ pub fn find(runner: Runner) -> Result<Found, Error> {
     // A build with the debugger begins there: go on. Others take no notice.
     platform.write("go", b"continue\n")?;
     platform.write("bochsrc", platform.configuration().as_bytes())?;
-    Ok(match platform.run(Job { program: "nothing", size: 0, rounds: 1 }) {
+    Ok(match platform.run(Job { program: "nothing", size: 0, rounds: 1, cpus: 1 }) {
         Ok(_) => Ok(Box::new(platform)),
         Err(error) => Err(format!(
             "our kernel does not run in it: {error} (it needs the terminal display, Debian: apt-get install bochs-term)"
@@ -98,6 +98,11 @@ impl Platform for Bochs {
         &self.version
     }
 
+    /// Debian's has one CPU.
+    fn suits(&self, spec: &Spec) -> bool {
+        spec.cpus == 1
+    }
+
     fn slowness(&self) -> f64 {
         150.0
     }
@@ -111,7 +116,7 @@ impl Platform for Bochs {
         let mut command = Command::new(&self.bochs);
         command.arg("-q").arg("-f").arg(self.runner.file("bochsrc")).arg("-rc").arg(self.runner.file("go"));
         command.env("TERM", "xterm");
-        let ended = self.runner.run(command)?;
+        let ended = self.runner.run(command, job)?;
         let serial = self.runner.file("serial");
         let output = fs::read(&serial).map_err(|error| Error::file("read", &serial, error))?;
         // Its own status says nothing of the guest's.

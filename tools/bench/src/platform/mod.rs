@@ -11,6 +11,7 @@ use std::{
 use crate::{
     child::{self, Ended},
     error::Error,
+    workloads::Spec,
 };
 
 mod bochs;
@@ -21,9 +22,9 @@ mod qemu;
 mod rom;
 
 /// All platforms by name.
-pub const NAMES: &[&str] = &["native", "pagewalk", "qemu-user", "qemu-tcg", "bochs"];
+pub const NAMES: &[&str] = &["native", "pagewalk", "qemu-user", "qemu-tcg", "qemu-rr", "bochs"];
 /// Those that are measured without a word about it.
-pub const NAMES_BY_DEFAULT: &str = "native,pagewalk,qemu-user,qemu-tcg,bochs";
+pub const NAMES_BY_DEFAULT: &str = "native,pagewalk,qemu-user,qemu-tcg,qemu-rr,bochs";
 
 /// A run of the program `workload`.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +35,8 @@ pub struct Job {
     pub size: u32,
     /// How often it is computed.
     pub rounds: u32,
+    /// CPUs of the machine.
+    pub cpus: u8,
 }
 
 impl Job {
@@ -52,8 +55,8 @@ impl Job {
 /// What a run gave.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// User and system time.
-    pub cpu_seconds: f64,
+    /// User and system time; with several CPUs the time on the clock.
+    pub seconds: f64,
     /// The checksum.
     pub answer: String,
     /// Guest instructions retired, where the platform counts them.
@@ -66,6 +69,10 @@ pub trait Platform {
     fn name(&self) -> &'static str;
     /// Which version of it.
     fn version(&self) -> &str;
+    /// Whether it has what a workload needs and is not another one's twin there.
+    fn suits(&self, _spec: &Spec) -> bool {
+        true
+    }
     /// How many times slower than native it may be: where a guess at the number of rounds begins.
     fn slowness(&self) -> f64;
     /// Runs a job to its end.
@@ -88,7 +95,8 @@ pub fn find(name: &str, folder: &Path, pagewalk: Option<&Path>, timeout: f64) ->
         "native" => native::find(runner),
         "pagewalk" => pagewalk::find(runner, pagewalk),
         "qemu-user" => qemu::find_user(runner),
-        "qemu-tcg" => qemu::find_tcg(runner),
+        "qemu-tcg" => qemu::find_tcg(runner, qemu::Threads::Multi),
+        "qemu-rr" => qemu::find_tcg(runner, qemu::Threads::Single),
         "bochs" => bochs::find(runner),
         _ => Err(Error::UnknownPlatform(name.into())),
     }
@@ -114,8 +122,9 @@ impl Runner {
         Ok(path)
     }
 
-    fn run(&self, command: Command) -> Result<Ended, Error> {
-        child::run(command, &self.folder, self.timeout)
+    fn run(&self, command: Command, job: Job) -> Result<Ended, Error> {
+        let place = if job.cpus == 1 { child::Place::OneCpu } else { child::Place::AllCpus };
+        child::run(command, &self.folder, self.timeout, place)
     }
 }
 
@@ -125,7 +134,8 @@ fn outcome(ended: &Ended, job: Job, output: &str, is_success: bool) -> Result<Ou
         return Err(Error::Status { status: ended.status.to_string(), last_line: ended.last_line() });
     }
     let answer = job.answer(output).ok_or_else(|| Error::NoAnswer(ended.last_line()))?;
-    Ok(Outcome { cpu_seconds: ended.cpu_seconds, answer, instructions: None })
+    let seconds = if job.cpus == 1 { ended.cpu_seconds } else { ended.wall_seconds };
+    Ok(Outcome { seconds, answer, instructions: None })
 }
 
 /// Where a program of the host is.
@@ -141,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_answer_is_found_among_the_lines_of_a_kernel() {
-        let job = Job { program: "sort", size: 500, rounds: 2 };
+        let job = Job { program: "sort", size: 500, rounds: 2, cpus: 1 };
         let log = "[    0.1] hw: x\r\nsort 50: 00000001\r\nsort 500: 519ee772\r\n[    0.2] reboot\r\n";
         assert_eq!(job.answer(log).as_deref(), Some("519ee772"));
         assert_eq!(job.answer("sort 5000: 1"), None);

@@ -14,7 +14,7 @@ struct Native {
 pub fn find(runner: Runner) -> Result<Found, Error> {
     let workload = runner.write_workload()?;
     let native = Native { runner, workload, version: host::first_line("uname", &["-sr"]) };
-    Ok(match native.run(Job { program: "nothing", size: 0, rounds: 1 }) {
+    Ok(match native.run(Job { program: "nothing", size: 0, rounds: 1, cpus: 1 }) {
         Ok(_) => Ok(Box::new(native)),
         Err(error) => Err(format!("the host runs no i386 programs: {error}")),
     })
@@ -36,7 +36,7 @@ impl Platform for Native {
     fn run(&self, job: Job) -> Result<Outcome, Error> {
         let mut command = Command::new(&self.workload);
         command.args(job.args()).env_clear();
-        let ended = self.runner.run(command)?;
+        let ended = self.runner.run(command, job)?;
         outcome(&ended, job, &ended.stdout, ended.status.success())
     }
 }

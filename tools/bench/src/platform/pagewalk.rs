@@ -72,9 +72,10 @@ impl Platform for Pagewalk {
     fn run(&self, job: Job) -> Result<Outcome, Error> {
         let mut command = Command::new(&self.program);
         command.args(["run", "--stats=json", "--memory", &format!("{}M", guest::MEMORY_MIB)]);
+        command.args(["--cpus", &job.cpus.to_string()]);
         command.args(["--append", guest::COMMAND_LINE, "--initrd"]);
         command.arg(guest::write_initramfs(&self.runner, job)?).arg(&self.kernel);
-        let ended = self.runner.run(command)?;
+        let ended = self.runner.run(command, job)?;
         let outcome = outcome(&ended, job, &ended.stdout, ended.status.success())?;
         let stats = ended.stderr.lines().rev().find_map(|line| serde_json::from_str::<Stats>(line).ok());
         Ok(Outcome { instructions: stats.map(|stats| stats.instructions), ..outcome })

@@ -130,7 +130,7 @@ impl Shared {
         // The others use it.
         self.barrier.wait();
         let seen = self.expect_marks(round, 0, me);
-        let changed = if round % 2 == 0 {
+        let changed = if round.is_multiple_of(2) {
             let renewed = window.renew();
             (0..window.count()).for_each(|page| window.write(page, 0, stamp(!round, page)));
             renewed
@@ -140,14 +140,14 @@ impl Shared {
         self.barrier.wait();
         // The others use it again.
         self.barrier.wait();
-        let seen_again = if round % 2 == 0 {
+        let seen_again = if round.is_multiple_of(2) {
             self.expect_marks(round, 1, me)
         } else {
             // Nobody could write: what they had written before is still there.
             let kept = self.expect_marks(round, 0, me);
             window.set_writable(true).map_err(|error| refused("mprotect", &error)).and(kept)
         };
-        changed.map_err(|error| refused(if round % 2 == 0 { "mmap" } else { "mprotect" }, &error))?;
+        changed.map_err(|error| refused(if round.is_multiple_of(2) { "mmap" } else { "mprotect" }, &error))?;
         Ok(seen?.wrapping_add(seen_again?))
     }
 
@@ -158,7 +158,7 @@ impl Shared {
         self.barrier.wait();
         // The owner changes the mapping.
         self.barrier.wait();
-        let second = if round % 2 == 0 { self.visit(round, 1, me) } else { self.expect_refusal(round, me) };
+        let second = if round.is_multiple_of(2) { self.visit(round, 1, me) } else { self.expect_refusal(round, me) };
         self.barrier.wait();
         Ok(first?.wrapping_add(second?))
     }

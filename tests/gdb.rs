@@ -21,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
         trial("gdb::stops_before_and_after_paging_at_a_fault_and_at_main_and_follows_to_the_end", &gdb, whole_way),
         trial("gdb::sees_the_process_as_linux_would_show_it", &gdb, process_view),
         trial("gdb::steps_over_system_calls_and_faults_of_a_program", &gdb, steps),
+        trial("gdb::sees_each_cpu_as_a_thread_and_steps_the_one_chosen", &gdb, threads),
         trial("gdb::watches_memory", &gdb, watchpoint),
         trial("gdb::kills_and_lets_go", &gdb, kill_and_detach),
         trial("gdb::works_over_a_unix_socket", &gdb, unix_socket),
@@ -49,6 +50,10 @@ impl Waiting {
     }
 
     fn listening_on(address: &str) -> Waiting {
+        Waiting::with(address, &[])
+    }
+
+    fn with(address: &str, options: &[&str]) -> Waiting {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (_, bytes) = images::programs().iter().find(|(name, _)| *name == "tour").expect("the tour is embedded");
         let program = folder.path().join("tour");
@@ -58,6 +63,7 @@ impl Waiting {
         let address = address.replace("FOLDER", folder.path().to_str().expect("a folder with a plain name"));
         let mut child = pagewalk()
             .args(["run", "--gdb", &address])
+            .args(options)
             .arg(&program)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -228,6 +234,27 @@ fn steps() {
         continue\n";
     let text = machine.gdb(&machine.program, script);
     contains(&text, &["steps 1000 in kernel 0", "exited normally"]);
+    assert_eq!(machine.end().0, Some(0));
+}
+
+/// The second CPU waits to be started, or has been, so that a step of the first one leaves it alone or lets it
+/// have its turns; a breakpoint stops whoever comes there.
+fn threads() {
+    let machine = Waiting::with("127.0.0.1:0", &["--cpus", "2"]);
+    let script = "\
+        info threads\n\
+        thread 2\n\
+        printf \"second at %x\\n\", $eip\n\
+        thread 1\n\
+        set $before = $eip\n\
+        stepi\n\
+        printf \"moved %d\\n\", $eip != $before\n\
+        tbreak main\n\
+        continue\n\
+        info threads\n\
+        continue\n";
+    let text = machine.gdb(&machine.program, script);
+    contains(&text, &["CPU#0", "CPU#1", "second at fff0", "moved 1", "exited normally"]);
     assert_eq!(machine.end().0, Some(0));
 }
 

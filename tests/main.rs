@@ -4,6 +4,8 @@
 //! programs) says `skipped: needs X` and counts as ignored.
 
 #[cfg(unix)]
+mod cpus;
+#[cfg(unix)]
 mod disks;
 #[cfg(unix)]
 mod dynamic;
@@ -40,6 +42,8 @@ use libtest_mimic::{Arguments, Trial};
 fn main() {
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = Vec::new();
+    #[cfg(unix)]
+    trials.extend(cpus::trials());
     #[cfg(unix)]
     trials.extend(disks::trials());
     #[cfg(unix)]

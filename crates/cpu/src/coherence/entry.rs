@@ -12,7 +12,7 @@ pub(super) fn covers(new: u64, old: u64, wide: bool) -> bool {
     if old & P == 0 {
         return true;
     }
-    let address = if wide { PaePte::XD - 1 & !0xfff } else { 0xffff_f000 };
+    let address = if wide { (PaePte::XD - 1) & !0xfff } else { 0xffff_f000 };
     let same_place = (new ^ old) & (address | PS) == 0;
     let more_xd = wide && new & !old & PaePte::XD != 0;
     new & P != 0 && same_place && old & !new & GIVEN == 0 && !more_xd

@@ -7,9 +7,12 @@
 //! the new pages, or be refused. Between the rounds' steps every thread also maps, protects
 //! and unmaps pages of its own, so that the CPUs interrupt one another at the same time.
 
-use std::sync::{
-    Barrier, Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
 };
 
 use crate::{
@@ -20,6 +23,27 @@ use crate::{
 
 /// How it is called.
 pub const USAGE: &str = "shootdown [THREADS [ROUNDS [PAGES]]]   (1 to 64 threads, 4; 20 rounds; 1 to 1024 pages, 8)";
+
+/// How often a thread looks whether the others have come before it lets another have its CPU.
+const LOOKS: usize = 200;
+
+/// Where all threads wait for one another. Nobody sleeps: a CPU whose thread sleeps leaves the address space, and
+/// its kernel flushes when it comes back; what is to be seen here is a CPU that never left.
+struct Barrier {
+    threads: usize,
+    arrived: AtomicUsize,
+}
+
+impl Barrier {
+    fn wait(&self) {
+        let number = self.arrived.fetch_add(1, Ordering::SeqCst);
+        let all = (number / self.threads + 1) * self.threads;
+        while self.arrived.load(Ordering::SeqCst) < all {
+            (0..LOOKS).for_each(|_| std::hint::spin_loop());
+            thread::yield_now();
+        }
+    }
+}
 
 /// Words of a page before those of the threads: the page's number and round.
 const HEAD: usize = 1;
@@ -49,14 +73,14 @@ pub fn run(args: &[String]) -> Result<String, Failure> {
         threads: threads as usize,
         rounds,
         window: Pages::map(pages as usize, Sharing::Private)?,
-        barrier: Barrier::new(threads as usize),
+        barrier: Barrier { threads: threads as usize, arrived: AtomicUsize::new(0) },
         failed: AtomicBool::new(false),
         what: Mutex::new(None),
     };
-    let sums: Vec<u32> = std::thread::scope(|scope| {
+    let sums: Vec<u32> = thread::scope(|scope| {
         let start = |me| {
             let shared = &shared;
-            std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, move || shared.thread(me))
+            thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, move || shared.thread(me))
         };
         let start_or_end = |me| start(me).unwrap_or_else(|error| give_up(me, &error));
         let handles: Vec<_> = (1..shared.threads).map(start_or_end).collect();

@@ -12,6 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use cpu::coherence::Flush;
 use machine::{Fact, Ipi, TimelineEvent};
 
+/// A flush so soon after an EOI, or after another flush that was, belongs to that interrupt.
+const SOON_NS: u64 = 400;
+
 /// What was removed from a TLB, all together.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Removed {
@@ -188,6 +191,7 @@ impl Assembler {
         }
         if matches!(flush, Flush::Switch { .. }) {
             self.cpus[usize::from(cpu)].made = None;
+            self.cpus[usize::from(cpu)].ended.clear();
             return;
         }
         // While it waits for others, what it removes is its own part of the call. It may come to that only when they
@@ -201,8 +205,11 @@ impl Assembler {
         }
         let ended = self.cpus[usize::from(cpu)].ended.clone();
         self.at_targets(&ended, cpu, |target| {
-            target.removed.note(at_ns, flush);
-            target.acknowledged_ns = Some(at_ns);
+            // Later flushes are another matter, which may have nothing to do with the interrupt.
+            if target.acknowledged_ns.is_some_and(|last| at_ns - last <= SOON_NS) {
+                target.removed.note(at_ns, flush);
+                target.acknowledged_ns = Some(at_ns);
+            }
         });
     }
 }
@@ -271,6 +278,12 @@ mod tests {
         let [one] = &assemble(&facts)[..] else { panic!("one shootdown") };
         assert!(one.targets[0].removed.everything);
         assert_eq!(one.done_ns(), Some(40));
+    }
+
+    #[test]
+    fn a_flush_long_after_an_end_of_interrupt_has_nothing_to_do_with_it() {
+        let facts = [sent(10, 0, 0xfc, 0b10), taken(20, 1, 0xfc), ended(21, 1), page(21 + SOON_NS + 1, 1, 4)];
+        assert_eq!(assemble(&facts), []);
     }
 
     #[test]

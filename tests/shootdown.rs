@@ -13,6 +13,11 @@ pub fn trials() -> Vec<Trial> {
         trial("shootdown::the_loads_print_in_the_guest_what_they_print_on_the_host", &native, as_on_the_host),
         trial("shootdown::checking_the_tlb_changes_nothing_and_finds_nothing", &[], checked_and_silent),
         trial("shootdown::a_trace_of_the_tlb_changes_nothing", &[], traced),
+        trial("shootdown::the_loads_come_out_right_on_four_cpus_and_the_checker_is_silent", &[], four_cpus),
+        trial("shootdown::a_missing_ipi_is_named_by_the_checker", &[], no_ipi),
+        trial("shootdown::a_missing_flush_is_named_by_the_checker", &[], no_flush),
+        trial("shootdown::the_time_line_tells_every_step_and_agrees_with_the_kernels_count", &[], time_line),
+        trial("shootdown::explore_finds_a_planted_race_and_the_seed_repeats_it", &[], planted_race),
     ]
 }
 
@@ -73,4 +78,98 @@ fn traced() {
     assert!(changes > 100, "{changes} changes of entries in {} events", events.len());
     let (_, text, _) = guest(&["--trace", "tlb"], "true\n");
     assert!(text.lines().any(|line| line.contains(" CPU 0 loads CR3 with 0x")), "{text:.400}");
+}
+
+fn four_cpus() {
+    let script = format!("{}; {}\n", LOADS[0], LOADS[1]);
+    let (one, ..) = guest(&[], &script);
+    let (four, stderr, status) = guest(&["--cpus", "4", "--check-tlb"], &script);
+    assert_eq!((four, status), (one, Some(0)), "{stderr}");
+    assert!(!stderr.contains("stale"), "{stderr}");
+}
+
+/// The reports of the checker in what was said on standard error.
+fn reports(stderr: &str) -> Vec<String> {
+    let (mut reports, mut inside) = (Vec::<String>::new(), false);
+    for line in stderr.lines() {
+        inside = line.starts_with("pagewalk: --check-tlb: CPU ") || inside && line.starts_with("  ");
+        match reports.last_mut() {
+            Some(report) if inside && line.starts_with("  ") => *report += &format!("{line}\n"),
+            _ if inside => reports.push(format!("{line}\n")),
+            _ => {}
+        }
+    }
+    reports
+}
+
+fn no_ipi() {
+    let options = ["--cpus", "2", "--check-tlb", "--append", "tlb=noipi"];
+    let (_, stderr, status) = guest(&options, "shootdown 2 6 4\n");
+    assert_eq!(status, Some(120), "{stderr}");
+    assert!(stderr.contains("stale translation was used") || stderr.contains("by a stale translation"), "{stderr}");
+    let reports = reports(&stderr);
+    let missing = |report: &&String| report.contains("no IPI was sent to CPU ") && report.contains("IPI is missing");
+    let report = reports.iter().find(missing).unwrap_or_else(|| panic!("no report of a missing IPI: {stderr}"));
+    for part in ["  held ", "  tables ", "  changed ", "  over ", "in ring 3", " -> 0x"] {
+        assert!(report.contains(part), "{part}: {report}");
+    }
+}
+
+fn no_flush() {
+    let options = ["--check-tlb", "--append", "tlb=noflush"];
+    let (_, stderr, status) = guest(&options, "shootdown 2 6 4\n");
+    assert_eq!(status, Some(120), "{stderr}");
+    let reports = reports(&stderr);
+    assert!(reports.iter().any(|report| report.contains("  missing  an INVLPG of the page")), "{stderr}");
+}
+
+fn time_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("saved");
+    let file = file.to_str().expect("a name");
+    let (_, stderr, status) = guest(&["--cpus", "4", "--save", file], "shootdown 4 2 2\n");
+    assert_eq!(status, Some(0), "{stderr}");
+    let lens = |words: &[&str]| {
+        let output = pagewalk().args(words).args(["--snapshot", file]).output().expect("it looks");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let told: serde_json::Value = serde_json::from_str(&lens(&["timeline", "--json"])).expect("JSON");
+    assert_eq!(told["forgotten"], 0, "the machine remembers all of a run this short");
+    let shootdowns = told["shootdowns"].as_array().expect("a list");
+    assert!(shootdowns.len() > 4, "{} shootdowns", shootdowns.len());
+    let mut acknowledged = 0u64;
+    for shootdown in shootdowns {
+        let sent = shootdown["sent"].as_u64().expect("a time");
+        let targets = shootdown["targets"].as_array().expect("a list");
+        assert!(!targets.is_empty());
+        for target in targets {
+            assert_ne!(target["cpu"], shootdown["initiator"]);
+            let (received, done) = (target["received"].as_u64(), target["acknowledged"].as_u64());
+            assert!(Some(sent) < received && received < done, "{shootdown}");
+            if let Some(flushed) = target["flushed"]["at"].as_u64() {
+                assert!(received < Some(flushed) && Some(flushed) <= done, "{shootdown}");
+            }
+            acknowledged += 1;
+        }
+        assert!(shootdown["done"].as_u64().is_some(), "{shootdown}");
+    }
+    let interrupts = lens(&["interrupts"]);
+    let row = interrupts.lines().find(|line| line.trim_start().starts_with("TLB:")).expect("a row");
+    let counted: u64 = row.split_whitespace().filter_map(|word| word.parse::<u64>().ok()).sum();
+    assert_eq!(acknowledged, counted, "{interrupts}");
+}
+
+fn planted_race() {
+    let words = ["--cpus", "2", "--append", "tlb=noipi"];
+    let script = "shootdown 2 3 2\n";
+    let sweep = with_input(pagewalk().args(["explore", "--seeds", "1..6", "--json"]).args(words), script);
+    let told: serde_json::Value = serde_json::from_slice(&sweep.stdout).expect("JSON");
+    assert_eq!(sweep.status.code(), Some(1), "{told}");
+    let failure = &told["failed"][0];
+    let seed = failure["seed"].as_u64().expect("a seed").to_string();
+    let options = [&["--schedule-seed", seed.as_str()][..], &words].concat();
+    let (_, stderr, status) = guest(&options, script);
+    assert_eq!(status.map(i64::from), failure["status"].as_i64(), "{stderr}");
+    assert_eq!(stderr, failure["stderr"].as_str().expect("text"), "the same words");
 }

@@ -76,7 +76,7 @@ fn lenses() {
     assert!(both.contains("CPU 0: ") && both.contains("CPU 1: "), "{both}");
     let second = text(&look(&["regs", "--cpu", "1"]).stdout);
     assert!(both.ends_with(&second) && !second.is_empty(), "{second}");
-    for words in [&["tlb", "--cpu", "1"][..], &["disas", "0", "1", "--cpu", "1"], &["stats"]] {
+    for words in [&["tlb", "--cpu", "1"][..], &["disas", "tlb_flush_begin", "1", "--cpu", "1"], &["stats"]] {
         let output = look(words);
         assert_eq!(output.status.code(), Some(0), "{words:?}: {}", text(&output.stderr));
     }

@@ -261,7 +261,7 @@ fn bad_options() {
         (&["--save", "/no/such/folder/x"], 125, "/no/such/folder/x"),
         (&["--save", "/dev/null"], 125, "/dev/null: not a regular file"),
         (&["--env", "novalue"], 2, "NAME=VALUE"),
-        (&["--trace", "dreams"], 2, "there is `fault` to trace"),
+        (&["--trace", "dreams"], 2, "there are `fault`, `ipi`, `tlb` and `mmu` to trace"),
         (&["--trace", "mem"], 2, "not in this version"),
         (&["--trace-file", "/tmp/x"], 2, "--trace"),
         (&["--trace", "fault", "--trace-file", "/no/such/folder/x"], 125, "/no/such/folder/x"),

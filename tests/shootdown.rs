@@ -123,6 +123,9 @@ fn no_flush() {
     assert!(reports.iter().any(|report| report.contains("  missing  an INVLPG of the page")), "{stderr}");
 }
 
+/// The vector by which the kernel has other CPUs call a function.
+const FUNCTION_CALL: u8 = 0xfc;
+
 fn time_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("saved");
@@ -150,10 +153,11 @@ fn time_line() {
             if let Some(flushed) = target["flushed"]["at"].as_u64() {
                 assert!(received < Some(flushed) && Some(flushed) <= done, "{shootdown}");
             }
-            acknowledged += 1;
+            acknowledged += u64::from(shootdown["vector"] == FUNCTION_CALL);
         }
         assert!(shootdown["done"].as_u64().is_some(), "{shootdown}");
     }
+    // An interrupt to make a CPU look whom it should run can end in a flush, too; the kernel does not count that.
     let interrupts = lens(&["interrupts"]);
     let row = interrupts.lines().find(|line| line.trim_start().starts_with("TLB:")).expect("a row");
     let counted: u64 = row.split_whitespace().filter_map(|word| word.parse::<u64>().ok()).sum();

@@ -1,6 +1,9 @@
 //! The command line, as clap sees it.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -40,11 +43,10 @@ pub enum Command {
 /// Options of `pagewalk run`.
 #[derive(Args, Debug, Clone)]
 pub struct RunArgs {
-    /// A Linux i386 program of the host, or a Multiboot kernel. Without one: a shell.
-    pub guest: Option<PathBuf>,
-    /// The program's arguments.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub args: Vec<OsString>,
+    /// A Linux i386 program of the host, or a Multiboot kernel, and its arguments: what follows
+    /// is its own. Without one: a shell.
+    #[arg(value_name = "GUEST [ARGS]", trailing_var_arg = true)]
+    pub words: Vec<OsString>,
 
     /// The guest's file tree. It is copied: what the guest writes stays in the guest.
     #[arg(long, value_name = "DIR")]
@@ -81,7 +83,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "TEXT", help_heading = "Machine")]
     pub append: Option<String>,
     /// Boot a ROM image, as firmware does: it ends at 1 MiB and again at 4 GiB, the CPU begins at F000:FFF0.
-    #[arg(long, value_name = "FILE", help_heading = "Machine", conflicts_with_all = ["guest", "kernel", "initrd", "append", "root", "files", "env"])]
+    #[arg(long, value_name = "FILE", help_heading = "Machine", conflicts_with_all = ["words", "kernel", "initrd", "append", "root", "files", "env"])]
     pub bios: Option<PathBuf>,
     /// Copy the bytes written to this port to standard error, as those to port 0xe9 always are.
     #[arg(long, value_name = "PORT", value_parser = crate::size::parse_port, help_heading = "Machine", conflicts_with = "snapshot")]
@@ -127,7 +129,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", requires = "save", help_heading = "Looking")]
     pub save_at: Option<u64>,
     /// Start from a saved machine.
-    #[arg(long, value_name = "FILE", help_heading = "Looking", conflicts_with_all = ["kernel", "initrd", "root", "guest", "bios"])]
+    #[arg(long, value_name = "FILE", help_heading = "Looking", conflicts_with_all = ["kernel", "initrd", "root", "words", "bios"])]
     pub snapshot: Option<PathBuf>,
     /// Tell what the machine does on standard error, or in --trace-file. WHAT: `fault`, each page fault from the access to the retry; or some of `ipi,tlb,mmu`: interprocessor interrupts, TLB flushes and shootdowns, changes of paging-structure entries.
     #[arg(long, value_name = "WHAT", help_heading = "Looking", conflicts_with = "gdb")]
@@ -233,33 +235,26 @@ pub struct GdbArgs {
     /// The guest's file tree.
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// A Linux i386 program of the host.
-    pub program: PathBuf,
-    /// The program's arguments.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub args: Vec<OsString>,
+    /// A Linux i386 program of the host and its arguments: what follows is its own.
+    #[arg(value_name = "PROGRAM [ARGS]", trailing_var_arg = true, required = true)]
+    pub words: Vec<OsString>,
 }
 
 /// Commands of later versions, refused by name.
-pub const LATER_COMMANDS: [&str; 15] = [
-    "replay",
-    "top",
-    "diff",
-    "report",
-    "status",
-    "pagetypeinfo",
-    "vmallocinfo",
-    "page",
-    "pause",
-    "resume",
-    "step",
-    "save",
-    "restore",
-    "why",
-    "proc",
-];
+pub const LATER_COMMANDS: [&str; 12] =
+    ["replay", "top", "diff", "report", "status", "pause", "resume", "step", "save", "restore", "why", "proc"];
 
 impl RunArgs {
+    /// The file to run.
+    pub fn guest(&self) -> Option<&Path> {
+        self.words.first().map(Path::new)
+    }
+
+    /// Its arguments.
+    pub fn args(&self) -> &[OsString] {
+        self.words.get(1..).unwrap_or_default()
+    }
+
     /// `pagewalk run` without anything.
     pub fn defaults() -> Self {
         /// A command of nothing but the options of `run`.

@@ -240,7 +240,8 @@ impl Coherence {
         let Some(path) = self.paths.get(&held) else { return (false, None) };
         let mut since: Vec<&Change> =
             path.entries.iter().flatten().flat_map(|entry| self.changes.get(entry)).flatten().collect();
-        since.retain(|change| change.at > filled_at);
+        // A fetch fills before the same instruction stores.
+        since.retain(|change| change.at >= filled_at);
         since.sort_by_key(|change| change.at);
         let closed = |change: &&Change| Some((**change, self.closed(change, user)?));
         (!since.is_empty(), since.iter().find_map(closed))

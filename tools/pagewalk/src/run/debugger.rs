@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::atomic::Ordering,
     thread::{self, JoinHandle},
@@ -28,8 +28,7 @@ pub fn gdb(args: &GdbArgs, verbose: u8) -> Result<u8, Error> {
     let folder = tempfile::tempdir().map_err(|e| Error::CannotStart(format!("cannot make a folder for gdb: {e}")))?;
     let socket = folder.path().join("gdb.sock");
     let run = RunArgs {
-        guest: Some(args.program.clone()),
-        args: args.args.clone(),
+        words: args.words.clone(),
         root: args.root.clone(),
         memory: args.memory,
         gdb: Some(format!("unix:{}", socket.display())),
@@ -55,14 +54,15 @@ fn start(
     kernel: PathBuf,
     session: &Session<'_>,
 ) -> Result<JoinHandle<()>, Error> {
-    let (program, _) = guest::load(&args.program)?;
+    let path = Path::new(&args.words[0]);
+    let (program, _) = guest::load(path)?;
     let stop_at = match Symbols::of_bytes(&program).named("main") {
         Some(_) => "main".to_owned(),
         None => format!("*{:#x}", goblin::elf::Elf::parse(&program).map_err(cannot_start)?.entry),
     };
     let mut gdb = Command::new("gdb")
         .arg("-q")
-        .arg(&args.program)
+        .arg(path)
         .args(["-ex", &format!("target remote {}", socket.display())])
         .args(["-ex", &format!("add-symbol-file {}", kernel.display())])
         .args(["-ex", &format!("tbreak {stop_at}"), "-ex", "continue"])

@@ -53,8 +53,7 @@ fn with_gdb_address(args: &RunArgs) -> Option<RunArgs> {
     let is_file = !word.starts_with("unix:") && std::path::Path::new(word).exists();
     is_file.then(|| RunArgs {
         gdb: Some(String::new()),
-        guest: Some(word.into()),
-        args: args.guest.iter().map(|path| path.clone().into_os_string()).chain(args.args.clone()).collect(),
+        words: [word.into()].into_iter().chain(args.words.clone()).collect(),
         ..args.clone()
     })
 }

@@ -110,8 +110,8 @@ pub fn run(args: &RunArgs, streams: Streams) -> Result<Boot, Error> {
         let rom = Image { name: path.display().to_string(), bytes };
         return Ok(Boot { mode: Mode::Kernel, images: Images::Bios { rom }, program: Some(path.clone()) });
     }
-    let guest = match &args.guest {
-        Some(path) => Some((path.as_path(), guest::load(path)?)),
+    let guest = match args.guest() {
+        Some(path) => Some((path, guest::load(path)?)),
         None => None,
     };
     let initrd = match &args.initrd {
@@ -120,7 +120,7 @@ pub fn run(args: &RunArgs, streams: Streams) -> Result<Boot, Error> {
     };
     if let Some((path, (bytes, Kind::MultibootKernel))) = guest {
         let mut words: Vec<String> = swap_parameter(args).into_iter().chain(args.append.clone()).collect();
-        words.extend(args.args.iter().map(|a| a.to_string_lossy().into_owned()));
+        words.extend(args.args().iter().map(|a| a.to_string_lossy().into_owned()));
         return Ok(Boot {
             mode: Mode::Kernel,
             images: multiboot(
@@ -146,7 +146,11 @@ pub fn run(args: &RunArgs, streams: Streams) -> Result<Boot, Error> {
     let tree = program_tree(args, guest.map(|(path, (bytes, _))| (path, bytes)), streams)?;
     let mut modules = vec![("initramfs".to_owned(), tree.build().map_err(cannot_start)?)];
     modules.extend(initrd);
-    Ok(Boot { mode: Mode::Program, images: multiboot(kernel, command_line, modules), program: args.guest.clone() })
+    Ok(Boot {
+        mode: Mode::Program,
+        images: multiboot(kernel, command_line, modules),
+        program: args.guest().map(Path::to_path_buf),
+    })
 }
 
 /// The kernel's parameter that turns the swap disk on, which comes behind the images.
@@ -181,7 +185,7 @@ fn program_tree(args: &RunArgs, guest: Option<(&Path, Vec<u8>)>, streams: Stream
         None => format!("{}/bin/sh", images::USERLAND).into_bytes(),
     };
     let mut argv = vec![exe.clone()];
-    argv.extend(args.args.iter().map(|arg| arg.as_bytes().to_vec()));
+    argv.extend(args.args().iter().map(|arg| arg.as_bytes().to_vec()));
     tree.set_run_file(&RunFile {
         exe,
         args: argv,

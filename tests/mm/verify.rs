@@ -41,7 +41,7 @@ fn storm() {
     let mut machine = machine("workload storm 1; workload storm 2; workload storm 3");
     let mut looks = 0;
     loop {
-        match run(&mut machine, 100_003) {
+        match run(&mut machine, 30_011) {
             Stop::Limit => {}
             Stop::PowerOff { status: 0 } => break,
             other => panic!("{other}"),

@@ -3,6 +3,7 @@
 
 mod acpi;
 mod aml;
+mod bios;
 mod checksum;
 mod mp;
 mod tables;
@@ -11,23 +12,19 @@ mod tests;
 
 use devices::{Board, VGA_TEXT_BYTES};
 use memory::PhysMem;
-use x86::PhysAddr;
 
 use crate::{
     chipset::Chipset,
     config::MachineConfig,
     interrupts::{IOAPIC_BASE, IOAPIC_ID, LAPIC_BASE},
-    resource::{Resource, SERIAL_PORTS},
+    resource::Resource,
 };
-
-pub(crate) use tables::write_tables;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 /// Conventional memory ends where the extended BIOS data area begins.
 const CONVENTIONAL_END: u64 = 639 * KIB;
 const VIDEO_START: u64 = 640 * KIB;
-const DATA_AREA: u64 = 0x400;
 const BIOS_START: u64 = 960 * KIB;
 
 const TABLES_BYTES: u64 = 128 * KIB;
@@ -47,6 +44,12 @@ const TEXT_ROWS: u8 = 25;
 const LEVEL_IRQS: [u8; 4] = [5, SCI_IRQ, 10, 11];
 /// The line of the power-management chip.
 const SCI_IRQ: u8 = 9;
+
+/// What firmware has put into memory `now_ns` after power-on.
+pub(crate) fn write_memory(mem: &mut PhysMem, config: &MachineConfig, now_ns: u64) {
+    bios::write_bios(mem, config, now_ns);
+    tables::write_tables(mem, config);
+}
 
 /// What a region of physical addresses is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,39 +109,23 @@ pub(crate) fn memory_resources(config: &MachineConfig) -> Vec<Resource> {
     resources
 }
 
-/// The first entries of the BIOS data area: the serial ports that there are, the place of the
-/// extended area, the number of disks and the size of conventional memory (IBM PC AT Technical Reference, "BIOS").
-pub(crate) fn write_data_area(mem: &mut PhysMem, config: &MachineConfig) {
-    let ports = SERIAL_PORTS.iter().zip(&config.serial).filter(|(_, input)| input.is_some()).map(|(port, _)| *port);
-    for (address, port) in (DATA_AREA..).step_by(2).zip(ports) {
-        mem.write(PhysAddr(address), &port.to_le_bytes());
-    }
-    let extended_segment = (CONVENTIONAL_END / 16) as u16;
-    mem.write(PhysAddr(DATA_AREA + 0x0e), &extended_segment.to_le_bytes());
-    mem.write(PhysAddr(DATA_AREA + 0x75), &[config.disks.len() as u8]);
-    mem.write(PhysAddr(DATA_AREA + 0x13), &((CONVENTIONAL_END / KIB) as u16).to_le_bytes());
-    // The screen: mode 3, its columns, the bytes of a page; the CRTC's port; the last row, and the
-    // lines of a character.
-    mem.write(PhysAddr(DATA_AREA + 0x49), &[3, TEXT_COLUMNS, 0, 0x00, 0x10]);
-    mem.write(PhysAddr(DATA_AREA + 0x60), &[0x0e, 0x0d]);
-    mem.write(PhysAddr(DATA_AREA + 0x63), &0x3d4_u16.to_le_bytes());
-    mem.write(PhysAddr(DATA_AREA + 0x84), &[TEXT_ROWS - 1, 16]);
-    let screen = BLANK.repeat(usize::from(TEXT_COLUMNS) * usize::from(TEXT_ROWS));
-    mem.write(PhysAddr(TEXT_START), &screen);
-}
-
-/// Chips as firmware leaves them: interrupts at vectors 0x08 and 0x70 with all but the cascade
-/// masked, the timer at 18.2 Hz, refresh running.
+/// Chips as firmware leaves them: the timer at 18.2 Hz and its line alone open, with the cascade;
+/// interrupts at vectors 0x08 and 0x70; lines that are level triggered declared so; refresh running.
 pub(crate) fn set_up_chips(chips: &mut Chipset, board: &mut impl Board) {
-    for (offset, master, slave) in [(0, 0x11, 0x11), (1, 0x08, 0x70), (1, 0x04, 0x02), (1, 0x01, 0x01), (1, 0xfb, 0xff)]
-    {
-        chips.pic.write_master(offset, master);
-        chips.pic.write_slave(offset, slave);
-    }
     for (offset, value) in [(3, 0x36), (0, 0x00), (0, 0x00), (3, 0x54), (1, 0x12)] {
         chips.pit.write(offset, value, board);
     }
     chips.port61.write(0, &mut chips.pit, board);
     chips.port92.write(2, board);
+    // The timer's line is high by now: its first tick comes a whole period later.
+    chips.drive_irqs();
+    for (offset, master, slave) in [(0, 0x11, 0x11), (1, 0x08, 0x70), (1, 0x04, 0x02), (1, 0x01, 0x01), (1, 0xfa, 0xff)]
+    {
+        chips.pic.write_master(offset, master);
+        chips.pic.write_slave(offset, slave);
+    }
+    let level = LEVEL_IRQS.iter().fold(0_u16, |level, irq| level | 1 << irq).to_le_bytes();
+    chips.pic.write_elcr(0, level[0]);
+    chips.pic.write_elcr(1, level[1]);
     chips.drive_irqs();
 }

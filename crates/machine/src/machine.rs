@@ -15,7 +15,6 @@ use crate::{
     disk::{DiskBank, DiskPurpose},
     firmware::{self, MemoryRegion},
     input::InputQueue,
-    interrupts,
     resource::{PortMap, Resource},
     schedule::Schedule,
     stats::MachineStats,
@@ -105,6 +104,10 @@ impl Machine {
     }
 
     fn load(&mut self) -> Result<(), Error> {
+        if self.boot.kernel().is_some() {
+            // Before the images, which may lie where firmware has been.
+            firmware::write_memory(&mut self.mem, &self.config, self.now_ns);
+        }
         let memory_map = firmware::memory_map(&self.config);
         if let Some(state) = boot::load(&self.boot, &mut self.mem, &memory_map, self.config.cpu_model)? {
             let CpuState { tlb, random, apic_id, cpu_count, .. } = self.config.cpu_at_reset(0);
@@ -116,8 +119,6 @@ impl Machine {
             let mut board = BoardView { now_ns: self.now_ns, signals: &mut self.signals };
             firmware::set_up_chips(&mut self.chipset, &mut board);
             self.chipset.apics.set_up(&mut board);
-            firmware::write_data_area(&mut self.mem, &self.config);
-            firmware::write_tables(&mut self.mem, &self.config);
         }
         Ok(())
     }
@@ -234,10 +235,7 @@ impl Machine {
 
     /// The ranges of physical addresses as wired.
     pub fn memory_resources(&self) -> Vec<Resource> {
-        let mut resources = firmware::memory_resources(&self.config);
-        resources.extend(interrupts::resources());
-        resources.sort_by_key(|resource| resource.start);
-        resources
+        firmware::memory_resources(&self.config)
     }
 
     /// The memory map that firmware gives to boot loaders.

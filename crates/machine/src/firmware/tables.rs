@@ -12,7 +12,7 @@ const MP_POINTER: u64 = BIOS_START + 0x5ab0;
 const MP_CONFIGURATION: u64 = BIOS_START + 0x5ac0;
 
 /// Writes the tables of ACPI 1.0 and of the MP specification.
-pub(crate) fn write_tables(mem: &mut PhysMem, config: &MachineConfig) {
+pub(super) fn write_tables(mem: &mut PhysMem, config: &MachineConfig) {
     let base = tables_start(config);
     let (tables, rsdt) = acpi::tables(base as u32, config.cpus);
     // The BIOS area is ROM to the guest: it is loaded, not written.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use memory::PhysMem;
 use x86::PhysAddr;
 
-use super::*;
+use super::{tables::write_tables, *};
 use crate::machine::empty_memory;
 
 struct Firmware {

@@ -121,6 +121,11 @@ impl AcpiPm {
         *self = AcpiPm { at_tick: self.at_tick, ..AcpiPm::default() };
     }
 
+    /// Whether a snapshot of `now_ns` could hold this, whatever a file says.
+    pub fn fits(&self, now_ns: u64) -> bool {
+        self.at_tick <= tick_at(now_ns)
+    }
+
     fn sleep(&mut self, board: &mut impl Board) {
         match (self.control & SLEEP_TYPE) >> 10 {
             0 => board.power_off(0),

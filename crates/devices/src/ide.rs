@@ -194,6 +194,16 @@ impl IdeChannel {
         self.drives.iter_mut().flatten().for_each(|drive| drive.power_on(board.now_ns()));
     }
 
+    /// Whether a snapshot could hold this as channel `number` with drives of so many sectors, whatever a
+    /// file says.
+    pub fn fits(&self, number: u8, sectors: [Option<u64>; 2]) -> bool {
+        (0..).zip(&self.drives).zip(sectors).all(|((place, drive), sectors)| match (drive, sectors) {
+            (Some(drive), Some(sectors)) => drive.fits(2 * number + place, sectors),
+            (None, None) => true,
+            _ => false,
+        })
+    }
+
     fn command(&mut self, opcode: u8, board: &mut impl Board, disks: &mut impl Disks) {
         let now_ns = board.now_ns();
         if opcode == command::EXECUTE_DEVICE_DIAGNOSTIC {

@@ -99,9 +99,9 @@ impl IoApic {
         }
     }
 
-    /// The messages that are due now, in the order of the inputs. A level-triggered input gives
-    /// one as long as it is active, not before its last one was served.
-    pub fn take_messages(&mut self) -> Vec<ApicMessage> {
+    /// The messages that are due now with their inputs, in the order of these. A level-triggered
+    /// input gives one as long as it is active, not before its last one was served.
+    pub fn take_messages(&mut self) -> Vec<(u8, ApicMessage)> {
         let mut messages = Vec::new();
         for pin in 0..PINS {
             let edge = self.edges >> pin & 1 != 0;
@@ -112,10 +112,16 @@ impl IoApic {
             if level {
                 self.redirections[pin] |= REMOTE_IRR;
             }
-            messages.extend(self.message(pin, level));
+            messages.extend(self.message(pin, level).map(|message| (pin as u8, message)));
         }
         self.edges = 0;
         messages
+    }
+
+    /// No local APIC has taken the level-triggered message of input `pin`: its remote IRR, which
+    /// says that one has, stays clear, and the message is due again.
+    pub fn not_accepted(&mut self, pin: u8) {
+        self.redirections[usize::from(pin) % PINS] &= !REMOTE_IRR;
     }
 
     /// Whether input `pin`, when it becomes active, gives a message as things are.

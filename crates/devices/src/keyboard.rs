@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-/// Bytes that the keyboard keeps while nobody reads them.
+/// Bytes that the keyboard keeps while nobody reads them: of keys, and of answers.
 const BUFFER_BYTES: usize = 16;
 /// Sent in place of the key that did not fit.
 const OVERRUN: u8 = 0x00;
@@ -93,7 +93,8 @@ impl Keyboard {
             }
             // Typematic and make/break choices of set 3, which nothing shows.
             0xf7..=0xfa => self.answer(&[ACKNOWLEDGE]),
-            0xfe => self.answers.push_front(self.last_sent),
+            0xfe if self.answers.len() < BUFFER_BYTES => self.answers.push_front(self.last_sent),
+            0xfe => {}
             0xff => {
                 *self = Keyboard::default();
                 self.answer(&[ACKNOWLEDGE, SELF_TEST_PASSED]);
@@ -115,8 +116,10 @@ impl Keyboard {
         }
     }
 
+    /// What does not fit is lost, as on the wire of a keyboard that nobody reads.
     fn answer(&mut self, bytes: &[u8]) {
-        self.answers.extend(bytes);
+        let room = BUFFER_BYTES.saturating_sub(self.answers.len());
+        self.answers.extend(bytes.iter().take(room));
     }
 }
 
@@ -162,6 +165,15 @@ mod tests {
         (0..40).for_each(|_| keyboard.press(&[0x1c]));
         let sent: Vec<u8> = std::iter::from_fn(|| keyboard.send()).collect();
         assert_eq!(sent, [&[0x1c; 16][..], &[0]].concat());
+    }
+
+    #[test]
+    fn answers_that_nobody_reads_do_not_pile_up() {
+        let mut keyboard = Keyboard::default();
+        (0..1000).for_each(|_| keyboard.receive(0xf2));
+        (0..1000).for_each(|_| keyboard.receive(0xfe));
+        assert_eq!(std::iter::from_fn(|| keyboard.send()).count(), BUFFER_BYTES);
+        assert_eq!(exchange(&mut keyboard, &[0xee]), [0xee], "and it still answers");
     }
 
     #[test]

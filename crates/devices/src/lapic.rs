@@ -266,8 +266,9 @@ impl Lapic {
         if self.is_masked(LVT_TIMER) { None } else { self.timer.expiry_ns() }
     }
 
-    /// Whether a message is for this one. `sender` is the ID of the local APIC that sent it, or
-    /// `None` for the I/O APIC. (SDM Vol. 3A, "Determining IPI Destination".)
+    /// Whether a message is for this one. `sender` is the ID that the board gave to the local APIC
+    /// that sent it, whatever software has made of it since, or `None` for the I/O APIC.
+    /// (SDM Vol. 3A, "Determining IPI Destination".)
     pub fn is_addressed(&self, destination: Destination, sender: Option<u8>) -> bool {
         match destination {
             Destination::Physical(id) => id == BROADCAST || id == self.id,
@@ -278,9 +279,9 @@ impl Lapic {
                 // UNDEFINED: no model; only a broadcast reaches it.
                 _ => false,
             },
-            Destination::Myself => sender == Some(self.id),
+            Destination::Myself => sender == Some(self.strapped_id),
             Destination::All => true,
-            Destination::Others => sender != Some(self.id),
+            Destination::Others => sender != Some(self.strapped_id),
         }
     }
 
@@ -362,6 +363,11 @@ impl Lapic {
     pub fn would_interrupt_timer(&self) -> bool {
         let vector = self.lvt[LVT_TIMER] as u8;
         self.deadline_ns().is_some() && vector >= LOWEST_VECTOR && self.is_above_priority(vector)
+    }
+
+    /// Whether a snapshot of `now_ns` could hold this, whatever a file says.
+    pub fn fits(&self, now_ns: u64) -> bool {
+        self.timer.fits(now_ns)
     }
 
     fn write_spurious(&mut self, value: u32) {

@@ -132,6 +132,11 @@ impl PicPair {
         u16::from(self.master.imr()) | u16::from(self.slave.imr()) << 8
     }
 
+    /// Whether a snapshot could hold this, whatever a file says.
+    pub fn fits(&self) -> bool {
+        self.master.fits() && self.slave.fits()
+    }
+
     fn cascade(&mut self) {
         self.master.set_line(CASCADE, self.slave.int());
     }

@@ -95,6 +95,11 @@ impl Pit8254 {
         self.counters[0].next_change().map(Pit8254::ns_of)
     }
 
+    /// Whether a snapshot of `now_ns` could hold this, whatever a file says.
+    pub fn fits(&self, now_ns: u64) -> bool {
+        self.counters.iter().all(|counter| counter.fits(Pit8254::ticks_at(now_ns)))
+    }
+
     fn write_control(&mut self, value: u8) {
         let select = usize::from(value >> 6);
         if let Some(counter) = self.counters.get_mut(select) {

@@ -174,6 +174,11 @@ impl Rtc {
         self.ram[usize::from(index & INDEX)] = value;
     }
 
+    /// Whether a snapshot of `now_ns` could hold this, whatever a file says.
+    pub fn fits(&self, now_ns: u64) -> bool {
+        self.ram.len() == cmos::RAM_BYTES && self.index <= INDEX && self.phase_ns < SECOND_NS && self.at_ns <= now_ns
+    }
+
     fn write_a(&mut self, value: u8) {
         let was_held = self.held();
         self.ram[REGISTER_A] = value & !A_UIP;

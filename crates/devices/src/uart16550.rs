@@ -260,6 +260,11 @@ impl Uart16550 {
         self.msr &= !MSR_DELTAS;
     }
 
+    /// Whether a snapshot of `now_ns` could hold this as port `number`, whatever a file says.
+    pub fn fits(&self, number: u8, now_ns: u64) -> bool {
+        self.number == number && self.last_traffic_ns <= now_ns && self.line.fits(now_ns)
+    }
+
     fn dlab(&self) -> bool {
         self.lcr & LCR_DLAB != 0
     }

@@ -45,6 +45,9 @@ const CURSOR_OFF: u8 = 1 << 5;
 /// Retrace end register: registers 0 to 7 cannot be written.
 const PROTECTED: u8 = 1 << 7;
 
+/// 256 colours of three parts.
+const DAC_BYTES: usize = 3 * 256;
+
 /// A frame takes a 70th of a second; the beam returns in its last part, and at the end of every line.
 const FRAME_NS: u64 = 14_268_000;
 const FRAME_SHOWN_NS: u64 = 12_711_000;
@@ -92,7 +95,7 @@ pub struct Vga {
 impl Default for Vga {
     fn default() -> Self {
         let mut dac = TEXT_COLOURS.concat();
-        dac.resize(3 * 256, 0);
+        dac.resize(DAC_BYTES, 0);
         Vga {
             miscellaneous: MISCELLANEOUS,
             sequencer_index: 0,
@@ -192,6 +195,11 @@ impl Vga {
     /// The state after the reset line was pulled, which firmware has turned into a text mode.
     pub fn reset(&mut self) {
         *self = Vga::default();
+    }
+
+    /// Whether a snapshot could hold this, whatever a file says.
+    pub fn fits(&self) -> bool {
+        self.dac.len() == DAC_BYTES && self.dac_part < 3
     }
 
     /// Miscellaneous output bit 0: the CRTC answers at 0x3d4, not at the monochrome 0x3b4, which

@@ -239,6 +239,28 @@ impl Chipset {
         self.i8042.a20() || self.port92.a20()
     }
 
+    /// Whether these can be the chips of such a machine at `now_ns`, whatever a snapshot says.
+    pub(crate) fn fits(&self, config: &MachineConfig, now_ns: u64) -> bool {
+        let sectors = |disk: usize| config.disks.get(disk).map(|disk| disk.sectors);
+        let serial_fits = (0..).zip(&self.serial).zip(&config.serial).all(|((number, uart), input)| {
+            uart.is_some() == input.is_some() && uart.as_ref().is_none_or(|uart| uart.fits(number, now_ns))
+        });
+        let ide_fits = (0..).zip(&self.ide).all(|(number, channel)| {
+            let drives = [0, 1].map(|place| sectors(2 * number + place));
+            channel.is_some() == drives[0].is_some()
+                && channel.as_ref().is_none_or(|channel| channel.fits(number as u8, drives))
+        });
+        self.apics.fits(config.cpus.into(), now_ns)
+            && self.pic.fits()
+            && self.pit.fits(now_ns)
+            && self.rtc.fits(now_ns)
+            && self.acpi_pm.fits(now_ns)
+            && self.vga.fits()
+            && self.test_device.is_some() == config.test_device
+            && serial_fits
+            && ide_fits
+    }
+
     fn serial_port(&mut self, number: u8) -> Option<&mut Uart16550> {
         self.serial.get_mut(usize::from(number))?.as_mut()
     }

@@ -11,8 +11,6 @@ use x86::msr;
 
 use crate::timeline::Fact;
 
-use crate::resource::Resource;
-
 /// Virtual time that a message needs from one local APIC to another. What a local APIC sends to itself
 /// needs none.
 const TRAVEL_NS: u64 = 100;
@@ -25,14 +23,6 @@ pub(crate) const LAPIC_BASE: u64 = 0xfee0_0000;
 const EOI: u32 = 0xb0;
 /// The I/O APIC's ID; those of local APICs are the numbers of the CPUs.
 pub(crate) const IOAPIC_ID: u8 = 0;
-
-/// Where the APICs are after RESET, as the tree of resources shows them.
-pub(crate) fn resources() -> [Resource; 2] {
-    [
-        Resource::new(IOAPIC_BASE, IOAPIC_BASE + 0x3ff, "IOAPIC 0"),
-        Resource::new(LAPIC_BASE, LAPIC_BASE + 0xfff, "Local APIC"),
-    ]
-}
 
 /// The input of the I/O APIC that an ISA interrupt line is wired to.
 fn pin(irq: u8) -> u8 {
@@ -102,9 +92,10 @@ impl InterruptBus {
         }
     }
 
-    /// Whether this can be the bus of so many CPUs, whatever a snapshot says.
-    pub(crate) fn fits(&self, cpus: usize) -> bool {
+    /// Whether this can be the bus of so many CPUs at `now_ns`, whatever a snapshot says.
+    pub(crate) fn fits(&self, cpus: usize, now_ns: u64) -> bool {
         [self.lapics.len(), self.pages.len()] == [cpus; 2]
+            && self.lapics.iter().all(|lapic| lapic.fits(now_ns))
             && self.travelling.iter().all(|travelling| usize::from(travelling.sender) < cpus)
     }
 
@@ -141,8 +132,12 @@ impl InterruptBus {
             }
         }
         if std::mem::take(&mut self.stirred) {
-            for message in self.ioapic.take_messages() {
-                self.deliver(&message, None, |_| true);
+            for (pin, message) in self.ioapic.take_messages() {
+                if !self.deliver(&message, None, |_| true) && message.level {
+                    // It is offered again until somebody takes it.
+                    self.ioapic.not_accepted(pin);
+                    self.stirred = true;
+                }
             }
         }
     }
@@ -253,12 +248,12 @@ impl InterruptBus {
     }
 
     fn is_addressed(&self, cpu: usize, message: &ApicMessage, sender: Option<usize>) -> bool {
-        let sender = sender.map(|sender| self.lapics[sender].id());
+        let sender = sender.map(|sender| sender as u8);
         self.pages[cpu].is_some() && self.lapics[cpu].is_addressed(message.destination, sender)
     }
 
-    /// A message reaches whom it is for, of the CPUs that `may` get it.
-    fn deliver(&mut self, message: &ApicMessage, sender: Option<usize>, may: impl Fn(usize) -> bool) {
+    /// A message reaches whom it is for, of the CPUs that `may` get it; says whether anybody took it.
+    fn deliver(&mut self, message: &ApicMessage, sender: Option<usize>, may: impl Fn(usize) -> bool) -> bool {
         let cpus = self.lapics.len();
         if message.mode == DeliveryMode::LowestPriority {
             // Among equals the one behind the last winner, so that all get their share.
@@ -271,17 +266,49 @@ impl InterruptBus {
                 self.last_winner = cpu as u8;
                 self.accept(cpu, message);
             }
-            return;
+            return winner.is_some();
         }
+        let mut taken = false;
         for cpu in 0..cpus {
             if may(cpu) && self.is_addressed(cpu, message, sender) {
+                taken |= self.lapics[cpu].is_enabled() || !message.mode.has_vector();
                 self.accept(cpu, message);
             }
         }
+        taken
     }
 
     fn accept(&mut self, cpu: usize, message: &ApicMessage) {
         let signal = self.lapics[cpu].accept(message);
         self.signals.extend(signal.map(|signal| (cpu, signal)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::{BoardView, Signals};
+
+    #[test]
+    fn a_level_waits_until_a_local_apic_takes_it() {
+        let mut bus = InterruptBus::new(1);
+        // Redirection entry 9: level triggered, vector 0x49, for CPU 0.
+        for (register, value) in [(0x23, 0), (0x22, 0x8049)] {
+            bus.write_ioapic(0x00, register);
+            bus.write_ioapic(0x10, value);
+        }
+        let entry = |bus: &mut InterruptBus| {
+            bus.ioapic.write(0x00, 0x22);
+            bus.ioapic.read(0x10)
+        };
+        bus.set_line(9, true);
+        for _ in 0..3 {
+            bus.drive(false);
+            assert_eq!((entry(&mut bus), bus.intr(0)), (0x8049, false), "software has not enabled it");
+        }
+        let mut signals = Signals::default();
+        bus.write_lapic(0, 0xf0, 0x1ff, &mut BoardView { now_ns: 0, signals: &mut signals });
+        bus.drive(false);
+        assert_eq!((entry(&mut bus), bus.intr(0)), (0xc049, true));
     }
 }

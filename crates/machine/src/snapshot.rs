@@ -144,6 +144,9 @@ impl Machine {
     }
 }
 
+/// A machine's time is no later: some 146 years, and as many are left before it overflows.
+const LATEST_NS: u64 = 1 << 62;
+
 /// Stands where the number of a further frame would.
 const END_OF_PAGES: u32 = u32::MAX;
 
@@ -155,9 +158,11 @@ fn read_body(body: &mut dyn Read, engine: EngineConfig) -> Result<Machine, Snaps
     let restored: Restored = postcard::from_bytes(&state).map_err(|error| corrupt(format!("its state: {error}")))?;
     restored.config.check().map_err(|error| corrupt(error.to_string()))?;
     let cpus = usize::from(restored.config.cpus);
-    let fits = restored.chipset.apics.fits(cpus) && restored.schedule.fits(cpus);
-    if restored.cpus.len() != cpus || !fits {
+    if restored.cpus.len() != cpus || !restored.schedule.fits(cpus) {
         return Err(corrupt(format!("its state is not that of {cpus} CPUs")));
+    }
+    if restored.now_ns > LATEST_NS || !restored.chipset.fits(&restored.config, restored.now_ns) {
+        return Err(corrupt("its chips are in a state that they cannot come to".into()));
     }
     let stats = MachineStats::new(restored.config.cpus);
     let entered = restored.schedule.current();

@@ -422,6 +422,16 @@ impl Drive {
         }
     }
 
+    /// Whether a drive of so many sectors could be like this as disk number `disk`.
+    pub fn fits(&self, disk: u8, sectors: u64) -> bool {
+        let transfer_fits = self.transfer.as_ref().is_none_or(|transfer| {
+            let within = transfer.sector.checked_add(transfer.left.into()).is_some_and(|end| end <= sectors);
+            within && transfer.left > 0 && (1..=u32::from(MAX_MULTIPLE)).contains(&transfer.block)
+        });
+        let block_fits = self.at <= self.buffer.len() && self.buffer.len().is_multiple_of(SECTOR_BYTES);
+        self.disk == disk && self.sectors == sectors && self.multiple <= MAX_MULTIPLE && transfer_fits && block_fits
+    }
+
     /// SRST is set: busy for as long as it is.
     pub fn hold_in_reset(&mut self) {
         self.begin();

@@ -24,7 +24,7 @@ impl Bench {
     }
 
     fn sent(&mut self) -> Vec<u8> {
-        self.0.take_messages().iter().map(|message| message.vector).collect()
+        self.0.take_messages().iter().map(|(_, message)| message.vector).collect()
     }
 }
 
@@ -65,7 +65,7 @@ fn an_edge_gives_one_message_and_the_next_needs_the_line_to_fall() {
         assert: true,
         destination: Destination::Physical(2),
     };
-    assert_eq!(bench.0.take_messages(), [message]);
+    assert_eq!(bench.0.take_messages(), [(4, message)]);
     bench.0.set_irq(4, true);
     assert_eq!(bench.sent(), []);
     bench.0.set_irq(4, false);
@@ -89,8 +89,8 @@ fn a_level_sends_once_until_its_end_and_again_while_it_stays() {
     bench.0.set_irq(10, true);
     let sent = bench.0.take_messages();
     assert_eq!(sent.len(), 1);
-    assert!(sent[0].level);
-    assert_eq!(sent[0].destination, Destination::Logical(3));
+    let (pin, message) = sent[0];
+    assert_eq!((pin, message.level, message.destination), (10, true, Destination::Logical(3)));
     assert_eq!(bench.read(0x10 + 20), 0xc849, "remote IRR");
     assert_eq!(bench.sent(), []);
     bench.0.end_of_interrupt(0x48);
@@ -101,6 +101,20 @@ fn a_level_sends_once_until_its_end_and_again_while_it_stays() {
     bench.0.end_of_interrupt(0x49);
     assert_eq!(bench.sent(), []);
     assert_eq!(bench.read(0x10 + 20), 0x8849);
+}
+
+#[test]
+fn a_level_that_nobody_takes_is_due_again() {
+    let mut bench = Bench::new();
+    bench.redirect(10, 3, 0x8049);
+    bench.0.set_irq(10, true);
+    assert_eq!(bench.sent(), [0x49]);
+    bench.0.not_accepted(10);
+    assert_eq!(bench.read(0x10 + 20), 0x8049, "no remote IRR");
+    assert_eq!(bench.sent(), [0x49]);
+    bench.0.not_accepted(10);
+    bench.0.set_irq(10, false);
+    assert_eq!(bench.sent(), [], "it has gone meanwhile");
 }
 
 #[test]
@@ -164,8 +178,8 @@ fn each_delivery_mode_travels_and_all_but_vectors_are_edges() {
         assert_eq!(bench.0.would_interrupt(0), mode.is_some(), "{bits}");
         bench.0.set_irq(0, true);
         let sent = bench.0.take_messages();
-        assert_eq!(sent.first().map(|message| message.mode), mode, "{bits}");
-        assert_eq!(sent.iter().any(|message| message.level), level, "{bits}");
+        assert_eq!(sent.first().map(|(_, message)| message.mode), mode, "{bits}");
+        assert_eq!(sent.iter().any(|(_, message)| message.level), level, "{bits}");
         assert_eq!(bench.0.take_messages(), [], "{bits}");
     }
 }

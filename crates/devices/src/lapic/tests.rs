@@ -410,6 +410,15 @@ fn shorthands_look_at_the_sender_alone() {
 }
 
 #[test]
+fn shorthands_do_not_mind_the_id_that_software_gives() {
+    let mut bench = Bench::cold(1);
+    bench.write(ID, 0);
+    assert!(bench.lapic.is_addressed(Destination::Physical(0), Some(1)));
+    assert!(bench.lapic.is_addressed(Destination::Myself, Some(1)));
+    assert!(bench.lapic.is_addressed(Destination::Others, Some(0)), "another one with the same ID");
+}
+
+#[test]
 fn esr_shows_what_had_gathered_when_it_was_written() {
     let mut bench = Bench::new();
     assert_eq!(bench.write(ICR_LOW, 0x4_000f), None, "an illegal vector is not sent");

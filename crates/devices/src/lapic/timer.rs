@@ -61,6 +61,11 @@ impl Timer {
         true
     }
 
+    /// Whether a timer could be like this at `now_ns`: what counts began with a count.
+    pub fn fits(&self, now_ns: u64) -> bool {
+        self.at_ns <= now_ns && (self.count == 0 || self.initial != 0)
+    }
+
     /// Bits 3, 1, 0 of 0b111 divide by 1; otherwise by 2 to the power of one more.
     fn tick_ns(&self) -> u64 {
         let code = (self.divide >> 1 & 0b100) | (self.divide & 0b11);

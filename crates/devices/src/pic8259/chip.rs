@@ -180,6 +180,11 @@ impl Pic8259 {
         }
     }
 
+    /// Whether a chip could be like this.
+    pub fn fits(&self) -> bool {
+        self.lowest < LINES
+    }
+
     fn begin_initialization(&mut self, icw1: u8) {
         // The edge latches are cleared: a line that is already high asks for nothing until it
         // rises again. LTIM (bit 3) is ignored, since the ELCR took its place.

@@ -244,6 +244,12 @@ impl Counter {
         Some(self.at + ticks)
     }
 
+    /// Whether a counter could be like this at `tick`.
+    pub fn fits(&self, tick: u64) -> bool {
+        self.at <= tick
+            && [self.count, self.period, self.element, self.left].iter().all(|&count| count <= BINARY_MODULUS)
+    }
+
     fn stands_still(&self) -> bool {
         match self.phase {
             Phase::Empty => true,

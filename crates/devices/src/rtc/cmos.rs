@@ -1,6 +1,6 @@
 //! What PC firmware leaves in the CMOS RAM.
 
-const RAM_BYTES: usize = 128;
+pub(super) const RAM_BYTES: usize = 128;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const CONVENTIONAL_KIB: u16 = 640;

@@ -48,6 +48,11 @@ impl Line {
         (!self.waiting.is_empty()).then_some(self.next_burst_ns)
     }
 
+    /// Whether a line could be like this at `now_ns`.
+    pub fn fits(&self, now_ns: u64) -> bool {
+        self.next_burst_ns <= now_ns.saturating_add(CHARACTER_NS)
+    }
+
     /// Up to `room` bytes, if their time has come.
     pub fn take_burst(&mut self, room: usize, now_ns: u64) -> impl ExactSizeIterator<Item = u8> {
         let bytes = if now_ns >= self.next_burst_ns { room.min(self.waiting.len()) } else { 0 };

@@ -1,7 +1,7 @@
 use std::fs;
 
 use super::*;
-use crate::{Image, InputEvent};
+use crate::{Image, InputEvent, board::BoardView};
 
 /// A machine with a ROM, a few written pages and moved chips.
 fn machine() -> Machine {
@@ -103,6 +103,21 @@ fn bytes_behind_the_end_other_files_and_missing_ones_are_refused() {
     assert_eq!(failure(&path), "vm: not a snapshot");
     assert!(failure(&folder.path().join("absent")).contains("No such file"));
     assert!(failure(folder.path()).contains("directory"));
+}
+
+#[test]
+fn chips_that_could_not_be_so_are_refused() {
+    let (_folder, path, mut machine) = saved();
+    let mut signals = Signals::default();
+    machine.chipset.rtc.wake(&mut BoardView { now_ns: 20_000, signals: &mut signals });
+    machine.save(&path).unwrap();
+    assert_eq!(failure(&path), "vm: corrupt: its chips are in a state that they cannot come to", "ahead of time");
+    machine.now_ns = 20_000;
+    machine.save(&path).unwrap();
+    assert_eq!(failure(&path), "restored");
+    machine.now_ns = u64::MAX;
+    machine.save(&path).unwrap();
+    assert_eq!(failure(&path), "vm: corrupt: its chips are in a state that they cannot come to", "at the end of time");
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! Every way of running gives the same run: blocks or slow functions, kept or translated anew,
 //! entered for one instruction or for many; and with a bounded TLB too.
 
+use abi::runfile::RunFile;
 use images::Initramfs;
 use libtest_mimic::Trial;
-use machine::{Boot, Detached, EngineConfig, Image, Machine, MachineConfig, RunLimit, SerialInput, Stop, TlbGeometry};
+use machine::{
+    Boot, Detached, DiskConfig, EngineConfig, Image, Machine, MachineConfig, RunLimit, SerialInput, Stop, TlbGeometry,
+};
 
 use crate::support::{pagewalk, trial, with_input};
 
@@ -20,6 +23,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("engines::every_engine_agrees_at_every_look", &[], || all_agree(TlbGeometry::Unlimited)),
         trial("engines::every_engine_agrees_with_a_bounded_tlb", &[], || all_agree(bounded())),
+        trial("engines::every_engine_agrees_about_a_disk", &[], about_a_disk),
         trial("engines::a_bounded_tlb_changes_no_result", &[], bounded_boot),
     ]
 }
@@ -28,9 +32,8 @@ fn bounded() -> TlbGeometry {
     TlbGeometry::Bounded { entries: 16, ways: 2 }
 }
 
-/// A machine about to boot our kernel, which runs the tour.
-fn machine(tlb: TlbGeometry, engine: EngineConfig) -> Machine {
-    let mut tree = Initramfs::new();
+/// A machine about to boot our kernel, which runs the tour, or what the file system's run file says.
+fn machine_with(mut tree: Initramfs, disks: Vec<DiskConfig>, tlb: TlbGeometry, engine: EngineConfig) -> Machine {
     tree.link_userland_into_bin();
     let image = |name: &str, bytes| Image { name: name.to_owned(), bytes };
     let initramfs = tree.build().expect("an initramfs");
@@ -42,10 +45,30 @@ fn machine(tlb: TlbGeometry, engine: EngineConfig) -> Machine {
     let config = MachineConfig {
         memory_bytes: 32 << 20,
         serial: [Some(SerialInput::None), None, None, None],
+        disks,
         tlb,
         ..MachineConfig::default()
     };
     Machine::new(config, boot, engine).expect("a machine")
+}
+
+/// One that runs the tour.
+fn machine(tlb: TlbGeometry, engine: EngineConfig) -> Machine {
+    machine_with(Initramfs::new(), Vec::new(), tlb, engine)
+}
+
+/// One that reads a disk, and writes it over.
+fn machine_with_disk(engine: EngineConfig) -> Machine {
+    const SCRIPT: &[u8] = b"seq 1 30000 >/dev/sda; cat /dev/sda >/tmp/disk; cat /tmp/disk /tmp/disk >/dev/sda; sync";
+    let mut tree = Initramfs::new();
+    tree.set_run_file(&RunFile {
+        args: vec![b"sh".to_vec(), b"-c".to_vec(), SCRIPT.to_vec()],
+        env: vec![b"PATH=/bin".to_vec()],
+        ..RunFile::new("/bin/sh")
+    })
+    .expect("a run file");
+    let disk = DiskConfig::swap(256 << 10).expect("a disk");
+    machine_with(tree, vec![disk], TlbGeometry::Unlimited, engine)
 }
 
 /// The state after every [`INTERVAL`] instructions, run in pieces of at most `piece`.
@@ -84,6 +107,27 @@ fn all_agree(tlb: TlbGeometry) {
         let differs = want.iter().zip(&got).position(|(a, b)| a != b);
         assert_eq!(differs, None, "{name}: look of the first difference, one every {INTERVAL} instructions");
         assert_eq!(got.len(), want.len(), "{name}");
+    }
+}
+
+/// A program that reads a disk and writes it: some of it at once, or all of it word by word.
+fn about_a_disk() {
+    let ends = |engine: EngineConfig, piece: u64| {
+        let mut machine = machine_with_disk(engine);
+        loop {
+            let limit = RunLimit { retired: Some(machine.retired() + piece), pass_breakpoint: false };
+            match machine.run(limit, &mut Detached) {
+                Stop::Limit => {}
+                stop => return (stop, machine.retired(), machine.stats().port_reads, machine.state_hash()),
+            }
+        }
+    };
+    let want = ends(EngineConfig::default(), u64::MAX >> 1);
+    assert_eq!(want.0, Stop::PowerOff { status: 0 });
+    assert!(want.2 > 100_000, "the disk was read: {want:?}");
+    let step = EngineConfig { single_step: true, ..EngineConfig::default() };
+    for (name, engine, piece) in [("pieces of 997", EngineConfig::default(), 997), ("slow functions", step, 1 << 40)] {
+        assert_eq!(ends(engine, piece), want, "{name}");
     }
 }
 

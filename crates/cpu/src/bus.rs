@@ -41,6 +41,15 @@ pub trait Bus {
     fn port_in(&mut self, now: u64, port: u16, size: IoSize) -> IoRead;
     /// OUT.
     fn port_out(&mut self, now: u64, port: u16, size: IoSize, value: u32) -> IoEffect;
+    /// As many IN of `size` into `bytes`, one behind the other, as the device can do at once: no more than would
+    /// each have given [`IoEffect::None`], whatever the time. Returns how many; 0 where each must be done by itself.
+    fn port_in_string(&mut self, _port: u16, _size: IoSize, _bytes: &mut [u8]) -> u32 {
+        0
+    }
+    /// As many OUT of `size` from `bytes`, as [`Bus::port_in_string`].
+    fn port_out_string(&mut self, _port: u16, _size: IoSize, _bytes: &[u8]) -> u32 {
+        0
+    }
     /// A read of a frame of kind [`memory::FrameKind::Bus`]; never crosses a doubleword.
     fn mmio_read(&mut self, now: u64, addr: PhysAddr, size: IoSize) -> IoRead;
     /// A write to a frame of kind [`memory::FrameKind::Bus`]; never crosses a doubleword.

@@ -43,6 +43,8 @@ pub(crate) struct TestBus {
     pub mmio: Vec<(u64, u32, u64)>,
     /// What accesses report.
     pub recompute: bool,
+    /// Elements that a string instruction moves at once.
+    pub at_once: u32,
 }
 
 impl TestBus {
@@ -58,6 +60,18 @@ impl Bus for TestBus {
     fn port_out(&mut self, now: u64, port: u16, _: IoSize, value: u32) -> IoEffect {
         self.out.push((port, value, now));
         self.effect()
+    }
+    fn port_in_string(&mut self, port: u16, size: IoSize, bytes: &mut [u8]) -> u32 {
+        let size = size as usize;
+        let elements = bytes.chunks_exact_mut(size).take(self.at_once as usize);
+        elements.map(|element| element.copy_from_slice(&u32::from(port).to_le_bytes()[..size])).count() as u32
+    }
+    fn port_out_string(&mut self, port: u16, size: IoSize, bytes: &[u8]) -> u32 {
+        let elements = bytes.chunks_exact(size as usize).take(self.at_once as usize);
+        let values = elements.map(|bytes| bytes.iter().rev().fold(0, |value, &byte| value << 8 | u32::from(byte)));
+        let before = self.out.len();
+        self.out.extend(values.map(|value| (port, value, 0)));
+        (self.out.len() - before) as u32
     }
     fn mmio_read(&mut self, _: u64, addr: PhysAddr, size: IoSize) -> IoRead {
         let value = addr.0 as u32 & (!0 >> (32 - 8 * size as u32));

@@ -151,6 +151,17 @@ impl IdeChannel {
         }
     }
 
+    /// Reads the data register as often as `bytes` has room for an element of 2 or 4 bytes, or until a read could
+    /// be seen in anything but the data: the last of a block is left to [`IdeChannel::read_data`]. Returns how often.
+    pub fn read_data_string(&mut self, size: usize, bytes: &mut [u8]) -> u32 {
+        self.selected().map_or(0, |drive| drive.read_string(size, bytes))
+    }
+
+    /// Writes the data register, as [`IdeChannel::read_data_string`] reads it.
+    pub fn write_data_string(&mut self, size: usize, bytes: &[u8]) -> u32 {
+        self.selected().map_or(0, |drive| drive.write_string(size, bytes))
+    }
+
     /// Reads the alternate status register, which acknowledges nothing.
     pub fn read_alternate_status(&mut self, board: &mut impl Board) -> u8 {
         self.wake(board);

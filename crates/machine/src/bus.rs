@@ -4,7 +4,7 @@
 mod tests;
 
 use cpu::{Bus, IoEffect, IoRead, IoSize, coherence::Flush};
-use devices::{Board, Outlet, TestDevice};
+use devices::{Board, IdeChannel, Outlet, TestDevice};
 use x86::PhysAddr;
 
 use crate::{
@@ -97,6 +97,20 @@ impl Bus for MachineBus<'_> {
         self.effect(before)
     }
 
+    fn port_in_string(&mut self, port: u16, size: IoSize, bytes: &mut [u8]) -> u32 {
+        let Some(channel) = self.disk_data(port) else { return 0 };
+        let done = channel.read_data_string(size as usize, bytes);
+        self.stats.port_reads += u64::from(done);
+        done
+    }
+
+    fn port_out_string(&mut self, port: u16, size: IoSize, bytes: &[u8]) -> u32 {
+        let Some(channel) = self.disk_data(port) else { return 0 };
+        let done = channel.write_data_string(size as usize, bytes);
+        self.stats.port_writes += u64::from(done);
+        done
+    }
+
     fn mmio_read(&mut self, now: u64, addr: PhysAddr, size: IoSize) -> IoRead {
         self.stats.mmio_accesses += 1;
         let mask = u32::MAX >> (32 - 8 * size as u32);
@@ -186,6 +200,14 @@ impl MachineBus<'_> {
             IoEffect::Recompute
         } else {
             IoEffect::None
+        }
+    }
+
+    /// The channel whose data register is at `port`.
+    fn disk_data(&mut self, port: u16) -> Option<&mut IdeChannel> {
+        match self.ports.find(port)? {
+            (DeviceId::Ide(number), 0) => self.chipset.ide[usize::from(number)].as_mut(),
+            _ => None,
         }
     }
 

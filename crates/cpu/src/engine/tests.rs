@@ -42,6 +42,41 @@ fn many_small_runs_are_one_large_run() {
     }
 }
 
+/// However many elements the device takes at once, and however short the runs.
+#[test]
+fn strings_of_ports_are_the_same_at_once_and_one_by_one() {
+    let ends = |at_once, piece| {
+        let mut lab = Lab::assembled(|asm| {
+            asm.mov(dx, 0x1f55)?;
+            asm.mov(edi, 0x6f01)?; // up to the next page, an element across
+            asm.mov(ecx, 300)?;
+            asm.rep().insw()?;
+            asm.mov(esi, 0x6f01)?;
+            asm.mov(ecx, 150)?;
+            asm.rep().outsd()?;
+            asm.std()?;
+            asm.mov(ecx, 20)?;
+            asm.rep().outsw()?;
+            asm.insb()?;
+            asm.hlt()
+        });
+        lab.bus.at_once = at_once;
+        while lab.run(piece) == Exit::Budget {}
+        let sent: Vec<_> = lab.bus.out.iter().map(|&(port, value, _)| (port, value)).collect();
+        let mut received = [0; 700];
+        lab.mem.read(PhysAddr(0x6e80), &mut received);
+        (lab.cpu.state.gpr, lab.cpu.state.retired, sent, received)
+    };
+    let one_by_one = ends(0, 1);
+    assert_eq!(one_by_one.2.len(), 170);
+    assert_eq!(one_by_one.3[0x81..0x85], [0x55, 0x1f, 0x55, 0x1f]);
+    for at_once in [0, 1, 7, 1000] {
+        for piece in [1, 3, 100, 10_000] {
+            assert_eq!(ends(at_once, piece), one_by_one, "{at_once} elements, runs of {piece}");
+        }
+    }
+}
+
 #[test]
 fn code_that_overwrites_the_next_instruction_runs_what_it_wrote() {
     let mut lab = Lab::assembled(|asm| {

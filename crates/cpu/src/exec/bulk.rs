@@ -7,7 +7,7 @@ use x86::{Eflags, LinearAddr, SegReg};
 
 use super::string::{Kind, Pointers, advance};
 use crate::{
-    Cpu, Gpr,
+    Cpu, Gpr, IoSize,
     alu::{self, Word},
     decode,
     mmu::access::{self, View},
@@ -76,6 +76,43 @@ pub(super) fn run<W: Word>(cpu: &mut Cpu, kind: Kind, pointers: &Pointers, count
         advance(cpu, pointers.source, bytes);
     }
     done
+}
+
+/// Moves as many of `count` elements of INS (`input`) or OUTS between a port and what begins at `offset` of a
+/// segment, going up, as memory and the device allow without looking. The registers are left to the caller.
+pub(crate) fn ports(
+    cpu: &mut Cpu,
+    input: bool,
+    (seg, offset): (SegReg, u32),
+    (port, size): (u16, u32),
+    count: u32,
+) -> u32 {
+    let breakpoints = cpu.state.dr[7] & 0xff != 0;
+    if size == 1 || cpu.run.single || breakpoints || cpu.watching() || cpu.state.eflags.contains(Eflags::DF) {
+        return 0;
+    }
+    let budget = cpu.budget_left().saturating_add(1).min(u64::from(count)) as u32;
+    let mut stretch = Stretch { count: budget, len: size, down: false };
+    let Some(place) = stretch.reach(cpu, seg, offset, input) else { return 0 };
+    let memory = host(if input { cpu.run.write } else { cpu.run.read }, place);
+    if memory.is_null() {
+        return 0;
+    }
+    let mut buffer = [0; 0x1000];
+    let bytes = &mut buffer[..(stretch.count * size) as usize];
+    let size = if size == 2 { IoSize::Word } else { IoSize::Dword };
+    // SAFETY: the stretch lies within a frame of guest memory, to which the projection leads, and no Rust
+    // reference into guest memory exists; the buffer is as long as the stretch.
+    unsafe {
+        if input {
+            let done = cpu.bus().port_in_string(port, size, bytes);
+            memory.copy_from(bytes.as_ptr(), done as usize * size as usize);
+            done
+        } else {
+            memory.copy_to(bytes.as_mut_ptr(), bytes.len());
+            cpu.bus().port_out_string(port, size, bytes)
+        }
+    }
 }
 
 /// Elements in a row.

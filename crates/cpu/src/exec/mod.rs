@@ -3,7 +3,7 @@
 mod arithmetic;
 mod bits;
 mod branch;
-mod bulk;
+pub(crate) mod bulk;
 mod data;
 pub(crate) mod hot;
 mod place;

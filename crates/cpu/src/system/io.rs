@@ -5,6 +5,7 @@ use x86::{LinearAddr, SegReg, SystemType, tss};
 
 use crate::{
     Cpu, Exception, Gpr, IoSize,
+    exec::bulk,
     mmu::{
         access::{self, View},
         breakpoint, flush,
@@ -33,55 +34,86 @@ pub(super) fn output(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exceptio
     Ok(after_bus(cpu))
 }
 
-/// INS, one element.
+/// INS.
 pub(super) fn input_string(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
-    let size = insn.memory_size().size() as u32;
     let wide = insn.op0_kind() == OpKind::MemoryESEDI;
-    let repeat = insn.has_rep_prefix() || insn.has_repne_prefix();
-    let port = cpu.state.gpr(Gpr::Edx) as u16;
-    check(cpu, port, size)?; // even when nothing is to be repeated
-    if repeat && masked(cpu, Gpr::Ecx, wide) == 0 {
-        return Ok(Flow::Next);
-    }
-    let offset = masked(cpu, Gpr::Edi, wide);
-    let addr = operand::segment_linear(cpu, SegReg::Es, offset, size, size, true)?;
-    access::probe_write(cpu, addr, size, View::Current)?;
-    let value = read_port(cpu, port, size);
-    operand::write_sized(cpu, addr, size, value)?;
-    Ok(advance(cpu, Gpr::Edi, size, wide, repeat))
+    let place = Place { segment: SegReg::Es, index: Gpr::Edi, wide, input: true };
+    repeat(cpu, insn, &place)
 }
 
-/// OUTS, one element.
+/// OUTS.
 pub(super) fn output_string(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
-    let size = insn.memory_size().size() as u32;
     let wide = insn.op1_kind() == OpKind::MemorySegESI;
+    let place = Place { segment: operand::seg_reg(insn.memory_segment()), index: Gpr::Esi, wide, input: false };
+    repeat(cpu, insn, &place)
+}
+
+/// Where a string instruction has its elements.
+struct Place {
+    segment: SegReg,
+    index: Gpr,
+    /// Addresses of 32 bits.
+    wide: bool,
+    /// From the port to memory.
+    input: bool,
+}
+
+/// As for other string instructions ([`crate::exec::string`]): iterations run here until the budget is used up
+/// or one did what the dispatcher must look at, and at once where memory and the device allow.
+fn repeat(cpu: &mut Cpu, insn: &Instruction, place: &Place) -> Result<Flow, Exception> {
+    let size = insn.memory_size().size() as u32;
     let repeat = insn.has_rep_prefix() || insn.has_repne_prefix();
     let port = cpu.state.gpr(Gpr::Edx) as u16;
     check(cpu, port, size)?; // even when nothing is to be repeated
-    if repeat && masked(cpu, Gpr::Ecx, wide) == 0 {
+    if !repeat {
+        element(cpu, place, port, size)?;
+        return Ok(after_bus(cpu));
+    }
+    if masked(cpu, Gpr::Ecx, place.wide) == 0 {
         return Ok(Flow::Next);
     }
-    let offset = masked(cpu, Gpr::Esi, wide);
-    let segment = operand::seg_reg(insn.memory_segment());
-    let addr = operand::segment_linear(cpu, segment, offset, size, size, false)?;
-    let value = operand::read_sized(cpu, addr, size)?;
-    write_port(cpu, port, size, value);
-    Ok(advance(cpu, Gpr::Esi, size, wide, repeat))
+    loop {
+        let count = masked(cpu, Gpr::Ecx, place.wide);
+        let offset = masked(cpu, place.index, place.wide);
+        let done = match bulk::ports(cpu, place.input, (place.segment, offset), (port, size), count) {
+            0 => {
+                element(cpu, place, port, size)?;
+                1
+            }
+            done => {
+                set_masked(cpu, place.index, place.wide, offset.wrapping_add(done * size));
+                done
+            }
+        };
+        let left = count - done;
+        set_masked(cpu, Gpr::Ecx, place.wide, left);
+        cpu.retire_extra(u64::from(done - 1));
+        if left == 0 {
+            return Ok(after_bus(cpu));
+        }
+        if cpu.budget_left() == 0 || cpu.disturbed() {
+            return Ok(Flow::Again);
+        }
+        cpu.retire_extra(1);
+        check(cpu, port, size)?;
+    }
 }
 
-/// Moves the index on and counts the iteration.
-fn advance(cpu: &mut Cpu, index: Gpr, size: u32, wide: bool, repeat: bool) -> Flow {
-    let step = if cpu.eflags().contains(x86::Eflags::DF) { size.wrapping_neg() } else { size };
-    let moved = masked(cpu, index, wide).wrapping_add(step);
-    set_masked(cpu, index, wide, moved);
-    let left = if repeat {
-        let left = masked(cpu, Gpr::Ecx, wide).wrapping_sub(1);
-        set_masked(cpu, Gpr::Ecx, wide, left);
-        if wide { left } else { left & 0xffff }
+/// Moves one element, and the index on.
+fn element(cpu: &mut Cpu, place: &Place, port: u16, size: u32) -> Result<(), Exception> {
+    let offset = masked(cpu, place.index, place.wide);
+    let addr = operand::segment_linear(cpu, place.segment, offset, size, size, place.input)?;
+    if place.input {
+        access::probe_write(cpu, addr, size, View::Current)?;
+        let value = read_port(cpu, port, size);
+        operand::write_sized(cpu, addr, size, value)?;
     } else {
-        0
-    };
-    if left != 0 { Flow::Again } else { after_bus(cpu) }
+        let value = operand::read_sized(cpu, addr, size)?;
+        write_port(cpu, port, size, value);
+    }
+    let step = if cpu.eflags().contains(x86::Eflags::DF) { size.wrapping_neg() } else { size };
+    set_masked(cpu, place.index, place.wide, offset.wrapping_add(step));
+    Ok(())
 }
 
 fn masked(cpu: &Cpu, reg: Gpr, wide: bool) -> u32 {

@@ -292,6 +292,38 @@ impl Drive {
         }
     }
 
+    /// As many elements of `size` bytes of a block as `bytes` takes, but for its last.
+    pub fn read_string(&mut self, size: usize, bytes: &mut [u8]) -> u32 {
+        let elements = self.elements_before_last(size, bytes.len(), Direction::ToHost);
+        let len = elements * size;
+        if let Some(block) = self.buffer.get(self.at..self.at + len) {
+            bytes[..len].copy_from_slice(block);
+            self.at += len;
+        }
+        elements as u32
+    }
+
+    /// As many elements of `size` bytes of a block as `bytes` has, but for its last.
+    pub fn write_string(&mut self, size: usize, bytes: &[u8]) -> u32 {
+        let elements = self.elements_before_last(size, bytes.len(), Direction::FromHost);
+        let len = elements * size;
+        if let Some(block) = self.buffer.get_mut(self.at..self.at + len) {
+            block.copy_from_slice(&bytes[..len]);
+            self.at += len;
+        }
+        elements as u32
+    }
+
+    /// Elements that can move in that direction before the last of the block, of `room` bytes at most.
+    fn elements_before_last(&self, size: usize, room: usize, wanted: Direction) -> usize {
+        let from_host = self.transfer.as_ref().is_some_and(|transfer| transfer.direction == Direction::FromHost);
+        if !self.asks() || from_host != (wanted == Direction::FromHost) {
+            return 0;
+        }
+        let left = self.buffer.len().saturating_sub(self.at);
+        (left.saturating_sub(1) / size).min(room / size)
+    }
+
     fn asks(&self) -> bool {
         !self.is_busy() && self.status & status::DRQ != 0
     }

@@ -1,5 +1,7 @@
 //! The guest kernel's books, read from its memory with bounds on every loop.
 
+use std::collections::BTreeMap;
+
 use abi::Ptr32;
 use abi::books::{
     CpuRecord, CpuStateRecord, DentryRecord, FileRecord, InodeRecord, IrqRecord, KernelBooks, KmemCacheRecord,
@@ -397,6 +399,15 @@ impl<'a> Books<'a> {
         let caches = self.list("caches", MAX_CACHES, self.root.caches, |cache: &KmemCacheRecord| cache.next).ok()?;
         let (_, cache) = caches.into_iter().find(|(at, _)| at.0 == addr)?;
         self.name("cache's name", cache.name, cache.name_len).ok()
+    }
+
+    /// The slab caches with their names by the addresses of their records, which their slabs' frames
+    /// name.
+    pub fn caches_by_address(&self) -> Result<BTreeMap<u32, (Vec<u8>, KmemCacheRecord)>> {
+        self.list("caches", MAX_CACHES, self.root.caches, |cache: &KmemCacheRecord| cache.next)?
+            .into_iter()
+            .map(|(at, cache)| Ok((at.0, (self.name("cache's name", cache.name, cache.name_len)?, cache))))
+            .collect()
     }
 
     /// The slab caches with their names, in the order of `/proc/slabinfo`.

@@ -89,7 +89,7 @@ records! {
     }
     TaskRecord {
         next, pid, tgid, ppid, pgrp, session, state, cpu, mm, comm, tty_nr, exit_code, min_flt, maj_flt, utime_ns,
-        stime_ns, start_time_ns, nr_threads, stack, uid, gid,
+        stime_ns, start_time_ns, nr_threads, stack, uid, gid, cpus_allowed,
     }
     MmRecord {
         pgd, mmap, map_count, mm_users, start_code, end_code, start_data, end_data, start_brk, brk, start_stack,
@@ -123,7 +123,7 @@ records! {
     ModuleSymbolRecord { addr, size, name, name_len }
     KmemCacheRecord {
         next, name, name_len, active_objs, num_objs, objsize, objperslab, pagesperslab, limit, batchcount, shared,
-        active_slabs, num_slabs, sharedavail,
+        active_slabs, num_slabs, sharedavail, avail,
     }
     PageRecord { flags, refcount, mapcount, mapping, index, lru, private }
 }
@@ -161,7 +161,7 @@ mod tests {
         let books = KernelBooks::decode(&words(KernelBooks::SIZE)).unwrap();
         assert_eq!(books.seq as usize, offset_of!(KernelBooks, seq));
         let cache = KmemCacheRecord::decode(&words(KmemCacheRecord::SIZE)).unwrap();
-        assert_eq!(cache.sharedavail as usize, offset_of!(KmemCacheRecord, sharedavail));
+        assert_eq!(cache.avail[7] as usize, offset_of!(KmemCacheRecord, avail) + 28);
     }
 
     #[test]

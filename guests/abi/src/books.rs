@@ -17,7 +17,7 @@ pub const NOTE_NAME: &str = "PAGEWALK";
 /// Type of the ELF note.
 pub const NOTE_TYPE: u32 = 1;
 /// Version of all records; the host refuses another.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 /// Most CPUs that the kernel uses.
 pub const NR_CPUS: usize = 8;
 /// Free lists of a zone: orders 0 to 10.
@@ -110,6 +110,13 @@ pub struct CpuStateRecord {
     pub idle_ns: U64,
 }
 
+impl ZoneRecord {
+    /// Pages in the lists of all CPUs together.
+    pub fn pcp_pages(&self) -> u32 {
+        self.pcp_count.iter().fold(0, |sum, &count| sum.saturating_add(count))
+    }
+}
+
 impl CpuStateRecord {
     /// All zero.
     pub const EMPTY: CpuStateRecord = CpuStateRecord {
@@ -157,6 +164,8 @@ pub struct TaskRecord {
     pub stack: u32,
     pub uid: u32,
     pub gid: u32,
+    /// The CPUs that it may run on, as a mask.
+    pub cpus_allowed: u32,
 }
 
 /// `mm_struct`: an address space.
@@ -311,9 +320,9 @@ pub struct ZoneRecord {
     pub blocks: [u32; NR_MIGRATE_TYPES],
     /// Pages in the blocks that are kept for atomic requests.
     pub nr_reserved_highatomic: u32,
-    /// The page lists of CPU 0: pages in them, the number from which some go back, and how
-    /// many come or go at once.
-    pub pcp_count: u32,
+    /// Pages in the lists of each CPU.
+    pub pcp_count: [u32; NR_CPUS],
+    /// The number of pages from which a CPU gives some back, and how many come or go at once.
     pub pcp_high: u32,
     pub pcp_batch: u32,
 }
@@ -554,6 +563,8 @@ pub struct KmemCacheRecord {
     pub active_slabs: u32,
     pub num_slabs: u32,
     pub sharedavail: u32,
+    /// Free objects in the array of each CPU: not active, and not in their slabs.
+    pub avail: [u32; NR_CPUS],
 }
 
 /// In [`PageRecord::mapping`]: anonymous memory; the rest is the address of the kernel's record of
@@ -619,14 +630,14 @@ pub struct PageRecord {
 const _: () = {
     assert!(size_of::<KernelNote>() == 12);
     assert!(size_of::<KernelBooks>() == 104);
-    assert!(size_of::<TaskRecord>() == 108);
+    assert!(size_of::<TaskRecord>() == 112);
     assert!(size_of::<MmRecord>() == 104);
     assert!(size_of::<VmaRecord>() == 28);
     assert!(size_of::<FileRecord>() == 8);
     assert!(size_of::<DentryRecord>() == 16);
     assert!(size_of::<InodeRecord>() == 12);
     assert!(size_of::<ResourceRecord>() == 32);
-    assert!(size_of::<ZoneRecord>() == 356);
+    assert!(size_of::<ZoneRecord>() == 384);
     assert!(size_of::<VmStatRecord>() == 4 * NR_ITEMS);
     assert!(size_of::<SwapRecord>() == 28);
     assert!(size_of::<IrqRecord>() == 48);
@@ -635,6 +646,6 @@ const _: () = {
     assert!(size_of::<VmStructRecord>() == 52);
     assert!(size_of::<ModuleRecord>() == 112);
     assert!(size_of::<ModuleSymbolRecord>() == 16);
-    assert!(size_of::<KmemCacheRecord>() == 56);
+    assert!(size_of::<KmemCacheRecord>() == 88);
     assert!(size_of::<PageRecord>() == 32);
 };

@@ -1,7 +1,7 @@
 //! The kernel's books about memory, interrupts and processors: `meminfo`, `vmstat`,
 //! `zoneinfo`, `interrupts`, `cpuinfo`, `swaps`.
 
-use abi::books::ZoneRecord;
+use abi::books::{NR_CPUS, ZoneRecord};
 use abi::out::render;
 use abi::proc::counts::Counts;
 use abi::proc::{cpuinfo as proc_cpuinfo, interrupts as proc_interrupts, meminfo as proc_meminfo, vmstat as rows};
@@ -19,7 +19,8 @@ fn with_counts(target: &Target<'_>, show: impl FnOnce(&Counts<'_>) -> Answer) ->
     let pages = caches.iter().map(|(_, cache)| cache.num_slabs.saturating_mul(cache.pagesperslab));
     let pages = pages.fold(0, u32::saturating_add);
     let nr_tasks = books.tasks()?.len() as u32;
-    Ok(show(&Counts { vmstat: books.vmstat()?, zones: &zones, slab_pages: pages, nr_tasks }))
+    let nr_cpus = books.nr_cpus();
+    Ok(show(&Counts { vmstat: books.vmstat()?, zones: &zones, slab_pages: pages, nr_tasks, nr_cpus }))
 }
 
 /// `/proc/meminfo`; in JSON the numbers by the names of the rows.
@@ -57,7 +58,7 @@ pub fn zoneinfo(target: &Target<'_>) -> Result<Answer> {
                 "node": 0, "zone": proc_zones::name(zone), "free": zone.free_pages, "min": zone.watermark_min,
                 "low": zone.watermark_low, "high": zone.watermark_high, "spanned": zone.spanned_pages,
                 "present": zone.present_pages, "managed": zone.managed_pages, "protection": zone.lowmem_reserve,
-                "start_pfn": zone.start_pfn,
+                "start_pfn": zone.start_pfn, "cpu_lists": &zone.pcp_count[..NR_CPUS.min(counts.nr_cpus as usize)],
             })
         };
         Answer::new(text, counts.zones.iter().map(zone).collect::<Vec<_>>())

@@ -3,7 +3,7 @@
 //! of processes and swap slots agree with what the tables hold. Nothing is asked of the kernel
 //! but its descriptors and tables.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use abi::books::{MmRecord, NR_ORDERS, PAGE_MAPPING_ANON, PageRecord, ZoneRecord, vm};
 use abi::page_flags as pg;
@@ -36,7 +36,7 @@ struct Verifier<'a> {
     tables: BTreeSet<u32>,
     directories: BTreeSet<u32>,
     /// Swap entries by area and slot.
-    slots: std::collections::BTreeMap<(u32, u32), u32>,
+    slots: BTreeMap<(u32, u32), u32>,
     counts: Counts,
     errors: Vec<String>,
     nr_errors: usize,
@@ -48,6 +48,8 @@ struct Counts {
     free: u32,
     blocks: u32,
     in_cpu_lists: u32,
+    /// Free objects in the slab arrays of the CPUs.
+    in_cpu_arrays: u32,
     /// Frames that the kernel has in hand at this instruction: locked, being written, or with
     /// a user more than they have owners.
     in_hand: u32,
@@ -85,6 +87,7 @@ pub fn verify(target: &Target<'_>) -> Result<Answer> {
     verifier.spaces()?;
     let free = verifier.zones()?;
     verifier.frames(&free)?;
+    verifier.slabs()?;
     verifier.swap()?;
     Ok(verifier.answer())
 }
@@ -238,7 +241,7 @@ impl Verifier<'_> {
             }
             self.expect(&format!("zone {name}: free pages"), zone.free_pages, there.free_pages);
             self.counts.free += there.free_pages;
-            self.counts.in_cpu_lists += zone.pcp_count;
+            self.counts.in_cpu_lists += zone.pcp_pages();
         }
         Ok(free)
     }
@@ -287,6 +290,41 @@ impl Verifier<'_> {
         Ok(())
     }
 
+    /// The slabs of each cache by the frames that name it: as many as it says, and what is out of
+    /// them has a user or lies in the array of a CPU.
+    fn slabs(&mut self) -> Result<()> {
+        let caches = self.books.caches_by_address()?;
+        let mut there: BTreeMap<u32, (u32, u32)> = caches.keys().map(|&at| (at, (0, 0))).collect();
+        for pfn in 0..self.pages.len() as u32 {
+            let page = self.pages[pfn as usize];
+            if page.flags & pg::SLAB == 0 {
+                continue;
+            }
+            match (caches.get(&page.mapping), there.get_mut(&page.mapping)) {
+                (Some((_, cache)), Some((slabs, out))) => {
+                    if pfn.is_multiple_of(cache.pagesperslab.max(1)) {
+                        *slabs += 1;
+                        *out = out.saturating_add(page.private);
+                    }
+                }
+                _ => self.error(format!("{} is a slab's of no cache", self.describe(pfn))),
+            }
+        }
+        for (at, (name, cache)) in &caches {
+            let (slabs, out) = there[at];
+            let name = super::lossy(name);
+            let cached = cache.avail.iter().fold(0, |sum: u32, &count| sum.saturating_add(count));
+            self.counts.in_cpu_arrays = self.counts.in_cpu_arrays.saturating_add(cached);
+            self.expect(&format!("cache {name}: slabs"), cache.num_slabs, slabs);
+            let says = cache.active_objs.saturating_add(cached);
+            self.expect(&format!("cache {name}: objects in use and in the CPUs' arrays"), says, out);
+            if let Some(cpu) = cache.avail.iter().position(|&count| count > cache.limit) {
+                self.error(format!("cache {name}: the array of CPU {cpu} has more than {} objects", cache.limit));
+            }
+        }
+        Ok(())
+    }
+
     /// The maps of the swap areas. Files of shared memory name slots, too, which is not seen here.
     fn swap(&mut self) -> Result<()> {
         for ((kind, slot), named) in std::mem::take(&mut self.slots) {
@@ -299,10 +337,11 @@ impl Verifier<'_> {
     }
 
     fn answer(self) -> Answer {
-        let Counts { free, blocks, in_cpu_lists, in_hand, spaces, entries } = self.counts;
+        let Counts { free, blocks, in_cpu_lists, in_cpu_arrays, in_hand, spaces, entries } = self.counts;
         let (frames, tables) = (self.pages.len(), self.tables.len());
         let mut text = format!(
             "frames    {frames}: {free} free in {blocks} blocks, {in_cpu_lists} in lists of the CPUs, {in_hand} in hand\n\
+             caches    {in_cpu_arrays} free objects in arrays of the CPUs\n\
              processes {spaces} address spaces, {tables} page tables, {entries} entries\n"
         );
         for error in &self.errors {
@@ -313,7 +352,8 @@ impl Verifier<'_> {
             n => format!("{n} errors\n"),
         };
         let json = json!({
-            "frames": frames, "free": free, "free_blocks": blocks, "in_cpu_lists": in_cpu_lists, "in_hand": in_hand,
+            "frames": frames, "free": free, "free_blocks": blocks, "in_cpu_lists": in_cpu_lists,
+            "in_cpu_arrays": in_cpu_arrays, "in_hand": in_hand,
             "address_spaces": spaces, "page_tables": tables, "entries": entries, "errors": self.errors,
             "error_count": self.nr_errors,
         });

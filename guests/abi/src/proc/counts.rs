@@ -196,6 +196,8 @@ pub struct Counts<'a> {
     pub slab_pages: u32,
     /// Threads.
     pub nr_tasks: u32,
+    /// CPUs that run.
+    pub nr_cpus: u32,
 }
 
 impl Counts<'_> {

@@ -6,6 +6,7 @@
 
 pub mod counts;
 pub mod cpuinfo;
+pub mod cpumask;
 pub mod disks;
 pub mod interrupts;
 pub mod maps;

@@ -1,6 +1,6 @@
 //! `/proc/PID/status`.
 
-use super::kb;
+use super::{cpumask, kb};
 use crate::books::{MmRecord, TaskRecord};
 use crate::{Out, out};
 
@@ -67,11 +67,11 @@ pub fn write(out: &mut dyn Out, task: &TaskRecord, mm: Option<&MmRecord>, s: &St
     }
     out!(out, "NoNewPrivs:\t0\nSeccomp:\t0\nSeccomp_filters:\t0\n");
     out!(out, "Speculation_Store_Bypass:\tnot vulnerable\nSpeculationIndirectBranch:\tnot affected\n");
-    let last = s.nr_cpus.max(1) - 1;
-    out!(out, "Cpus_allowed:\t{:x}\nCpus_allowed_list:\t0", (1u32 << (last + 1)) - 1);
-    if last > 0 {
-        out!(out, "-{last}");
-    }
+    let all = ((1u64 << s.nr_cpus.clamp(1, 32)) - 1) as u32;
+    out.bytes(b"Cpus_allowed:\t");
+    cpumask::mask(out, task.cpus_allowed, all);
+    out.bytes(b"\nCpus_allowed_list:\t");
+    cpumask::list(out, task.cpus_allowed & all);
     out!(out, "\nMems_allowed:\t1\nMems_allowed_list:\t0\n");
     out!(out, "voluntary_ctxt_switches:\t{}\n", s.voluntary_switches);
     out!(out, "nonvoluntary_ctxt_switches:\t{}\n", s.nonvoluntary_switches);
@@ -133,6 +133,7 @@ mod tests {
             state: b'S'.into(),
             comm,
             nr_threads: 1,
+            cpus_allowed: 0b1011,
             ..TaskRecord::default()
         };
         let mm = MmRecord {
@@ -144,7 +145,7 @@ mod tests {
             rss_shmem: 687,
             ..MmRecord::default()
         };
-        let more = Status { umask: 0o22, fd_size: 32, sig_ign: 6, nr_cpus: 2, ..Status::default() };
+        let more = Status { umask: 0o22, fd_size: 32, sig_ign: 6, nr_cpus: 3, ..Status::default() };
         let text = String::from_utf8(render(|out| write(out, &task, Some(&mm), &more))).unwrap();
         for want in [
             "Name:\tbash\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t109\nNgid:\t0\nPid:\t109\nPPid:\t106\nTracerPid:\t0\nUid:\t0\t0\t0\t0\n",

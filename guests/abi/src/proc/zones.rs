@@ -23,10 +23,10 @@ pub fn buddyinfo_line(out: &mut dyn Out, zone: &ZoneRecord) {
 /// Writes `/proc/zoneinfo`. Pages are counted by node; what a zone has of them is 0.
 pub fn zoneinfo(out: &mut dyn Out, counts: &Counts<'_>) {
     for (n, zone) in counts.zones.iter().enumerate() {
-        zoneinfo_block(out, zone, if n == 0 { Some(counts) } else { None });
+        zoneinfo_block(out, zone, if n == 0 { Some(counts) } else { None }, counts.nr_cpus);
     }
     let high = counts.zones.last().is_some_and(|zone| zone.present_pages > 0);
-    zoneinfo_block(out, &movable(high), None);
+    zoneinfo_block(out, &movable(high), None, counts.nr_cpus);
 }
 
 /// The min mark of high memory that is empty: one batch of reclaim (`SWAP_CLUSTER_MAX`).
@@ -41,8 +41,8 @@ fn movable(in_highmem: bool) -> ZoneRecord {
 }
 
 /// The block of one zone. The first block carries the node's rows; that of a zone without
-/// memory ends with its reserves.
-fn zoneinfo_block(out: &mut dyn Out, zone: &ZoneRecord, node: Option<&Counts<'_>>) {
+/// memory ends with its reserves, any other with the page lists of each CPU.
+fn zoneinfo_block(out: &mut dyn Out, zone: &ZoneRecord, node: Option<&Counts<'_>>, nr_cpus: u32) {
     out!(out, "Node 0, zone {:>8}\n", name(zone));
     if let Some(node) = node {
         out.bytes(b"  per-node stats\n");
@@ -72,19 +72,22 @@ fn zoneinfo_block(out: &mut dyn Out, zone: &ZoneRecord, node: Option<&Counts<'_>
         let number = if name == "nr_free_pages" { zone.free_pages } else { 0 };
         out!(out, "      {name:<12} {number}\n");
     }
-    out.bytes(b"  pagesets\n    cpu: 0\n");
-    for (name, value) in [("count: ", zone.pcp_count), ("high:  ", zone.pcp_high), ("batch: ", zone.pcp_batch)] {
-        out!(out, "              {name}{value}\n");
+    out.bytes(b"  pagesets\n");
+    for (cpu, count) in zone.pcp_count.iter().enumerate().take(nr_cpus as usize) {
+        out!(out, "    cpu: {cpu}\n");
+        for (name, value) in [("count: ", *count), ("high:  ", zone.pcp_high), ("batch: ", zone.pcp_batch)] {
+            out!(out, "              {name}{value}\n");
+        }
+        out!(out, "  vm stats threshold: {}\n", stat_threshold(zone.managed_pages, nr_cpus));
     }
-    out!(out, "  vm stats threshold: {}\n", stat_threshold(zone.managed_pages));
     out!(out, "  node_unreclaimable:  0\n  start_pfn:           {}\n", zone.start_pfn);
 }
 
-/// How far a counter of one CPU may be off on a machine with one (`calculate_normal_threshold`):
-/// more with more memory, by powers of two of 128 MiB.
-fn stat_threshold(managed_pages: u32) -> u32 {
-    let units = managed_pages >> 15;
-    2 * (1 + 32 - units.leading_zeros())
+/// How far a counter of one CPU may be off (`calculate_normal_threshold`): more with more CPUs,
+/// and with more memory, by powers of two of 128 MiB.
+fn stat_threshold(managed_pages: u32, nr_cpus: u32) -> u32 {
+    let bits = |number: u32| 32 - number.leading_zeros();
+    (2 * bits(nr_cpus) * (1 + bits(managed_pages >> 15))).min(125)
 }
 
 /// The names of `/proc/pagetypeinfo`'s migrate types, in order.
@@ -153,6 +156,7 @@ mod tests {
             managed_pages: 3840,
             nr_free: [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 3],
             lowmem_reserve: [0, 796, 1968, 1968],
+            pcp_count: [0, 7, 0, 0, 0, 0, 0, 0],
             pcp_high: 118,
             pcp_batch: 1,
             free_lists: [
@@ -180,14 +184,15 @@ mod tests {
         vmstat.counters[Item::nr_mapped as usize] = 1158;
         vmstat.counters[Item::nr_inactive_anon as usize] = 13258;
         let empty = ZoneRecord { name: *b"HighMem\0", ..ZoneRecord::default() };
-        let counts = Counts { vmstat, zones: &[dma(), empty], slab_pages: 0, nr_tasks: 0 };
+        let counts = Counts { vmstat, zones: &[dma(), empty], slab_pages: 0, nr_tasks: 0, nr_cpus: 2 };
         let text = String::from_utf8(render(|out| zoneinfo(out, &counts))).unwrap();
         for want in [
             "Node 0, zone      DMA\n  per-node stats\n      nr_inactive_anon 13258\n      nr_active_anon 0\n",
             "      nr_mapped    1158\n",
             "  pages free     3840\n        boost    0\n        min      190\n        low      237\n",
             "        managed  3840\n        cma      0\n        protection: (0, 796, 1968, 1968)\n      nr_free_pages 3840\n      nr_zone_inactive_anon 0\n",
-            "      nr_free_cma  0\n  pagesets\n    cpu: 0\n              count: 0\n              high:  118\n              batch: 1\n  vm stats threshold: 2\n",
+            "      nr_free_cma  0\n  pagesets\n    cpu: 0\n              count: 0\n              high:  118\n              batch: 1\n  vm stats threshold: 4\n",
+            "    cpu: 1\n              count: 7\n              high:  118\n              batch: 1\n  vm stats threshold: 4\n  node_unreclaimable:  0\n",
             "  node_unreclaimable:  0\n  start_pfn:           1\nNode 0, zone  HighMem\n  pages free     0\n",
             // A zone without memory has no counters.
             "        cma      0\n        protection: (0, 0, 0, 0)\nNode 0, zone  Movable\n",
@@ -218,7 +223,9 @@ mod tests {
     }
 
     #[test]
-    fn the_threshold_of_counters_grows_with_memory() {
-        assert_eq!([3840, 211_160, 300_002].map(stat_threshold), [2, 8, 10]);
+    fn the_threshold_of_counters_grows_with_memory_and_cpus() {
+        assert_eq!([3840, 211_160, 300_002].map(|pages| stat_threshold(pages, 1)), [2, 8, 10]);
+        assert_eq!([3840, 211_160, 300_002].map(|pages| stat_threshold(pages, 2)), [4, 16, 20]);
+        assert_eq!(stat_threshold(1 << 24, 8), 88);
     }
 }

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 pub use super::zone::{
     MAX_NR_ZONES, Totals, ZONE_DMA, ZONE_HIGHMEM, ZONE_NORMAL, add_present, drain_all_pages, free_boot_memory,
-    init_zones, min_free_kbytes, pageblocks, setup_watermarks, totals, with_zones, zone_records,
+    init_zones, min_free_kbytes, pageblocks, setup_watermarks, share_among_cpus, totals, with_zones, zone_records,
 };
 use super::{
     Gfp, PAGE_SIZE, Page, compaction, oom,

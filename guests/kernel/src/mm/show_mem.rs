@@ -12,7 +12,7 @@ use super::{
     vmscan,
     vmstat::{self, Item},
 };
-use crate::{pr_info, printk};
+use crate::{arch::percpu::cpu_number, pr_info, printk};
 
 const PAGE_KB: u32 = PAGE_SIZE / 1024;
 /// The migrate types, by letter.
@@ -25,7 +25,7 @@ pub fn show_mem() {
     let zones = with_zones(|zones| *zones);
     let uses = zone_uses();
     let free: u32 = zones.iter().map(|zone| zone.free_pages).sum();
-    let free_pcp: u32 = zones.iter().map(|zone| zone.pcp_count).sum();
+    let free_pcp: u32 = zones.iter().map(ZoneRecord::pcp_pages).sum();
     pr_info!("Mem-Info:");
     pr_info!(
         "active_anon:{} inactive_anon:{} isolated_anon:{}",
@@ -138,8 +138,8 @@ fn show_zone(zone: &ZoneRecord, uses: &ZoneUse) {
         kb(zone.present_pages),
         kb(zone.managed_pages),
         kb(uses.mlocked),
-        kb(zone.pcp_count),
-        kb(zone.pcp_count)
+        kb(zone.pcp_pages()),
+        kb(zone.pcp_count[cpu_number() as usize])
     );
     let [a, b, c, d] = zone.lowmem_reserve;
     pr_info!("lowmem_reserve[]: {a} {b} {c} {d}");

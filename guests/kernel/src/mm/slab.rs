@@ -1,8 +1,9 @@
 //! Caches of equal objects.
 //!
 //! A slab is a block of frames that is cut into objects; those that are free form a list in
-//! it. In front of the slabs each cache has an array of free objects of this CPU, which
-//! serves most requests. With `slab_debug`, objects are watched instead (`slab_debug.rs`).
+//! it. In front of the slabs each cache has an array of free objects for each CPU, which
+//! serves most requests; one lock guards them all, so that a cache that shrinks empties those of
+//! all CPUs. With `slab_debug`, objects are watched instead (`slab_debug.rs`).
 #![allow(unsafe_code)]
 
 use core::{cell::UnsafeCell, sync::atomic::Ordering::Relaxed};
@@ -23,7 +24,10 @@ use super::{
     slab_debug,
 };
 use crate::{
-    arch::{PAGE_OFFSET, cpu},
+    arch::{
+        PAGE_OFFSET, cpu,
+        percpu::{NR_CPUS, cpu_number},
+    },
     lib::{books, kallsyms},
     pr_info,
     sync::SpinLock,
@@ -49,6 +53,8 @@ const LARGEST_WATCHED: u32 = 8192;
 const FREE_KEY: u32 = 0x6fee_0b1d;
 /// Room of a CPU's array.
 const CPU_ARRAY: usize = 120;
+/// What the arrays of the CPUs that start after the first are made of.
+type CpuArray = [u32; CPU_ARRAY];
 
 /// `struct kmem_cache`.
 #[repr(C)]
@@ -62,9 +68,11 @@ pub struct KmemCache {
     partial: u32,
     /// Slabs on that list without any used object.
     empty: u32,
-    /// Free objects of this CPU, the newest last.
-    array_len: u32,
-    array: [u32; CPU_ARRAY],
+    /// Where each CPU has its free objects, the newest last; how many they are says the record.
+    /// Null: its requests go to the slabs.
+    arrays: [*mut u32; NR_CPUS],
+    /// Those of the first CPU.
+    array: CpuArray,
 }
 
 /// A cache. The lock is that of all caches.
@@ -79,10 +87,14 @@ unsafe impl Sync for CacheRef {}
 struct Chain {
     first: Ptr32<KmemCacheRecord>,
     caches: Option<CacheRef>,
+    /// Of the arrays of all CPUs but the first. It has none itself.
+    arrays: Option<CacheRef>,
+    /// The CPUs whose arrays caches have, as a mask.
+    cpus: u32,
 }
 
 /// All caches, newest first.
-static CHAIN: SpinLock<Chain> = SpinLock::new(Chain { first: Ptr32::NULL, caches: None });
+static CHAIN: SpinLock<Chain> = SpinLock::new(Chain { first: Ptr32::NULL, caches: None, arrays: None, cpus: 1 });
 
 struct BootCache(UnsafeCell<KmemCache>);
 // SAFETY: only reached through its `CacheRef`.
@@ -108,7 +120,7 @@ impl Leaving {
         while at != NO_SLAB {
             let page = pfn_to_page(at);
             at = page.lru[1].load(Relaxed);
-            free_slab(page, self.order);
+            __free_pages(page, self.order);
         }
     }
 }
@@ -130,6 +142,7 @@ impl KmemCache {
             active_slabs: 0,
             num_slabs: 0,
             sharedavail: 0,
+            avail: [0; NR_CPUS],
         },
         layout: ObjectLayout { red_left: 0, object_size: 0, inuse: 0, link: 0, track: 0, end: 0, size: 0 },
         flags: 0,
@@ -137,7 +150,7 @@ impl KmemCache {
         ctor: None,
         partial: NO_SLAB,
         empty: 0,
-        array_len: 0,
+        arrays: [core::ptr::null_mut(); NR_CPUS],
         array: [0; CPU_ARRAY],
     };
 
@@ -281,39 +294,63 @@ impl KmemCache {
         self.key(object).is_some_and(|at| unsafe { at.read() } == FREE_KEY ^ object)
     }
 
-    /// Whether an object is in this CPU's array or on the list of its slab.
+    /// The free objects in the array of a CPU.
+    fn cached(&mut self, cpu: usize) -> &mut [u32] {
+        match (self.arrays[cpu], self.record.avail[cpu]) {
+            (_, 0) => &mut [],
+            // SAFETY: an array of this cache's own, for as long as it lives; it has at most `limit`
+            // objects, for which there is room, and those counted have been put there.
+            (array, len) => unsafe { core::slice::from_raw_parts_mut(array, len as usize) },
+        }
+    }
+
+    /// Whether an object is in the array of a CPU or on the list of its slab.
     #[cold]
-    fn is_free(&self, object: u32) -> bool {
-        self.array[..self.array_len as usize].contains(&object)
+    fn is_free(&mut self, object: u32) -> bool {
+        (0..NR_CPUS).any(|cpu| self.cached(cpu).contains(&object))
             || slab_debug::on_freelist(self, slab_head(object, self.order), object)
     }
 
     /// An object for a user: from this CPU's array, which is filled when it is empty.
     fn alloc(&mut self) -> Option<u32> {
-        if self.array_len == 0 {
+        let cpu = cpu_number() as usize;
+        let avail = &mut self.record.avail[cpu];
+        let object = if *avail != 0 {
+            *avail -= 1;
+            // SAFETY: as in `cached`.
+            unsafe { self.arrays[cpu].add(*avail as usize).read() }
+        } else {
             let first = self.take()?;
-            while self.array_len + 1 < self.record.batchcount {
-                let Some(object) = self.take() else { break };
-                self.array[self.array_len as usize] = object;
-                self.array_len += 1;
-            }
-            // The lowest of a fresh slab comes first.
-            self.array[..self.array_len as usize].reverse();
-            self.record.active_objs += 1;
-            self.set_key(first, 0);
-            return Some(first);
-        }
-        self.array_len -= 1;
+            self.fill(cpu);
+            first
+        };
         self.record.active_objs += 1;
-        let object = self.array[self.array_len as usize];
         self.set_key(object, 0);
         Some(object)
+    }
+
+    /// Takes objects out of slabs into the empty array of a CPU, one less than a batch.
+    fn fill(&mut self, cpu: usize) {
+        let array = self.arrays[cpu];
+        if array.is_null() {
+            return;
+        }
+        while self.record.avail[cpu] + 1 < self.record.batchcount {
+            let Some(object) = self.take() else { break };
+            // SAFETY: as in `cached`; a batch is less than the limit.
+            unsafe { array.add(self.record.avail[cpu] as usize).write(object) };
+            self.record.avail[cpu] += 1;
+        }
+        // The lowest of a fresh slab comes first.
+        self.cached(cpu).reverse();
     }
 
     /// Takes an object of a user back.
     fn free(&mut self, object: u32, leaving: &mut Leaving) {
         self.record.active_objs -= 1;
-        if self.record.limit == 0 {
+        let cpu = cpu_number() as usize;
+        let array = self.arrays[cpu];
+        if array.is_null() {
             self.give(object).into_iter().for_each(|page| leaving.add(page));
             return;
         }
@@ -321,21 +358,29 @@ impl KmemCache {
             slab_debug::object_err(self, slab_head(object, self.order), object, "Object already free");
         }
         self.set_key(object, FREE_KEY ^ object);
-        if self.array_len == self.record.limit {
-            self.drain(self.record.batchcount, leaving);
+        if self.record.avail[cpu] == self.record.limit {
+            self.drain(cpu, self.record.batchcount, leaving);
         }
-        self.array[self.array_len as usize] = object;
-        self.array_len += 1;
+        let avail = &mut self.record.avail[cpu];
+        // SAFETY: as in `cached`; there is room, or it has just been made.
+        unsafe { array.add(*avail as usize).write(object) };
+        *avail += 1;
     }
 
-    /// The oldest objects of this CPU's array go back to their slabs.
-    fn drain(&mut self, count: u32, leaving: &mut Leaving) {
-        let count = count.min(self.array_len) as usize;
+    /// The oldest objects of a CPU's array go back to their slabs.
+    fn drain(&mut self, cpu: usize, count: u32, leaving: &mut Leaving) {
+        let count = count.min(self.record.avail[cpu]) as usize;
         for n in 0..count {
-            self.give(self.array[n]).into_iter().for_each(|page| leaving.add(page));
+            let object = self.cached(cpu)[n];
+            self.give(object).into_iter().for_each(|page| leaving.add(page));
         }
-        self.array.copy_within(count..self.array_len as usize, 0);
-        self.array_len -= count as u32;
+        self.cached(cpu).copy_within(count.., 0);
+        self.record.avail[cpu] -= count as u32;
+    }
+
+    /// The arrays of all CPUs go back to the slabs (`drain_cpu_caches`).
+    fn drain_all(&mut self, leaving: &mut Leaving) {
+        (0..NR_CPUS).for_each(|cpu| self.drain(cpu, u32::MAX, leaving));
     }
 
     fn leaving(&self) -> Leaving {
@@ -347,13 +392,18 @@ impl KmemCache {
         self.empty -= 1;
         self.record.num_slabs -= 1;
         self.record.num_objs -= self.record.objperslab;
+        for pfn in page.pfn()..page.pfn() + (1 << self.order) {
+            let page = pfn_to_page(pfn);
+            page.clear(pg::SLAB);
+            page.mapping.store(0, Relaxed);
+        }
         page
     }
 
-    /// Takes all empty slabs out of the cache.
+    /// Takes all empty slabs out of the cache, with what lies in the arrays of the CPUs.
     fn shrink(&mut self) -> Leaving {
         let mut leaving = self.leaving();
-        self.drain(self.array_len, &mut leaving);
+        self.drain_all(&mut leaving);
         let mut at = self.partial;
         while self.empty > 0 && at != NO_SLAB {
             let page = pfn_to_page(at);
@@ -366,15 +416,6 @@ impl KmemCache {
     }
 }
 
-fn free_slab(page: &'static Page, order: u8) {
-    for pfn in page.pfn()..page.pfn() + (1 << order) {
-        let page = pfn_to_page(pfn);
-        page.clear(pg::SLAB);
-        page.mapping.store(0, Relaxed);
-    }
-    __free_pages(page, order);
-}
-
 impl CacheRef {
     /// # Safety
     /// Under `CHAIN`.
@@ -382,6 +423,15 @@ impl CacheRef {
     unsafe fn get(&self) -> &mut KmemCache {
         // SAFETY: caches live until destroyed; the lock gives one user at a time.
         unsafe { &mut *self.0 }
+    }
+
+    /// The first CPU has its array in the cache itself, which will not move from here on.
+    fn use_first_array(self) {
+        // SAFETY: nobody else knows the cache yet.
+        let cache = unsafe { self.get() };
+        if cache.record.limit != 0 {
+            cache.arrays[0] = cache.array.as_mut_ptr();
+        }
     }
 
     /// `kmem_cache_alloc`: an object, uninitialised or as its constructor left it; null if
@@ -510,8 +560,14 @@ impl CacheRef {
             }
         }
         let caches = chain.caches.expect("slab::init has run");
+        let (arrays, own) = (chain.arrays, cache.arrays);
         drop(chain);
         leaving.free();
+        // The first one is a part of the cache.
+        for array in own.into_iter().skip(1).filter(|array| !array.is_null()) {
+            // SAFETY: made in `add_array`; nobody knows the cache any more.
+            arrays.into_iter().for_each(|arrays| unsafe { arrays.free(array.cast()) });
+        }
         // SAFETY: it came from there, and nothing on the list names it any more.
         unsafe { caches.free(self.0.cast()) };
         Ok(())
@@ -551,7 +607,46 @@ pub fn kmem_cache_create(
     }
     // SAFETY: a fresh object of the right size.
     unsafe { at.write(KmemCache::new(name, size, align, flags, ctor)) };
-    Some(link(CacheRef(at)))
+    let (cache, cpus) = (CacheRef(at), CHAIN.lock_irqsave().cpus);
+    cache.use_first_array();
+    (1..NR_CPUS).filter(|cpu| cpus & 1 << cpu != 0).for_each(|cpu| add_array(cache, cpu));
+    Some(link(cache))
+}
+
+/// Gives a cache the array of another CPU than the first. Without memory for it, that CPU takes
+/// its objects from the slabs.
+fn add_array(cache: CacheRef, cpu: usize) {
+    let arrays = {
+        let chain = CHAIN.lock_irqsave();
+        // SAFETY: under the lock.
+        let it = unsafe { cache.get() };
+        if it.record.limit == 0 || !it.arrays[cpu].is_null() {
+            return;
+        }
+        chain.arrays
+    };
+    let Some(array) = arrays.map(|arrays| arrays.alloc(GFP_KERNEL)).filter(|array| !array.is_null()) else { return };
+    let _chain = CHAIN.lock_irqsave();
+    // SAFETY: under the lock. An array is as large as an object of its cache, and nothing is read
+    // there before it has been written.
+    unsafe { cache.get() }.arrays[cpu] = array.cast();
+}
+
+/// Another CPU is about to run: all caches get an array for it, those that are there and those that
+/// are made later.
+pub fn add_cpu(number: u32) {
+    let mut at = {
+        let mut chain = CHAIN.lock_irqsave();
+        chain.cpus |= 1 << number;
+        chain.first
+    };
+    while !at.is_null() {
+        // A cache whose record is on the list begins with it, and only its own user destroys it.
+        add_array(CacheRef(at.0 as *mut KmemCache), number as usize);
+        let _chain = CHAIN.lock_irqsave();
+        // SAFETY: as above; the lock is held.
+        at = unsafe { (*(at.0 as *const KmemCacheRecord)).next };
+    }
 }
 
 /// A cache for objects of one type.
@@ -574,8 +669,16 @@ pub fn init() {
     let boot = CacheRef(BOOT_CACHE.0.get());
     // SAFETY: nobody else knows it yet.
     unsafe { *boot.0 = KmemCache::new("kmem_cache", size_of::<KmemCache>() as u32, 4, SLAB_HWCACHE_ALIGN, None) };
+    boot.use_first_array();
     link(boot);
     CHAIN.lock_irqsave().caches = Some(boot);
+    let arrays = kmem_cache_of::<CpuArray>("cpu_array");
+    // It would need an array to make one.
+    // SAFETY: nobody else is here yet.
+    let cache = unsafe { arrays.get() };
+    (cache.record.limit, cache.record.batchcount) = (0, 0);
+    cache.arrays = KmemCache::EMPTY.arrays;
+    CHAIN.lock_irqsave().arrays = Some(arrays);
     kmalloc::init();
 }
 
@@ -611,6 +714,31 @@ pub fn for_each_cache(mut visit: impl FnMut(&KmemCacheRecord, &'static str)) {
         visit(&cache.record, cache.name());
         at = cache.record.next;
     }
+}
+
+/// An object in the array of a CPU that is none of the cache's; `None` if all is well.
+pub fn stray_object() -> Option<u32> {
+    let chain = CHAIN.lock_irqsave();
+    let mut at = chain.first;
+    while !at.is_null() {
+        // SAFETY: every record on the list begins a living cache; the lock is held.
+        let cache = unsafe { &mut *(at.0 as *mut KmemCache) };
+        let (order, size, first) = (cache.order, cache.record.objsize, cache.layout.red_left);
+        for cpu in 0..NR_CPUS {
+            let stray = cache.cached(cpu).iter().copied().find(|&object| {
+                let page = slab_head(object, order);
+                let base = page.address().unwrap_or(0) + first;
+                !page.is(pg::SLAB)
+                    || page.mapping.load(Relaxed) != at.0
+                    || !object.wrapping_sub(base).is_multiple_of(size)
+            });
+            if stray.is_some() {
+                return stray;
+            }
+        }
+        at = cache.record.next;
+    }
+    None
 }
 
 /// The order of the slabs of the cache that a slab's frame names; `None` if there is no such

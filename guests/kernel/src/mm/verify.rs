@@ -156,15 +156,19 @@ impl Verifier<'_> {
         }
     }
 
-    /// The frames of slabs name their caches, and there are as many as these say.
+    /// The frames of slabs name their caches, and there are as many as these say. What is out of
+    /// the slabs is in use, or in the array of a CPU.
     fn slabs(&mut self) {
-        let mut frames = 0;
+        let (mut frames, mut out) = (0, 0);
         let mut wrong = 0;
         for page in mem_map().iter().filter(|page| page.is(pg::SLAB)) {
             frames += 1;
             match slab::slab_order(page) {
                 // The first frame of the block has its user.
-                Some(order) if page.pfn().is_multiple_of(1 << order) => self.own(page.pfn()),
+                Some(order) if page.pfn().is_multiple_of(1 << order) => {
+                    self.own(page.pfn());
+                    out += page.private.load(Relaxed);
+                }
                 Some(_) => self.found[page.pfn() as usize].state = TAIL,
                 None => wrong = page.pfn(),
             }
@@ -173,6 +177,12 @@ impl Verifier<'_> {
             self.error(format_args!("frame {wrong:#x} is a slab's of no cache"));
         }
         self.count("pages of the slab caches", slab::slab_pages(), frames);
+        let mut objects = 0;
+        slab::for_each_cache(|record, _| objects += record.active_objs + record.avail.iter().sum::<u32>());
+        self.count("objects of the slab caches with users and in the CPUs' arrays", objects, out);
+        if let Some(object) = slab::stray_object() {
+            self.error(format_args!("{object:#010x} lies in a CPU's array, and is no object of that cache"));
+        }
     }
 
     fn free_lists(&mut self, zones: &Zones) {
@@ -206,12 +216,14 @@ impl Verifier<'_> {
                 let sum = record.free_lists.iter().map(|list| list[order]).sum();
                 self.count("a zone's count of free blocks of all types", record.nr_free[order], sum);
             }
-            let mut own = 0;
-            zones.pcps[zone].for_each(&frames, |pfn, order| {
-                own += 1 << order;
-                self.free_block(area.span(), pfn, order);
-            });
-            self.count("the pages in a CPU's lists", record.pcp_count, own);
+            for (pcp, &counted) in zones.pcps[zone].iter().zip(&record.pcp_count) {
+                let mut own = 0;
+                pcp.for_each(&frames, |pfn, order| {
+                    own += 1 << order;
+                    self.free_block(area.span(), pfn, order);
+                });
+                self.count("the pages in a CPU's lists", counted, own);
+            }
             self.pageblocks(zones, zone);
         }
     }

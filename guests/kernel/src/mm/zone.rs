@@ -1,12 +1,12 @@
-//! Zones: the frames of a kind of memory, their free lists, and the CPU's own lists before
-//! them.
+//! Zones: the frames of a kind of memory, their free lists, and the lists of each CPU before
+//! them. One lock guards all of them, so whoever holds it may empty the lists of other CPUs, too.
 #![allow(unsafe_code)]
 
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use abi::{
     Ptr32,
-    books::{NR_MIGRATE_TYPES, NR_ORDERS, ZoneRecord},
+    books::{NR_CPUS, NR_MIGRATE_TYPES, NR_ORDERS, ZoneRecord},
 };
 use mm::{
     buddy::{BadFree, Frames, FreeArea, FreeBlock, MAX_ORDER, MigrateType, PAGEBLOCK_ORDER},
@@ -20,7 +20,10 @@ use super::{
     vmstat::{self, Item},
     watermark,
 };
-use crate::sync::{SpinLock, SpinLockIrqGuard};
+use crate::{
+    arch::{percpu::cpu_number, smp},
+    sync::{SpinLock, SpinLockIrqGuard},
+};
 
 /// DMA, Normal, HighMem.
 pub const MAX_NR_ZONES: usize = 3;
@@ -40,7 +43,7 @@ static PAGEBLOCKS: [AtomicU8; 1024] = [const { AtomicU8::new(MigrateType::Movabl
 pub(super) struct Zones {
     pub(super) records: [ZoneRecord; MAX_NR_ZONES],
     pub(super) areas: [FreeArea; MAX_NR_ZONES],
-    pub(super) pcps: [PerCpuPages; MAX_NR_ZONES],
+    pub(super) pcps: [[PerCpuPages; NR_CPUS]; MAX_NR_ZONES],
     min_free_kbytes: u32,
     lowmem_reserve_ratio: [u32; 2],
 }
@@ -60,7 +63,7 @@ const EMPTY_RECORD: ZoneRecord = ZoneRecord {
     free_lists: [[0; NR_ORDERS]; NR_MIGRATE_TYPES],
     blocks: [0; NR_MIGRATE_TYPES],
     nr_reserved_highatomic: 0,
-    pcp_count: 0,
+    pcp_count: [0; NR_CPUS],
     pcp_high: 0,
     pcp_batch: 0,
 };
@@ -68,7 +71,7 @@ const EMPTY_RECORD: ZoneRecord = ZoneRecord {
 static ZONES: SpinLock<Zones> = SpinLock::new(Zones {
     records: [EMPTY_RECORD; MAX_NR_ZONES],
     areas: [const { FreeArea::new(0, 0) }; MAX_NR_ZONES],
-    pcps: [const { PerCpuPages::new() }; MAX_NR_ZONES],
+    pcps: [const { [const { PerCpuPages::new() }; NR_CPUS] }; MAX_NR_ZONES],
     min_free_kbytes: 0,
     lowmem_reserve_ratio: watermark::LOWMEM_RESERVE_RATIO,
 });
@@ -175,9 +178,10 @@ impl Zones {
         Some(pfn)
     }
 
-    /// From the CPU's own list, which is filled when it is empty.
+    /// From this CPU's own list, which is filled when it is empty.
     fn rmqueue_pcp(&mut self, zone: usize, order: u8, kind: MigrateType) -> Option<u32> {
-        let (frames, pcp, record) = (&mut MemMap::get(), &mut self.pcps[zone], &mut self.records[zone]);
+        let cpu = cpu_number() as usize;
+        let (frames, pcp, record) = (&mut MemMap::get(), &mut self.pcps[zone][cpu], &mut self.records[zone]);
         let found = pcp.take(frames, order, kind).or_else(|| {
             let mut blocks = record.pcp_batch;
             if blocks > 1 {
@@ -190,7 +194,7 @@ impl Zones {
             None
         });
         let found = found.or_else(|| pcp.take(frames, order, kind));
-        record.pcp_count = pcp.count;
+        record.pcp_count[cpu] = pcp.count;
         found
     }
 
@@ -205,7 +209,7 @@ impl Zones {
         area.alloc(frames, record, order, kind)
     }
 
-    /// Gives a block back: to the CPU's own list, or to the zone.
+    /// Gives a block back: to this CPU's own list, or to the zone.
     #[track_caller]
     pub(super) fn free(&mut self, zone: usize, pfn: u32, order: u8) {
         let frames = &mut MemMap::get();
@@ -215,22 +219,24 @@ impl Zones {
         if !PerCpuPages::keeps(order) || short || kind == MigrateType::Isolate {
             return self.free_to_zone(zone, pfn, order);
         }
-        self.pcps[zone].put(frames, pfn, order, kind);
-        if self.pcps[zone].count >= self.records[zone].pcp_high {
-            let batch = self.records[zone].pcp_batch;
-            self.free_bulk(zone, self.pcps[zone].count.saturating_sub(batch));
+        let cpu = cpu_number() as usize;
+        let pcp = &mut self.pcps[zone][cpu];
+        pcp.put(frames, pfn, order, kind);
+        let count = pcp.count;
+        if count >= self.records[zone].pcp_high {
+            return self.free_bulk(zone, cpu, count.saturating_sub(self.records[zone].pcp_batch));
         }
-        self.records[zone].pcp_count = self.pcps[zone].count;
+        self.records[zone].pcp_count[cpu] = count;
     }
 
-    /// Gives the oldest blocks of the CPU's lists back until `keep` frames are left.
+    /// Gives the oldest blocks of a CPU's lists back until `keep` frames are left.
     #[track_caller]
-    fn free_bulk(&mut self, zone: usize, keep: u32) {
-        while self.pcps[zone].count > keep {
-            let Some((pfn, order)) = self.pcps[zone].take_oldest(&mut MemMap::get()) else { break };
+    fn free_bulk(&mut self, zone: usize, cpu: usize, keep: u32) {
+        while self.pcps[zone][cpu].count > keep {
+            let Some((pfn, order)) = self.pcps[zone][cpu].take_oldest(&mut MemMap::get()) else { break };
             self.free_to_zone(zone, pfn, order);
         }
-        self.records[zone].pcp_count = self.pcps[zone].count;
+        self.records[zone].pcp_count[cpu] = self.pcps[zone][cpu].count;
     }
 
     #[track_caller]
@@ -249,10 +255,11 @@ impl Zones {
     }
 
     fn setup_marks(&mut self) {
+        let nr_cpus = smp::num_online_cpus();
         watermark::setup_per_zone_wmarks(&mut self.records, self.min_free_kbytes, self.lowmem_reserve_ratio);
         for record in &mut self.records {
             record.pcp_batch = pcp::batch(record.managed_pages);
-            record.pcp_high = pcp::high(record.watermark_low, 1, record.pcp_batch);
+            record.pcp_high = pcp::high(record.watermark_low, nr_cpus, record.pcp_batch);
         }
     }
 }
@@ -315,10 +322,18 @@ pub fn setup_watermarks(min_free_kbytes: Option<u32>) {
     zones.setup_marks();
 }
 
-/// `drain_all_pages`: the CPUs' own lists go back to the zones.
+/// `drain_all_pages`: the lists of all CPUs go back to the zones. No CPU has to be asked: the lock
+/// of the zones guards their lists.
 pub fn drain_all_pages() {
     let mut zones = lock();
-    (0..MAX_NR_ZONES).for_each(|zone| zones.free_bulk(zone, 0));
+    for zone in 0..MAX_NR_ZONES {
+        (0..NR_CPUS).for_each(|cpu| zones.free_bulk(zone, cpu, 0));
+    }
+}
+
+/// `zone_pcp_update`: more CPUs run, which share what may lie in their lists.
+pub fn share_among_cpus() {
+    lock().setup_marks();
 }
 
 /// Numbers of all zones together.

@@ -194,6 +194,7 @@ fn enqueue(task: Arc<TaskStruct>) {
     if number != cpu_number() && smp::is_idle(number) {
         smp::send_reschedule(number);
     }
+    task.record().update(|record| record.cpus_allowed = cpus);
 }
 
 /// Says which of the running CPUs a task may have. If it has another, it leaves that.

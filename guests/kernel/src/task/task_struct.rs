@@ -215,6 +215,7 @@ impl TaskStruct {
     pub fn new(parts: TaskParts) -> Arc<Self> {
         let mut record = parts.record;
         record.stack = parts.stack.base();
+        record.cpus_allowed = parts.cpus_allowed;
         record.mm = parts.mm.as_ref().map_or(Ptr32::NULL, |mm| mm.record());
         record.start_time_ns = U64::new(crate::time::ktime_get_ns());
         Arc::new(TaskStruct {

@@ -26,7 +26,7 @@ use crate::{
     },
     drivers::{irq, pic, pit, resource},
     lib::{books, cmdline},
-    mm::{boot, memblock},
+    mm::{boot, memblock, page_alloc, slab},
     pr_hw, pr_info,
     sync::lock_kernel,
     task::sched,
@@ -222,6 +222,7 @@ pub fn bring_up() {
 fn prepare_trampoline(phys: u32) {
     // SAFETY: this CPU alone is here, and the directory is not in use yet.
     let directory = unsafe { &mut *TRAMPOLINE_PG_DIR.0.get() };
+        page_alloc::share_among_cpus();
     let kernel = paging::swapper_entries();
     directory[KERNEL_PDE..].copy_from_slice(kernel);
     directory[0] = kernel[0];
@@ -255,6 +256,7 @@ fn start(number: u32, apic_id: u32, trampoline: u32) -> bool {
         code_segment: 8,
         cr4: (cpu::read_cr4() & Cr4::PSE).bits(),
         cr3: directory,
+    slab::add_cpu(number);
         esp: stack + THREAD_SIZE - 16,
         eip: start_secondary as *const () as u32,
     };

@@ -107,7 +107,7 @@ fn buddyinfo(out: &mut dyn Out) {
 fn with_counts(show: impl FnOnce(&Counts<'_>)) {
     let zones = with_zones(|zones| *zones);
     let (vmstat, slab_pages) = (vmstat::snapshot(), slab::slab_pages());
-    show(&Counts { vmstat, zones: &zones, slab_pages, nr_tasks: pid::counts().0 });
+    show(&Counts { vmstat, zones: &zones, slab_pages, nr_tasks: pid::counts().0, nr_cpus: smp::num_online_cpus() });
 }
 
 fn show_slabinfo(out: &mut dyn Out) {

@@ -1,7 +1,7 @@
 //! The I/O APIC: interrupt lines as messages to local APICs (82093AA data sheet).
 #![allow(unsafe_code)]
 
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::{
     mpconfig::Route,
@@ -16,8 +16,6 @@ const LEVEL: u32 = 1 << 15;
 const ACTIVE_LOW: u32 = 1 << 13;
 
 static IN_USE: AtomicBool = AtomicBool::new(false);
-/// The local APIC that gets the lines.
-static DESTINATION: AtomicU32 = AtomicU32::new(0);
 /// Guards the pair of registers.
 static ACCESS: SpinLock<()> = SpinLock::new(());
 
@@ -37,13 +35,12 @@ fn write(register: u32, value: u32) {
     }
 }
 
-/// Takes the I/O APIC at a physical address into use, with all lines masked; those that are
-/// opened go to the CPU with the local APIC `destination`. Returns how many lines it has.
-pub fn init(phys: u32, destination: u32) -> u32 {
+/// Takes the I/O APIC at a physical address into use, with all lines masked. Returns how many lines
+/// it has.
+pub fn init(phys: u32) -> u32 {
     let page = phys & !0xfff;
     assert_eq!(page, phys, "an I/O APIC inside a page");
     paging::set_fixmap(FIX_IOAPIC, page);
-    DESTINATION.store(destination, Relaxed);
     let _access = ACCESS.lock_irqsave();
     let pins = (read(REG_VERSION) >> 16 & 0xff) + 1;
     for pin in 0..pins {
@@ -58,12 +55,19 @@ pub fn in_use() -> bool {
     IN_USE.load(Relaxed)
 }
 
-/// Opens a line, which comes as `vector`.
-pub fn unmask(route: Route, vector: u8) {
+/// Opens a line, which comes as `vector` to the CPU with the local APIC `destination`.
+pub fn unmask(route: Route, vector: u8, destination: u32) {
     let bits = u32::from(vector) | if route.level { LEVEL } else { 0 } | if route.active_low { ACTIVE_LOW } else { 0 };
     let _access = ACCESS.lock_irqsave();
-    write(REG_REDIRECTION + route.pin * 2 + 1, DESTINATION.load(Relaxed) << 24);
+    write(REG_REDIRECTION + route.pin * 2 + 1, destination << 24);
     write(REG_REDIRECTION + route.pin * 2, bits);
+}
+
+/// A line comes to the CPU with the local APIC `destination` from now on. The half of the entry that
+/// says so is written at once, so no request is lost or goes elsewhere.
+pub fn set_destination(route: Route, destination: u32) {
+    let _access = ACCESS.lock_irqsave();
+    write(REG_REDIRECTION + route.pin * 2 + 1, destination << 24);
 }
 
 /// Closes a line.

@@ -3,7 +3,7 @@
 use abi::{
     Ptr32,
     books::IrqRecord,
-    errno::{EBUSY, EINVAL, Result},
+    errno::{EBUSY, EINVAL, EIO, Result},
 };
 
 use super::pic;
@@ -11,7 +11,8 @@ use crate::{
     arch::{
         FIRST_EXTERNAL_VECTOR, apic, ioapic,
         mpconfig::Route,
-        percpu::{NR_CPUS, cpu_number},
+        percpu::{NR_CPUS, cpu_number, per_cpu},
+        smp,
     },
     sync::SpinLock,
 };
@@ -35,19 +36,30 @@ type Actions = [Option<IrqAction>; 2];
 struct Lines {
     records: [IrqRecord; NR_IRQS],
     actions: [Actions; NR_IRQS],
-    /// How the lines reach the I/O APIC; `None`: they go to the 8259.
+    /// The CPUs that each line may interrupt; it goes to the first of them that runs.
+    affinity: [u32; NR_IRQS],
+    /// Those of a line that gets its first handler.
+    default_affinity: u32,
+    /// How the lines reach the I/O APIC; `None`: they go to the 8259, which interrupts CPU 0.
     routes: Option<&'static [Route; NR_IRQS]>,
 }
 
 const EMPTY: IrqRecord = IrqRecord { counts: [0; NR_CPUS], chip: 0, hwirq: 0, name: Ptr32::NULL, name_len: 0 };
 
-static LINES: SpinLock<Lines> =
-    SpinLock::new(Lines { records: [EMPTY; NR_IRQS], actions: [[None; 2]; NR_IRQS], routes: None });
+static LINES: SpinLock<Lines> = SpinLock::new(Lines {
+    records: [EMPTY; NR_IRQS],
+    actions: [[None; 2]; NR_IRQS],
+    affinity: [!0; NR_IRQS],
+    default_affinity: !0,
+    routes: None,
+});
 
 impl Lines {
     fn unmask(&self, irq: u8) {
         match self.routes {
-            Some(routes) => ioapic::unmask(routes[irq as usize], FIRST_EXTERNAL_VECTOR + irq),
+            Some(routes) => {
+                ioapic::unmask(routes[irq as usize], FIRST_EXTERNAL_VECTOR + irq, per_cpu(self.target(irq)).apic_id());
+            }
             None => pic::unmask(irq),
         }
     }
@@ -56,6 +68,14 @@ impl Lines {
         match self.routes {
             Some(routes) => ioapic::mask(routes[irq as usize]),
             None => pic::mask(irq),
+        }
+    }
+
+    /// The CPU that a line interrupts.
+    fn target(&self, irq: u8) -> u32 {
+        match self.routes {
+            Some(_) => (self.affinity[irq as usize] & smp::online_mask()).trailing_zeros() % u32::BITS,
+            None => 0,
         }
     }
 
@@ -74,6 +94,9 @@ pub fn request_irq(irq: u8, name: &'static str, handler: Handler, data: usize) -
     let actions = lines.actions.get_mut(irq as usize).ok_or(EINVAL)?;
     let slot = actions.iter_mut().find(|a| a.is_none()).ok_or(EBUSY)?;
     *slot = Some(IrqAction { handler, data, name });
+    if lines.actions[irq as usize].iter().flatten().count() == 1 {
+        lines.affinity[irq as usize] = lines.default_affinity;
+    }
     lines.note_name(irq);
     lines.unmask(irq);
     Ok(())
@@ -106,6 +129,43 @@ pub fn use_io_apic(routes: Option<&'static [Route; NR_IRQS]>) {
 /// Closes a line, whose handler stays.
 pub fn disable_irq(irq: u8) {
     LINES.lock_irqsave().mask(irq);
+}
+
+/// The CPUs that a line may interrupt.
+pub fn affinity(irq: u8) -> u32 {
+    LINES.lock_irqsave().affinity.get(irq as usize).copied().unwrap_or(0)
+}
+
+/// The CPU that it does interrupt, as a mask.
+pub fn effective_affinity(irq: u8) -> u32 {
+    1 << LINES.lock_irqsave().target(irq)
+}
+
+/// `irq_set_affinity`: the CPUs that a line may interrupt from now on. EINVAL if none of them runs,
+/// EIO for a line of the 8259.
+pub fn set_affinity(irq: u8, cpus: u32) -> Result<()> {
+    let mut lines = LINES.lock_irqsave();
+    let routes = lines.routes.ok_or(EIO)?;
+    if (irq as usize) >= NR_IRQS || cpus & smp::online_mask() == 0 {
+        return Err(EINVAL);
+    }
+    lines.affinity[irq as usize] = cpus;
+    ioapic::set_destination(routes[irq as usize], per_cpu(lines.target(irq)).apic_id());
+    Ok(())
+}
+
+/// The CPUs of a line that gets its first handler.
+pub fn default_affinity() -> u32 {
+    LINES.lock_irqsave().default_affinity
+}
+
+/// Sets them. EINVAL if none of them runs.
+pub fn set_default_affinity(cpus: u32) -> Result<()> {
+    if cpus & smp::online_mask() == 0 {
+        return Err(EINVAL);
+    }
+    LINES.lock_irqsave().default_affinity = cpus;
+    Ok(())
 }
 
 /// Called by the trap code with interrupts off.

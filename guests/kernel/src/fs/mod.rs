@@ -1,5 +1,5 @@
-//! Files: the tree of names, open files, the file systems in memory and on disks, `/proc` and
-//! `/dev`.
+//! Files: the tree of names, open files, the file systems in memory and on disks, `/proc`, `/sys`
+//! and `/dev`.
 
 pub mod anon_inode;
 pub mod block_dev;
@@ -21,6 +21,7 @@ pub mod ramfs;
 pub mod readdir;
 pub mod shmem;
 pub mod super_block;
+pub mod sysfs;
 
 pub use book::Book;
 pub use dentry::Dentry;
@@ -55,13 +56,16 @@ pub fn init() {
     anon_inode::init();
 }
 
-/// Unpacks the initramfs and mounts `/dev`, `/proc` and `/tmp`. Runs as PID 1.
+/// Unpacks the initramfs and mounts `/dev`, `/proc`, `/sys` and `/tmp`. Runs as PID 1.
 pub fn populate() -> Result<()> {
     initramfs::unpack_all();
     let root = namei::ROOT.get();
-    for (name, source, options) in
-        [("dev", "devtmpfs", "rw,relatime,mode=755"), ("proc", "proc", "rw,relatime"), ("tmp", "tmpfs", "rw,relatime")]
-    {
+    for (name, source, options) in [
+        ("dev", "devtmpfs", "rw,relatime,mode=755"),
+        ("proc", "proc", "rw,relatime"),
+        ("sys", "sysfs", "rw,relatime"),
+        ("tmp", "tmpfs", "rw,relatime"),
+    ] {
         let point = match namei::lookup_one(root, name.as_bytes()) {
             Ok(point) => point,
             Err(_) => ramfs::add(root, name.as_bytes(), mode::S_IFDIR | 0o755, (0, 0))?,
@@ -69,6 +73,7 @@ pub fn populate() -> Result<()> {
         let fs_root = match name {
             "dev" => chrdev::new_devtmpfs()?,
             "proc" => procfs::new_fs(),
+            "sys" => sysfs::new_fs(),
             _ => ramfs::new_fs("tmpfs", ramfs::TMPFS_MAGIC, minor::TMP),
         };
         if name == "tmp" {

@@ -163,5 +163,6 @@ pub mod minor {
     pub const HUGETLBFS: u32 = 15;
     pub const PROC: u32 = 20;
     pub const TMP: u32 = 21;
+    pub const SYSFS: u32 = 22;
 }
 const FIRST_FREE_MINOR: u32 = 30;

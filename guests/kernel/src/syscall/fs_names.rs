@@ -386,6 +386,7 @@ pub fn mount(source: u32, target: u32, fs_type: u32, flags: u32) -> Result<u32> 
     let root = match &*fs_type {
         b"tmpfs" | b"ramfs" => ramfs::new_fs("tmpfs", TMPFS_MAGIC, super_block::next_anon_minor()),
         b"proc" => procfs::new_fs(),
+        b"sysfs" => crate::fs::sysfs::new_fs(),
         b"devtmpfs" => crate::fs::chrdev::new_devtmpfs()?,
         b"ext2" => ext2::mount(&block_device(&source)?, access)?,
         _ => return Err(ENODEV),

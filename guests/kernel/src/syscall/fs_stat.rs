@@ -125,10 +125,10 @@ fn statfs_of(dentry: &Dentry) -> Kstatfs {
         return ops.statfs();
     }
     let t = totals();
-    // Memory that the file systems could take; `/proc` takes none.
+    // Memory that the file systems could take; `/proc` and `/sys` take none.
     let (blocks, bfree) = match &sb.room {
         Some(room) => room.blocks(),
-        None if sb.fs_type == "proc" => (0, 0),
+        None if matches!(sb.fs_type, "proc" | "sysfs") => (0, 0),
         None => (t.managed / 2, t.free.min(t.managed / 2)),
     };
     let (blocks, bfree) = (blocks.into(), bfree.into());

@@ -173,7 +173,7 @@ pub fn init_boot_cpu() {
     }
     apic::setup(if ioapic.is_some() { Lint0::Masked } else { Lint0::ExtInt });
     if let Some(phys) = ioapic {
-        let pins = ioapic::init(phys, apic::id());
+        let pins = ioapic::init(phys);
         pr_hw!("{}: {} CPUs, IOAPIC[0]: address {phys:#x}, GSI 0-{}", config.source, config.apic_ids().len(), pins - 1);
     }
     irq::use_io_apic(ioapic.is_some().then_some(&config.routes));
@@ -182,6 +182,14 @@ pub fn init_boot_cpu() {
     pit::shutdown();
     apic::start_timer();
     pr_hw!("APIC timer: {}.{:03} MHz", hz / 1_000_000, hz / 1000 % 1000);
+}
+
+/// CPUs that there are and that the parameters do not forbid for good, as a mask. Those that
+/// `maxcpus=` leaves out are among them.
+pub fn possible_mask() -> u32 {
+    let one = cmdline::value_of("nosmp").is_some() || cmdline::value_of("noapic").is_some();
+    let count = usable().filter(|_| !one).map_or(1, |config| config.apic_ids().len().max(1));
+    ((1u64 << count) - 1) as u32
 }
 
 /// Names the controllers in `/proc/iomem`.
@@ -214,6 +222,7 @@ pub fn bring_up() {
                 pr_hw!("smpboot: CPU with APIC {apic_id} does not start");
             }
         }
+        page_alloc::share_among_cpus();
         pr_hw!("smp: Brought up 1 node, {number} CPUs");
     }
     boot::free_module(trampoline, trampoline + 0x1000);
@@ -222,7 +231,6 @@ pub fn bring_up() {
 fn prepare_trampoline(phys: u32) {
     // SAFETY: this CPU alone is here, and the directory is not in use yet.
     let directory = unsafe { &mut *TRAMPOLINE_PG_DIR.0.get() };
-        page_alloc::share_among_cpus();
     let kernel = paging::swapper_entries();
     directory[KERNEL_PDE..].copy_from_slice(kernel);
     directory[0] = kernel[0];
@@ -248,6 +256,7 @@ fn start(number: u32, apic_id: u32, trampoline: u32) -> bool {
             return false;
         }
     };
+    slab::add_cpu(number);
     let directory = TRAMPOLINE_PG_DIR.0.get() as u32 - PAGE_OFFSET;
     let entry = (&raw const trampoline_data).cast::<u32>();
     let data = TrampolineData {
@@ -256,7 +265,6 @@ fn start(number: u32, apic_id: u32, trampoline: u32) -> bool {
         code_segment: 8,
         cr4: (cpu::read_cr4() & Cr4::PSE).bits(),
         cr3: directory,
-    slab::add_cpu(number);
         esp: stack + THREAD_SIZE - 16,
         eip: start_secondary as *const () as u32,
     };

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{lib::books, sync::holds_kernel};
 
-pub use boot::{bring_up, claim_resources, init_boot_cpu, reserve_trampoline};
+pub use boot::{bring_up, claim_resources, init_boot_cpu, possible_mask, reserve_trampoline};
 
 /// CPUs that run, as a mask.
 static ONLINE: AtomicU32 = AtomicU32::new(1);

@@ -2,6 +2,7 @@
 //! the beginning.
 
 mod gather;
+mod irq;
 mod maps;
 mod mem;
 mod names;
@@ -19,7 +20,7 @@ use abi::{
 
 pub use names::inode_of;
 
-use self::{pid::PidNode, sys::SysDir};
+use self::{irq::IrqNode, pid::PidNode, sys::SysDir};
 use super::{
     Dentry, Dest, DirContext, File, FileOps, Inode, InodeOps, SuperBlock, file::DirFile, inode::Attr,
     super_block::minor,
@@ -54,6 +55,8 @@ pub(crate) enum Node {
     /// `/proc/sys` and below.
     Sys(&'static SysDir),
     SysFile(&'static sys::Entry),
+    /// `/proc/irq` and below.
+    Irq(IrqNode),
     /// `/proc/PID` and below.
     Pid(PidNode),
 }
@@ -88,6 +91,7 @@ impl Node {
             Node::System(entry) => PROC_DYNAMIC_FIRST + 16 + system::index(entry),
             Node::Sys(dir) => PROC_DYNAMIC_FIRST + 0x100 + dir.number,
             Node::SysFile(entry) => PROC_DYNAMIC_FIRST + 0x200 + entry.number,
+            Node::Irq(node) => PROC_DYNAMIC_FIRST + 0x300 + node.number(),
             Node::Pid(node) => node.ino(),
         }
     }
@@ -99,6 +103,8 @@ impl Node {
             Node::SelfLink | Node::ThreadSelf | Node::Mounts => mode::S_IFLNK | 0o777,
             Node::System(entry) => mode::S_IFREG | entry.mode,
             Node::SysFile(entry) => mode::S_IFREG | entry.mode(),
+            Node::Irq(node) if node.is_dir() => mode::S_IFDIR | node.mode(),
+            Node::Irq(node) => mode::S_IFREG | node.mode(),
             Node::Pid(node) => node.mode(),
         }
     }
@@ -116,6 +122,7 @@ impl Node {
             Node::Sys(dir) => sys::child(dir, name),
             Node::TtyDir if name == b"drivers" => Ok(Node::TtyDrivers),
             Node::TtyDir => Err(ENOENT),
+            Node::Irq(node) => node.child(name).map(Node::Irq),
             Node::Pid(node) => node.child(name).map(Node::Pid),
             _ => Err(abi::errno::ENOTDIR),
         }
@@ -127,6 +134,7 @@ impl Node {
             Node::Root => Ok(root_list(from)),
             Node::Sys(dir) => Ok(number(sys::list(dir), from)),
             Node::TtyDir => Ok(number(alloc::vec![(b"drivers".to_vec(), Node::TtyDrivers)], from)),
+            Node::Irq(node) => Ok(number(node.list()?.into_iter().map(|(n, i)| (n, Node::Irq(i))).collect(), from)),
             Node::Pid(node) => Ok(number(node.list()?.into_iter().map(|(n, p)| (n, Node::Pid(p))).collect(), from)),
             _ => Err(abi::errno::ENOTDIR),
         }
@@ -138,6 +146,7 @@ impl Node {
             Node::System(entry) => Ok(gather::gather(entry.show)),
             Node::SysFile(entry) => Ok(entry.text()),
             Node::TtyDrivers => Ok(gather::gather(system::tty_drivers)),
+            Node::Irq(node) => Ok(node.text()),
             Node::Pid(node) => node.text(),
             _ => Err(EINVAL),
         }
@@ -154,6 +163,7 @@ fn root_child(name: &[u8]) -> Result<Node> {
         b"self" => return Ok(Node::SelfLink),
         b"thread-self" => return Ok(Node::ThreadSelf),
         b"mounts" => return Ok(Node::Mounts),
+        b"irq" => return Ok(Node::Irq(IrqNode::Root)),
         b"sys" => return Ok(Node::Sys(&sys::ROOT)),
         b"tty" => return Ok(Node::TtyDir),
         _ => {}
@@ -178,6 +188,7 @@ const FIRST_PID_OFFSET: u64 = 256;
 
 fn root_list(from: u64) -> Vec<(u64, Vec<u8>, Node)> {
     let mut fixed: Vec<(Vec<u8>, Node)> = system::entries().map(|e| (e.name.into(), Node::System(e))).collect();
+    fixed.push((b"irq".to_vec(), Node::Irq(IrqNode::Root)));
     fixed.push((b"mounts".to_vec(), Node::Mounts));
     fixed.push((b"self".to_vec(), Node::SelfLink));
     fixed.push((b"sys".to_vec(), Node::Sys(&sys::ROOT)));
@@ -294,6 +305,7 @@ impl FileOps for ProcFile {
         let count = source.take(&mut text)?;
         match &self.node {
             Node::SysFile(entry) => entry.store(&text[..count])?,
+            Node::Irq(node) => node.store(&text[..count])?,
             Node::Pid(node) => node.store(&text[..count])?,
             _ => return Err(abi::errno::EIO),
         }

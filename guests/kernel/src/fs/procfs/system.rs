@@ -186,7 +186,7 @@ fn loadavg(out: &mut dyn Out) {
 }
 
 fn filesystems(out: &mut dyn Out) {
-    for name in ["tmpfs", "proc", "devtmpfs", "pipefs", "ramfs"] {
+    for name in ["sysfs", "tmpfs", "proc", "devtmpfs", "pipefs", "ramfs"] {
         system::filesystem_line(out, name);
     }
     // The one that wants a device.

@@ -22,6 +22,8 @@ mod lenses;
 #[cfg(unix)]
 mod mm;
 #[cfg(unix)]
+mod percpu;
+#[cfg(unix)]
 mod proc_formats;
 #[cfg(unix)]
 mod programs;
@@ -60,6 +62,8 @@ fn main() {
     trials.extend(lenses::trials());
     #[cfg(unix)]
     trials.extend(mm::trials());
+    #[cfg(unix)]
+    trials.extend(percpu::trials());
     #[cfg(unix)]
     trials.extend(proc_formats::trials());
     #[cfg(unix)]

@@ -180,7 +180,7 @@ fn files() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     for name in names.iter().filter(|name| !name.bytes().all(|byte| byte.is_ascii_digit())) {
         // Links, directories and files of words have no text.
-        let others = ["kpagecount", "kpageflags", "mounts", "self", "sys", "thread-self", "tty"];
+        let others = ["irq", "kpagecount", "kpageflags", "mounts", "self", "sys", "thread-self", "tty"];
         let known = shapes.contains_key(name) || others.contains(&name.as_str());
         assert!(known, "/proc/{name} has no section in proc_formats.txt");
         assert!(!absent.contains(name), "/proc/{name} is there");

@@ -39,7 +39,7 @@ pub const APPLETS: &[&str] = &[
 ];
 
 /// The names under which the program `stress` runs: loads for several CPUs at once.
-pub const LOADS: &[&str] = &["shootdown", "smp-storm"];
+pub const LOADS: &[&str] = &["preempt", "shootdown", "smp-storm"];
 
 /// The commands that are links, each with the program that it leads to.
 fn links() -> impl Iterator<Item = (&'static str, &'static str)> {

@@ -22,6 +22,9 @@ pub struct PerCpu {
     /// How many spin locks the running code holds, and how often it said that it must not
     /// sleep. It is 0 whenever a task gives the CPU away, so one count serves all tasks.
     preempt_count: AtomicU32,
+    /// The running code may lose the CPU at any instruction (`sync::preemptible`). Never true without
+    /// the kernel lock, nor while a task switches.
+    preemptible: AtomicBool,
     /// How deep the CPU is in interrupt handlers.
     pub hardirq_count: AtomicU32,
     /// Somebody wants `schedule` to be called on the way to ring 3.
@@ -46,6 +49,7 @@ impl PerCpu {
             this: AtomicPtr::new(core::ptr::null_mut()),
             current: AtomicPtr::new(core::ptr::null_mut()),
             preempt_count: AtomicU32::new(0),
+            preemptible: AtomicBool::new(false),
             hardirq_count: AtomicU32::new(0),
             need_resched: AtomicBool::new(false),
             holds_kernel: AtomicBool::new(false),
@@ -136,6 +140,41 @@ pub fn preempt_count_add() {
 pub fn preempt_count_sub() {
     // SAFETY: as in `this_cpu`.
     unsafe { asm!("sub dword ptr fs:[{count}], 1", count = const offset_of!(PerCpu, preempt_count), options(nostack)) };
+}
+
+/// Says whether the running code may lose the CPU at any instruction. One instruction, since the
+/// CPU may be another's right before or after it.
+#[inline(always)]
+pub fn set_preemptible(may: bool) {
+    // SAFETY: as in `this_cpu`; a `bool` is a byte of 0 or 1.
+    unsafe {
+        asm!("mov byte ptr fs:[{flag}], {may}", flag = const offset_of!(PerCpu, preemptible),
+             may = in(reg_byte) u8::from(may), options(nostack, preserves_flags));
+    }
+}
+
+/// Whether the running code may lose the CPU at any instruction.
+#[inline(always)]
+pub fn is_preemptible() -> bool {
+    let may: u8;
+    // SAFETY: as in `set_preemptible`.
+    unsafe {
+        asm!("mov {may}, byte ptr fs:[{flag}]", flag = const offset_of!(PerCpu, preemptible),
+             may = out(reg_byte) may, options(nostack, preserves_flags, readonly));
+    }
+    may != 0
+}
+
+/// Whether somebody wants `schedule` to be called.
+#[inline(always)]
+pub fn need_resched() -> bool {
+    let wanted: u8;
+    // SAFETY: as in `set_preemptible`.
+    unsafe {
+        asm!("mov {wanted}, byte ptr fs:[{flag}]", flag = const offset_of!(PerCpu, need_resched),
+             wanted = out(reg_byte) wanted, options(nostack, preserves_flags, readonly));
+    }
+    wanted != 0
 }
 
 /// `preempt_count`.

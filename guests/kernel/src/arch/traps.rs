@@ -10,7 +10,7 @@ use super::{
     apic, cpu, extable, gdt,
     idt::{FIRST_APIC_VECTOR, FIRST_EXTERNAL_VECTOR},
     irqflags,
-    percpu::this_cpu,
+    percpu::{need_resched, set_preemptible, this_cpu},
     ptregs::PtRegs,
     smp,
 };
@@ -19,7 +19,7 @@ use crate::{
     lib::{books, kallsyms::Symbol, oops, panic},
     mm::{fault, oom},
     pr_info,
-    sync::{holds_kernel, lock_kernel, unlock_kernel},
+    sync::{enter_handler, holds_kernel, leave_handler, lock_kernel, unlock_kernel},
     syscall,
     task::{self, sched, signal},
     time,
@@ -67,19 +67,28 @@ extern "C" fn do_trap(regs: &mut PtRegs, vector: u32, error_code: u32) {
         return;
     }
     if vector >= FIRST_APIC_VECTOR && vector != apic::LOCAL_TIMER_VECTOR {
+        let interrupted = enter_handler();
         hardirq(|| {
             smp::handle_vector(vector);
         });
+        leave_handler(interrupted);
         return;
     }
     // A handler of another CPU's message may come before we have the lock, but takes no fault.
     let cr2 = cpu::read_cr2();
     let taken = lock_kernel();
+    let interrupted = enter_handler();
     handle(regs, vector, error_code, cr2);
-    if taken && !regs.user_mode() {
-        // It came in the idle loop, or on the last instructions before ring 3.
+    if !regs.user_mode() {
         irqflags::local_irq_disable();
-        unlock_kernel();
+        if taken {
+            // It came in the idle loop, or on the last instructions before ring 3.
+            unlock_kernel();
+        } else if regs.eflags & Eflags::IF.bits() != 0 {
+            leave_handler(interrupted);
+        } else {
+            set_preemptible(interrupted);
+        }
     }
 }
 
@@ -206,19 +215,19 @@ extern "C" fn do_int80_syscall(regs: &mut PtRegs) {
 extern "C" fn exit_to_user_mode(regs: &mut PtRegs) {
     if !holds_kernel() {
         // Another CPU's message came in ring 3.
-        if !sched::need_resched() {
+        if !need_resched() {
             return;
         }
         lock_kernel();
     }
     oom::check_reserve();
-    if regs.orig_eax == !0 && sched::need_resched() {
+    if regs.orig_eax == !0 && need_resched() {
         // An interrupt ends a stretch of ring 3; a system call has counted when it began.
         sched::account(&task::current(), sched::Mode::User);
     }
     loop {
         irqflags::local_irq_disable();
-        if sched::need_resched() {
+        if need_resched() {
             irqflags::local_irq_enable();
             sched::schedule();
         } else if signal::has_work() {

@@ -16,7 +16,8 @@ use super::{
     zone,
 };
 use crate::{
-    sync::{in_atomic, might_sleep},
+    arch::percpu::need_resched,
+    sync::{cond_resched, in_atomic, might_sleep},
     task::current,
 };
 
@@ -69,12 +70,25 @@ fn compact_zone(zone: usize) {
         for page in cc.isolate_migratepages() {
             cc.migrate(page);
         }
+        if need_resched() {
+            // Nothing is in hand while others run.
+            cc.give_back();
+            cond_resched();
+        }
     }
-    cc.freepages.into_iter().for_each(|page| __free_pages(page, 0));
+    cc.give_back();
     drain_all_pages();
 }
 
 impl CompactControl {
+    /// Frames that no page has moved to are free again, and will be found again.
+    fn give_back(&mut self) {
+        if let Some(highest) = self.freepages.iter().map(|page| page.pfn()).max() {
+            self.free_pfn = highest + 1;
+        }
+        self.freepages.drain(..).for_each(|page| __free_pages(page, 0));
+    }
+
     /// The next pages that can move, off their lists and with one user more each.
     fn isolate_migratepages(&mut self) -> Vec<&'static Page> {
         let mut pages = Vec::with_capacity(CLUSTER);

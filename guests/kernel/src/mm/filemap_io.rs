@@ -16,6 +16,7 @@ use super::{
     page_writeback::{balance_dirty_pages, set_page_dirty},
     swap::mark_page_accessed,
 };
+use crate::sync::cond_resched;
 
 /// The largest file: an index of 32 bits, less the last page.
 const MAX_BYTES: u64 = (1 << 44) - 4096;
@@ -167,6 +168,7 @@ impl AddressSpace {
         let len = out.len().min(self.left(pos));
         let mut done = 0;
         while done < len {
+            cond_resched();
             let at = pos + done as u64;
             let offset = at as usize & (PAGE_SIZE as usize - 1);
             let step = (len - done).min(PAGE_SIZE as usize - offset);
@@ -200,6 +202,7 @@ impl AddressSpace {
         let len = data.len().min((MAX_BYTES - pos.min(MAX_BYTES)).min(i32::MAX as u64) as usize);
         let mut done = 0;
         while done < len {
+            cond_resched();
             let at = pos + done as u64;
             let offset = at as usize & (PAGE_SIZE as usize - 1);
             let step = (len - done).min(PAGE_SIZE as usize - offset);

@@ -17,7 +17,7 @@ use super::{
     rmap::PAGE_MAPPING_ANON,
     vma::{VmArea, is_cow_mapping, vm_page_prot},
 };
-use crate::{pr_info, task};
+use crate::{pr_info, sync::cond_resched, task};
 
 /// Whether an address begins a huge page.
 pub fn huge_aligned(addr: u32) -> bool {
@@ -65,7 +65,13 @@ fn no_page(mm: &mut MmGuard, area: &VmArea, huge: &HugePages, at: u32, write: bo
                 return Err(FaultError::Sigbus);
             }
             let page = huge.take_page(mm.mm(), number).ok_or(FaultError::Sigbus)?;
-            frames(page).iter().for_each(clear_highpage);
+            for frame in frames(page) {
+                clear_highpage(frame);
+                if !huge.is_shared() {
+                    // Of another mapping of the file somebody would bring the same page meanwhile.
+                    cond_resched();
+                }
+            }
             page.set(pg::UPTODATE);
             page.index.store(number * HPAGE_PAGES, Relaxed);
             if huge.is_shared() {

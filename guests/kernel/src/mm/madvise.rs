@@ -20,6 +20,7 @@ use super::{
     vma::VmArea,
     vmscan::{deactivate_page, reclaim_page},
 };
+use crate::sync::cond_resched;
 
 mod advice {
     pub const NORMAL: u32 = 0;
@@ -172,6 +173,7 @@ fn change_flags(mm: &mut MmGuard, start: u32, end: u32, change: impl Fn(u32) -> 
 
 fn populate(mm: &mut MmGuard, start: u32, end: u32, write: bool) -> Result<()> {
     for at in (start..end).step_by(PAGE_SIZE as usize) {
+        cond_resched();
         let area = mm.areas.lookup(at).ok_or(ENOMEM)?.clone();
         let needed = if write { vm::WRITE } else { vm::READ };
         if !area.is(needed) || area.is(vm::PFNMAP) {

@@ -22,7 +22,13 @@ use super::{
     vma::{VmArea, is_cow_mapping},
     vmstat::{self, Item},
 };
-use crate::arch::{TASK_SIZE, tlb::Reason};
+use crate::{
+    arch::{TASK_SIZE, percpu::need_resched, tlb::Reason},
+    sync::cond_resched,
+};
+
+/// Bytes of an address space that `fork` copies between two looks whether others want the CPU.
+const COPY_BATCH: u32 = 32 * PAGE_SIZE;
 
 /// Which resident count a page belongs to (`mm_counter`).
 pub fn mm_counter(page: &Page) -> MmCounter {
@@ -87,7 +93,8 @@ impl Gather {
         Gather { pages: [None; 32], len: 0, start: !0, end: 0 }
     }
 
-    fn add(&mut self, tables: PageTables, addr: u32, page: Option<&'static Page>) {
+    /// Takes a page that an entry mapped. `true` if that has emptied the batch.
+    fn add(&mut self, tables: PageTables, addr: u32, page: Option<&'static Page>) -> bool {
         self.start = self.start.min(addr);
         self.end = self.end.max(addr + PAGE_SIZE);
         if page.is_some() {
@@ -95,8 +102,10 @@ impl Gather {
             self.len += 1;
             if self.len == self.pages.len() {
                 self.finish(tables);
+                return true;
             }
         }
+        false
     }
 
     fn finish(&mut self, tables: PageTables) {
@@ -111,22 +120,27 @@ impl Gather {
 /// `zap_page_range`: nothing in the range is mapped any more, and nothing of it is in swap.
 /// The areas stay.
 pub fn zap_range(mm: &mut MmGuard, start: u32, end: u32) {
-    zap(mm.mm(), start, end);
+    zap(mm.mm(), start, end, cond_resched);
 }
 
-/// The same for a part of an area that is found through its file, without `mmap_lock`.
+/// The same for a part of an area that is found through its file, without `mmap_lock`. Never
+/// sleeps, so that the reverse mapping may stand in the middle of it.
 pub fn zap_area_range(area: &VmArea, start: u32, end: u32) {
-    zap(area_mm(area), start, end);
+    zap(area_mm(area), start, end, || ());
 }
 
-/// Never sleeps, so that the reverse mapping may stand in the middle of it.
-fn zap(mm: &MmStruct, start: u32, end: u32) {
+/// Calls `pause` every now and then, when it has no page in hand.
+fn zap(mm: &MmStruct, start: u32, end: u32, pause: fn()) {
     mm.update_hiwater_rss();
     zap_huge_range(mm, start, end);
     let tables = mm.page_tables();
     let mut gather = Gather::new();
     let mut addr = start;
     while let Some(at) = tables.next_with_table(addr, end) {
+        if need_resched() {
+            gather.finish(tables);
+            pause();
+        }
         addr = at;
         let table_end = ((at & !(PGDIR_SIZE - 1)) + (PGDIR_SIZE - 1)).min(end - 1) + 1;
         while addr < table_end {
@@ -144,7 +158,9 @@ fn zap(mm: &MmStruct, start: u32, end: u32) {
                         }
                         unmap_page(mm, page, old);
                     }
-                    gather.add(tables, addr, page);
+                    if gather.add(tables, addr, page) {
+                        pause();
+                    }
                 }
             }
             addr += PAGE_SIZE;
@@ -220,7 +236,7 @@ fn copy_page_range(from: &mut MmGuard, to: &mut MmGuard, area: &VmArea) -> Resul
         addr = at;
         let table_end = ((at & !(PGDIR_SIZE - 1)) + (PGDIR_SIZE - 1)).min(end - 1) + 1;
         let used = (addr..table_end).step_by(PAGE_SIZE as usize).any(|at| !from.pgd.get(at).is_empty());
-        // The one act here that may sleep, and let pages go to swap.
+        // This may sleep, and let pages go to swap; so may the looks between the entries below.
         if used && !to.pgd.alloc_table(addr) {
             return Err(ENOMEM);
         }
@@ -230,6 +246,9 @@ fn copy_page_range(from: &mut MmGuard, to: &mut MmGuard, area: &VmArea) -> Resul
                 copy_entry(from, to, addr, pte, cow)?;
             }
             addr += PAGE_SIZE;
+            if addr.is_multiple_of(COPY_BATCH) {
+                cond_resched();
+            }
         }
     }
     Ok(())

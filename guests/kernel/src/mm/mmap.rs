@@ -19,7 +19,7 @@ use super::{
     shmem,
     vma::{FileRef, MappedFile, VmArea},
 };
-use crate::arch::TASK_SIZE;
+use crate::{arch::TASK_SIZE, sync::cond_resched};
 
 /// Rights of a mapping.
 pub mod prot {
@@ -305,6 +305,7 @@ impl MmGuard<'_> {
             // Private writable pages are copied now, so that no fault is left.
             let write = area.record.flags & (vm::WRITE | vm::SHARED) == vm::WRITE;
             while addr < area.record.end.min(end) {
+                cond_resched();
                 if fault_in(self, addr, Access { write, present: false }, Force::Yes).is_err() {
                     return;
                 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     pr_info,
-    sync::SpinLock,
+    sync::{SpinLock, cond_resched},
     task::{kthread::kthread_run, wait::WaitQueue, wait::wait_event_idle},
     time::ktime_get_ns,
 };
@@ -277,6 +277,7 @@ fn flusher() -> ! {
 pub fn drop_pagecache() -> u32 {
     let mut dropped = 0;
     for page in mem_map() {
+        cond_resched();
         if !page.is(pg::LRU) || page.is(pg::SWAPBACKED) || !trylock_page(page) {
             continue;
         }

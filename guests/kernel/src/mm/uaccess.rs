@@ -8,7 +8,7 @@ use core::{arch::asm, fmt, marker::PhantomData, mem::MaybeUninit};
 
 use abi::errno::{EFAULT, ENAMETOOLONG, Result};
 
-use crate::arch::TASK_SIZE;
+use crate::{arch::TASK_SIZE, sync::preemptible};
 
 /// An address that a program claims to hold a `T`.
 #[repr(transparent)]
@@ -110,13 +110,22 @@ unsafe fn raw_copy(to: u32, from: u32, len: usize) -> usize {
     left
 }
 
+/// The same; an interrupt may give the CPU away in the middle, as a fault may in any case.
+///
+/// # Safety
+/// As for [`raw_copy`].
+unsafe fn copy(to: u32, from: u32, len: usize) -> usize {
+    // SAFETY: by the caller.
+    preemptible(|| unsafe { raw_copy(to, from, len) })
+}
+
 /// Copies bytes out of the program's memory.
 pub fn copy_from_user(to: &mut [u8], from: UserPtr<u8>) -> Result<()> {
     if !access_ok(from.0, to.len()) {
         return Err(EFAULT);
     }
     // SAFETY: `to` is ours.
-    match unsafe { raw_copy(to.as_mut_ptr() as u32, from.0, to.len()) } {
+    match unsafe { copy(to.as_mut_ptr() as u32, from.0, to.len()) } {
         0 => Ok(()),
         _ => Err(EFAULT),
     }
@@ -128,7 +137,7 @@ pub fn copy_to_user(to: UserPtr<u8>, from: &[u8]) -> Result<()> {
         return Err(EFAULT);
     }
     // SAFETY: `from` is ours.
-    match unsafe { raw_copy(to.0, from.as_ptr() as u32, from.len()) } {
+    match unsafe { copy(to.0, from.as_ptr() as u32, from.len()) } {
         0 => Ok(()),
         _ => Err(EFAULT),
     }
@@ -141,7 +150,7 @@ pub fn copy_to_user_partial(to: UserPtr<u8>, from: &[u8]) -> usize {
     }
     let len = from.len().min((TASK_SIZE - to.0) as usize);
     // SAFETY: `from` is ours.
-    len - unsafe { raw_copy(to.0, from.as_ptr() as u32, len) }
+    len - unsafe { copy(to.0, from.as_ptr() as u32, len) }
 }
 
 /// As `copy_from_user`, but says how many bytes were read before a fault.
@@ -151,10 +160,10 @@ pub fn copy_from_user_partial(to: &mut [u8], from: UserPtr<u8>) -> usize {
     }
     let len = to.len().min((TASK_SIZE - from.0) as usize);
     // SAFETY: `to` is ours.
-    len - unsafe { raw_copy(to.as_mut_ptr() as u32, from.0, len) }
+    len - unsafe { copy(to.as_mut_ptr() as u32, from.0, len) }
 }
 
-/// Reads a value.
+/// Reads a value. Once it is read nothing else runs in the kernel until the caller sleeps.
 pub fn get_user<T: UserData>(from: UserPtr<T>) -> Result<T> {
     let mut value = MaybeUninit::<T>::uninit();
     if !access_ok(from.0, size_of::<T>()) {
@@ -169,7 +178,7 @@ pub fn get_user<T: UserData>(from: UserPtr<T>) -> Result<T> {
     }
 }
 
-/// Writes a value.
+/// Writes a value. As with [`get_user`], nothing runs between it and what follows.
 pub fn put_user<T: UserData>(to: UserPtr<T>, value: T) -> Result<()> {
     if !access_ok(to.0, size_of::<T>()) {
         return Err(EFAULT);

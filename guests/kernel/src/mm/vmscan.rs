@@ -21,7 +21,7 @@ use super::{
 use crate::{
     arch::traps::in_interrupt,
     pr_info,
-    sync::SpinLock,
+    sync::{SpinLock, cond_resched},
     task::{
         current::{self, current},
         kthread::kthread_run,
@@ -327,6 +327,7 @@ fn shrink_lruvec(sc: &mut ScanControl) {
         if sc.nr_reclaimed >= sc.nr_to_reclaim {
             return;
         }
+        cond_resched();
     }
     // Anonymous memory ages even when nothing of it can go yet.
     if sc.may_swap && nr_free_swap_pages() > 0 && Lru::InactiveAnon.size() < Lru::ActiveAnon.size() {

@@ -15,5 +15,8 @@ mod spinlock;
 pub use kernel_lock::{holds_kernel, lock_kernel, unlock_kernel, yield_kernel};
 pub use mutex::{Mutex, MutexGuard};
 pub use once::Once;
-pub use preempt::{PreemptGuard, in_atomic, might_sleep, preempt_count, preempt_disable, schedule_debug};
+pub use preempt::{
+    PreemptGuard, cond_resched, enter_handler, in_atomic, leave_handler, might_sleep, preempt_count, preempt_disable,
+    preemptible, schedule_debug,
+};
 pub use spinlock::{SpinLock, SpinLockGuard, SpinLockIrqGuard};

@@ -47,7 +47,9 @@ pub fn setaffinity(number: u32, len: u32, mask: u32) -> Result<u32> {
     let task = task_of(number)?;
     let mut word = [0; 4];
     copy_from_user(&mut word[..(len as usize).min(4)], UserPtr::new(mask))?;
-    let (own, other) = (current().cred.lock().euid, task.cred.lock().clone());
+    // One after the other: they are the same task's as a rule.
+    let own = current().cred.lock().euid;
+    let other = task.cred.lock().clone();
     if own != 0 && own != other.euid && own != other.uid {
         return Err(EPERM);
     }

@@ -22,7 +22,7 @@ use crate::{
         ThreadStruct,
         boot::sections,
         irqflags, local_irq_disable, local_irq_enable, local_irq_restore, local_irq_save,
-        percpu::{NR_CPUS, cpu_number, per_cpu, this_cpu},
+        percpu::{NR_CPUS, cpu_number, need_resched, per_cpu, this_cpu},
         smp, switch_to, tlb,
     },
     fs::{FdTable, namei::FsStruct},
@@ -125,11 +125,6 @@ pub fn set_need_resched() {
     this_cpu().need_resched.store(true, Relaxed);
 }
 
-/// Whether somebody asked.
-pub fn need_resched() -> bool {
-    this_cpu().need_resched.load(Relaxed)
-}
-
 /// The timer interrupt of a CPU. The boot CPU looks after what concerns all.
 pub fn tick() {
     if !current::exists() {
@@ -194,12 +189,12 @@ fn enqueue(task: Arc<TaskStruct>) {
     if number != cpu_number() && smp::is_idle(number) {
         smp::send_reschedule(number);
     }
-    task.record().update(|record| record.cpus_allowed = cpus);
 }
 
 /// Says which of the running CPUs a task may have. If it has another, it leaves that.
 pub fn set_cpus_allowed(task: &TaskStruct, cpus: u32) {
     task.cpus_allowed.store(cpus, Relaxed);
+    task.record().update(|record| record.cpus_allowed = cpus);
     if let Some(number) = running_on(task).filter(|number| cpus & 1 << *number == 0) {
         if number == cpu_number() {
             schedule();

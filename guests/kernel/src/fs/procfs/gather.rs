@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 
 use abi::out::{Out, Text};
 
+use crate::sync::cond_resched;
+
 /// Room for what grew between the two runs.
 const SLACK: usize = 256;
 
@@ -31,6 +33,7 @@ pub fn gather(show: impl Fn(&mut dyn Out)) -> Vec<u8> {
     let mut capacity = counter.wanted() + SLACK;
     loop {
         let mut text = Text::with_capacity(capacity);
+        cond_resched();
         proc_gather_begin();
         show(&mut text);
         proc_gather_end();

@@ -1,9 +1,10 @@
 //! Loads for several CPUs at once, each with a known answer. The name under which the program
-//! is called says which one it is: `shootdown` or `smp-storm`; `stress NAME ARGS…` runs one
+//! is called says which one it is: `preempt`, `shootdown` or `smp-storm`; `stress NAME ARGS…` runs one
 //! by name. They print one line and end with 0 when all data was right, else they say on
 //! standard error what was wrong and end with 1.
 
 mod pages;
+mod preempt;
 mod random;
 mod shootdown;
 mod storm;
@@ -30,8 +31,11 @@ impl From<std::io::Error> for Failure {
 type Load = fn(&[String]) -> Result<String, Failure>;
 
 /// Names, how they are called, and what they run.
-const LOADS: [(&str, &str, Load); 2] =
-    [("shootdown", shootdown::USAGE, shootdown::run), ("smp-storm", storm::USAGE, storm::run)];
+const LOADS: [(&str, &str, Load); 3] = [
+    ("preempt", preempt::USAGE, preempt::run),
+    ("shootdown", shootdown::USAGE, shootdown::run),
+    ("smp-storm", storm::USAGE, storm::run),
+];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().collect();

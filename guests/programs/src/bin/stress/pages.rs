@@ -4,7 +4,9 @@
 use std::{
     arch::asm,
     cell::Cell,
+    fs::File,
     io,
+    os::fd::AsRawFd,
     ptr::{self, NonNull},
 };
 
@@ -106,6 +108,13 @@ impl Pages {
             .fetch_add(value, std::sync::atomic::Ordering::SeqCst);
     }
 
+    /// Reads from a file into all of them, by one system call; gives how many bytes came.
+    pub fn read_from(self, file: &File) -> io::Result<usize> {
+        // SAFETY: the range is ours, and no reference into it exists.
+        let read = unsafe { libc::read(file.as_raw_fd(), self.at.as_ptr().cast(), self.count * PAGE_BYTES) };
+        usize::try_from(read).map_err(|_| io::Error::last_os_error())
+    }
+
     /// Tries to set a word of a page; says whether that was allowed. [`catch_faults`] must have
     /// been called.
     pub fn try_write(self, page: usize, word: usize, value: u32) -> bool {
@@ -155,6 +164,16 @@ extern "C" fn step_over(signal: i32, _info: *mut libc::siginfo_t, context: *mut 
     // Anybody else's fault is fatal: it comes again, without a handler.
     // SAFETY: the default action is valid.
     unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
+/// This thread, and those that it starts from now on, run on one CPU only.
+pub fn stay_on_cpu(number: usize) -> io::Result<()> {
+    // SAFETY: all zero is the empty set.
+    let mut cpus: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: sets a bit of it.
+    unsafe { libc::CPU_SET(number, &mut cpus) };
+    // SAFETY: the set is as large as it is said to be.
+    check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const cpus) })
 }
 
 fn check(result: i32) -> io::Result<()> {

@@ -31,11 +31,13 @@ pub(crate) fn address_is_16_bit(insn: &Instruction) -> bool {
 
 /// The linear address of `len` bytes at the memory operand, after the segment's checks
 /// (#GP, #SS, and #AC at CPL 3).
+#[inline]
 pub(crate) fn linear(cpu: &mut Cpu, insn: &Instruction, len: u32, write: bool) -> Result<LinearAddr, Exception> {
     linear_aligned(cpu, insn, len, natural_alignment(len), write)
 }
 
 /// As [`linear`], where #AC asks for `alignment`, a power of two.
+#[inline]
 pub(crate) fn linear_aligned(
     cpu: &mut Cpu,
     insn: &Instruction,
@@ -64,11 +66,13 @@ pub(crate) fn segment_linear(
 }
 
 /// Whether ordinary accesses must be aligned now (SDM Vol. 3A, "Interrupt 17: Alignment Check Exception").
+#[inline]
 pub(crate) fn alignment_checked(cpu: &Cpu) -> bool {
     cpu.state.cpl == 3 && cpu.state.cr0().contains(Cr0::AM) && cpu.state.eflags.contains(Eflags::AC)
 }
 
 /// What #AC asks of an operand of `len` bytes (SDM Vol. 3A, "Alignment Requirements by Data Type").
+#[inline]
 pub(crate) const fn natural_alignment(len: u32) -> u32 {
     match len {
         2 | 14 | 94 => 2,
@@ -160,6 +164,7 @@ pub(crate) fn write_op(cpu: &mut Cpu, insn: &Instruction, index: u32, value: u32
 }
 
 /// Reads 1, 2 or 4 bytes with the rights of the CPL, zero-extended.
+#[inline]
 pub(crate) fn read_sized(cpu: &mut Cpu, addr: LinearAddr, size: u32) -> Result<u32, Exception> {
     match size {
         1 => access::read_u8(cpu, addr, View::Current).map(u32::from),
@@ -170,6 +175,7 @@ pub(crate) fn read_sized(cpu: &mut Cpu, addr: LinearAddr, size: u32) -> Result<u
 }
 
 /// Writes 1, 2 or 4 bytes with the rights of the CPL.
+#[inline]
 pub(crate) fn write_sized(cpu: &mut Cpu, addr: LinearAddr, size: u32, value: u32) -> Result<(), Exception> {
     match size {
         1 => access::write_u8(cpu, addr, value as u8, View::Current),
@@ -180,12 +186,14 @@ pub(crate) fn write_sized(cpu: &mut Cpu, addr: LinearAddr, size: u32, value: u32
 }
 
 /// The stack pointer, as wide as SS says.
+#[inline]
 pub(crate) fn stack_pointer(cpu: &Cpu) -> u32 {
     let esp = cpu.state.gpr(Gpr::Esp);
     if cpu.state.seg(SegReg::Ss).big() { esp } else { esp & 0xffff }
 }
 
 /// Sets the stack pointer, as wide as SS says.
+#[inline]
 pub(crate) fn set_stack_pointer(cpu: &mut Cpu, value: u32) {
     let esp = cpu.state.gpr(Gpr::Esp);
     let big = cpu.state.seg(SegReg::Ss).big();
@@ -193,6 +201,7 @@ pub(crate) fn set_stack_pointer(cpu: &mut Cpu, value: u32) {
 }
 
 /// Pushes `size` bytes (2 or 4) of `value`.
+#[inline]
 pub(crate) fn push(cpu: &mut Cpu, value: u32, size: u32) -> Result<(), Exception> {
     let sp = wrap_stack(cpu, stack_pointer(cpu).wrapping_sub(size));
     let addr = segment_linear(cpu, SegReg::Ss, sp, size, size, true)?;
@@ -209,6 +218,7 @@ pub(crate) fn peek(cpu: &mut Cpu, depth: u32, size: u32) -> Result<u32, Exceptio
 }
 
 /// An offset in the stack, as wide as SS says.
+#[inline]
 pub(crate) fn wrap_stack(cpu: &Cpu, offset: u32) -> u32 {
     if cpu.state.seg(SegReg::Ss).big() { offset } else { offset & 0xffff }
 }

@@ -69,6 +69,7 @@ impl PhysMem {
     }
 
     /// What stands behind frame `pfn`; beyond 4 GiB it is the bus.
+    #[inline]
     pub fn kind(&self, pfn: u32) -> FrameKind {
         self.kind.get(pfn as usize).copied().unwrap_or_default()
     }
@@ -76,22 +77,26 @@ impl PhysMem {
     /// Host address of frame `pfn`'s first byte. Valid as long as `self`; the frame must be RAM or ROM.
     /// Whoever stores through it has called [`PhysMem::touch`] and made sure that the
     /// frame has no code lines, or uses [`PhysMem::write`] instead.
+    #[inline]
     pub fn host_page(&self, pfn: u32) -> *mut u8 {
         debug_assert_ne!(self.kind(pfn), FrameKind::Bus, "frame {pfn:#x} has no memory");
         self.host.as_mut_ptr().wrapping_add((pfn as usize) << 12)
     }
 
     /// Host address of physical address 0; page `pfn` is at `base + pfn * 4096`.
+    #[inline]
     pub fn host_base(&self) -> *mut u8 {
         self.host.as_mut_ptr()
     }
 
     /// Marks frame `pfn` as no longer known to be zero.
+    #[inline]
     pub fn touch(&mut self, pfn: u32) {
         self.touched[pfn as usize >> 6] |= 1 << (pfn & 63);
     }
 
     /// Whether frame `pfn` may differ from all zero.
+    #[inline]
     pub fn is_touched(&self, pfn: u32) -> bool {
         self.touched[pfn as usize >> 6] >> (pfn & 63) & 1 != 0
     }
@@ -118,11 +123,13 @@ impl PhysMem {
 
     /// Writes to RAM; bytes elsewhere are dropped. Marks the frames touched and kills the
     /// translated code in the lines it writes.
+    #[inline]
     pub fn write(&mut self, addr: PhysAddr, bytes: &[u8]) {
         self.store(addr, bytes, FrameKind::Ram);
     }
 
     /// Writes to RAM and ROM: for loaders.
+    #[inline]
     pub fn load(&mut self, addr: PhysAddr, bytes: &[u8]) {
         self.store(addr, bytes, FrameKind::Rom);
     }
@@ -158,30 +165,36 @@ impl PhysMem {
     }
 
     /// A little-endian byte.
+    #[inline]
     pub fn read_u8(&self, addr: PhysAddr) -> u8 {
         self.read_array::<1>(addr)[0]
     }
 
     /// A little-endian word; need not be aligned.
+    #[inline]
     pub fn read_u16(&self, addr: PhysAddr) -> u16 {
         u16::from_le_bytes(self.read_array(addr))
     }
 
     /// A little-endian doubleword; need not be aligned.
+    #[inline]
     pub fn read_u32(&self, addr: PhysAddr) -> u32 {
         u32::from_le_bytes(self.read_array(addr))
     }
 
     /// A little-endian quadword; need not be aligned.
+    #[inline]
     pub fn read_u64(&self, addr: PhysAddr) -> u64 {
         u64::from_le_bytes(self.read_array(addr))
     }
 
     /// Writes a little-endian doubleword, as [`PhysMem::write`] does.
+    #[inline]
     pub fn write_u32(&mut self, addr: PhysAddr, value: u32) {
         self.write(addr, &value.to_le_bytes());
     }
 
+    #[inline]
     fn read_array<const N: usize>(&self, addr: PhysAddr) -> [u8; N] {
         let mut bytes = [0; N];
         let within = addr.page_offset() as usize + N <= PAGE_SIZE as usize;
@@ -194,21 +207,25 @@ impl PhysMem {
     }
 
     /// Notes that `lines` of frame `pfn` hold translated code.
+    #[inline]
     pub fn mark_code(&mut self, pfn: u32, lines: u64) {
         self.code[pfn as usize] |= lines;
     }
 
     /// The lines of frame `pfn` that hold translated code.
+    #[inline]
     pub fn code_lines(&self, pfn: u32) -> u64 {
         self.code[pfn as usize]
     }
 
     /// Says which lines of frame `pfn` still hold code: the engine has dropped some of its blocks.
+    #[inline]
     pub fn set_code_lines(&mut self, pfn: u32, lines: u64) {
         self.code[pfn as usize] = lines;
     }
 
     /// Puts those of `lines` that hold code on the killed list; says whether there were any.
+    #[inline]
     pub fn kill_code(&mut self, pfn: u32, lines: u64) -> bool {
         let hit = self.code[pfn as usize] & lines;
         if hit == 0 {
@@ -222,6 +239,7 @@ impl PhysMem {
     }
 
     /// Whether code was killed since [`PhysMem::take_killed`].
+    #[inline]
     pub fn has_killed(&self) -> bool {
         !self.killed.is_empty()
     }

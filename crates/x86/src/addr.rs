@@ -13,41 +13,49 @@ pub struct LinearAddr(pub u32);
 
 impl LinearAddr {
     /// Bits 31:22, the index into the page directory of 32-bit paging.
+    #[inline]
     pub const fn pde_index(self) -> u32 {
         self.0 >> 22
     }
 
     /// Bits 21:12, the index into the page table of 32-bit paging.
+    #[inline]
     pub const fn pte_index(self) -> u32 {
         (self.0 >> PAGE_SHIFT) & 0x3ff
     }
 
     /// Bits 31:30, the number of the PDPTE register of PAE paging.
+    #[inline]
     pub const fn pdpte_index(self) -> u32 {
         self.0 >> 30
     }
 
     /// Bits 29:21, the index into the page directory of PAE paging.
+    #[inline]
     pub const fn pae_pde_index(self) -> u32 {
         (self.0 >> 21) & 0x1ff
     }
 
     /// Bits 20:12, the index into the page table of PAE paging.
+    #[inline]
     pub const fn pae_pte_index(self) -> u32 {
         (self.0 >> PAGE_SHIFT) & 0x1ff
     }
 
     /// Bits 11:0.
+    #[inline]
     pub const fn page_offset(self) -> u32 {
         self.0 & (PAGE_SIZE - 1)
     }
 
     /// The number of the 4 KiB page that holds the address.
+    #[inline]
     pub const fn page_number(self) -> u32 {
         self.0 >> PAGE_SHIFT
     }
 
     /// The address `bytes` further on, modulo 2^32.
+    #[inline]
     pub const fn wrapping_add(self, bytes: u32) -> Self {
         LinearAddr(self.0.wrapping_add(bytes))
     }
@@ -66,21 +74,25 @@ pub struct PhysAddr(pub u64);
 
 impl PhysAddr {
     /// The address of the first byte of 4 KiB frame `pfn`.
+    #[inline]
     pub const fn from_frame(pfn: u32) -> Self {
         PhysAddr((pfn as u64) << PAGE_SHIFT)
     }
 
     /// The number of the 4 KiB frame that holds the address.
+    #[inline]
     pub const fn frame(self) -> u32 {
         (self.0 >> PAGE_SHIFT) as u32
     }
 
     /// Bits 11:0.
+    #[inline]
     pub const fn page_offset(self) -> u32 {
         self.0 as u32 & (PAGE_SIZE - 1)
     }
 
     /// The address `bytes` further on.
+    #[inline]
     pub const fn add(self, bytes: u64) -> Self {
         PhysAddr(self.0 + bytes)
     }

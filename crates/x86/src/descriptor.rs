@@ -45,67 +45,80 @@ impl SystemType {
 
 impl Descriptor {
     /// Base address, from its three parts.
+    #[inline]
     pub const fn base(self) -> u32 {
         ((self.0 >> 16) & 0xff_ffff) as u32 | ((self.0 >> 56) as u32) << 24
     }
 
     /// Limit in bytes, after the G bit: the last valid offset of an expand-up segment.
+    #[inline]
     pub const fn limit(self) -> u32 {
         let raw = (self.0 & 0xffff) as u32 | ((self.0 >> 32) as u32 & 0xf_0000);
         if self.granularity() { raw << 12 | 0xfff } else { raw }
     }
 
     /// The four type bits.
+    #[inline]
     pub const fn type_bits(self) -> u8 {
         (self.0 >> 40) as u8 & 15
     }
 
     /// S: a code or data segment rather than a system descriptor.
+    #[inline]
     pub const fn is_segment(self) -> bool {
         self.0 >> 44 & 1 != 0
     }
 
     /// Descriptor privilege level.
+    #[inline]
     pub const fn dpl(self) -> u8 {
         (self.0 >> 45) as u8 & 3
     }
 
     /// Present.
+    #[inline]
     pub const fn present(self) -> bool {
         self.0 >> 47 & 1 != 0
     }
 
     /// D/B: 32-bit operands and stack.
+    #[inline]
     pub const fn big(self) -> bool {
         self.0 >> 54 & 1 != 0
     }
 
     /// G: the limit counts 4 KiB units.
+    #[inline]
     pub const fn granularity(self) -> bool {
         self.0 >> 55 & 1 != 0
     }
 
     /// A code segment.
+    #[inline]
     pub const fn is_code(self) -> bool {
         self.is_segment() && self.type_bits() & 8 != 0
     }
 
     /// A conforming code segment.
+    #[inline]
     pub const fn is_conforming(self) -> bool {
         self.is_code() && self.type_bits() & 4 != 0
     }
 
     /// An expand-down data segment.
+    #[inline]
     pub const fn is_expand_down(self) -> bool {
         self.is_segment() && self.type_bits() & 12 == 4
     }
 
     /// A data segment that can be written.
+    #[inline]
     pub const fn is_writable(self) -> bool {
         self.is_segment() && self.type_bits() & 10 == 2
     }
 
     /// A data segment, or a code segment that can be read.
+    #[inline]
     pub const fn is_readable(self) -> bool {
         self.is_segment() && self.type_bits() & 10 != 8
     }
@@ -116,11 +129,13 @@ impl Descriptor {
     }
 
     /// A gate's target selector.
+    #[inline]
     pub const fn gate_selector(self) -> u16 {
         (self.0 >> 16) as u16
     }
 
     /// A gate's target offset, all 32 bits (16-bit gates use the low half).
+    #[inline]
     pub const fn gate_offset(self) -> u32 {
         (self.0 & 0xffff) as u32 | (self.0 >> 32) as u32 & 0xffff_0000
     }

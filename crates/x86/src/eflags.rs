@@ -49,6 +49,7 @@ impl Eflags {
     pub const STATUS: Eflags = Eflags::from_bits_retain(0x8d5);
 
     /// I/O privilege level, 0 to 3.
+    #[inline]
     pub const fn iopl(self) -> u8 {
         ((self.bits() >> 12) & 3) as u8
     }

@@ -58,26 +58,32 @@ macro_rules! common_bits {
             pub const G: $bits = 1 << 8;
 
             /// Bit P.
+            #[inline]
             pub const fn present(self) -> bool {
                 self.0 & Self::P != 0
             }
             /// Bit R/W.
+            #[inline]
             pub const fn writable(self) -> bool {
                 self.0 & Self::RW != 0
             }
             /// Bit U/S.
+            #[inline]
             pub const fn user(self) -> bool {
                 self.0 & Self::US != 0
             }
             /// Bit A.
+            #[inline]
             pub const fn accessed(self) -> bool {
                 self.0 & Self::A != 0
             }
             /// Bit D.
+            #[inline]
             pub const fn dirty(self) -> bool {
                 self.0 & Self::D != 0
             }
             /// Bit G.
+            #[inline]
             pub const fn global(self) -> bool {
                 self.0 & Self::G != 0
             }
@@ -100,16 +106,19 @@ impl Pdpte {
     pub const RESERVED: u64 = PAE_BEYOND | 1 << 63 | 0x1e6;
 
     /// Bit P.
+    #[inline]
     pub const fn present(self) -> bool {
         self.0 & Self::P != 0
     }
 
     /// Whether a load of the register raises #GP: P and a reserved bit are set.
+    #[inline]
     pub const fn invalid(self) -> bool {
         self.present() && self.0 & Self::RESERVED != 0
     }
 
     /// The page directory that the entry refers to.
+    #[inline]
     pub const fn directory(self) -> PhysAddr {
         PhysAddr(self.0 & PAE_ADDR)
     }
@@ -128,21 +137,25 @@ impl PaePde {
     pub const LARGE_RESERVED: u64 = PAE_BEYOND | 0x1f_e000;
 
     /// Bit PS.
+    #[inline]
     pub const fn large(self) -> bool {
         self.0 & Self::PS != 0
     }
 
     /// Bit XD.
+    #[inline]
     pub const fn execute_disable(self) -> bool {
         self.0 & Self::XD != 0
     }
 
     /// The page table that the entry refers to.
+    #[inline]
     pub const fn table(self) -> PhysAddr {
         PhysAddr(self.0 & PAE_ADDR)
     }
 
     /// The 2 MiB page that the entry maps.
+    #[inline]
     pub const fn large_frame(self) -> PhysAddr {
         PhysAddr(self.0 & PAE_ADDR & !0x1f_ffff)
     }
@@ -157,11 +170,13 @@ impl PaePte {
     pub const RESERVED: u64 = PAE_BEYOND;
 
     /// Bit XD.
+    #[inline]
     pub const fn execute_disable(self) -> bool {
         self.0 & Self::XD != 0
     }
 
     /// The 4 KiB page that the entry maps.
+    #[inline]
     pub const fn frame(self) -> PhysAddr {
         PhysAddr(self.0 & PAE_ADDR)
     }
@@ -177,17 +192,20 @@ impl Pde {
     pub const LARGE_RESERVED: u32 = 0x3e_0000;
 
     /// Bit PS.
+    #[inline]
     pub const fn large(self) -> bool {
         self.0 & Self::PS != 0
     }
 
     /// The page table that the entry refers to.
+    #[inline]
     pub const fn table(self) -> PhysAddr {
         PhysAddr((self.0 & 0xffff_f000) as u64)
     }
 
     /// The 4 MiB page that the entry maps. Bits 39:32 of the address stand in bits
     /// 20:13 of the entry (PSE-36).
+    #[inline]
     pub const fn large_frame(self) -> PhysAddr {
         PhysAddr((self.0 & 0xffc0_0000) as u64 | ((self.0 >> 13) as u64 & 0xff) << 32)
     }
@@ -198,6 +216,7 @@ impl Pte {
     pub const PAT: u32 = 1 << 7;
 
     /// The 4 KiB page that the entry maps.
+    #[inline]
     pub const fn frame(self) -> PhysAddr {
         PhysAddr((self.0 & 0xffff_f000) as u64)
     }

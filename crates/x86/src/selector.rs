@@ -5,26 +5,31 @@ pub struct Selector(pub u16);
 
 impl Selector {
     /// Requested privilege level, 0 to 3.
+    #[inline]
     pub const fn rpl(self) -> u8 {
         (self.0 & 3) as u8
     }
 
     /// The selector names an entry of the LDT, not of the GDT.
+    #[inline]
     pub const fn local(self) -> bool {
         self.0 & 4 != 0
     }
 
     /// Byte offset of the descriptor in its table.
+    #[inline]
     pub const fn offset(self) -> u32 {
         (self.0 & 0xfff8) as u32
     }
 
     /// The selector is null: entry 0 of the GDT, whatever its RPL.
+    #[inline]
     pub const fn is_null(self) -> bool {
         self.0 & 0xfffc == 0
     }
 
     /// The error code that names this selector: index and TI, with bits 1:0 clear.
+    #[inline]
     pub const fn error_code(self) -> u32 {
         (self.0 & 0xfffc) as u32
     }

@@ -39,6 +39,7 @@ pub(crate) const MASKED_MXCSR: u32 = 1 << 13;
 const MXCSR_MASKS: u32 = 0x1f80;
 
 /// Whether SMEP or NX is on, so that a page that can be read need not be executable.
+#[inline]
 pub(crate) fn guarded_fetch(state: &CpuState) -> bool {
     let nx = state.cr4().contains(Cr4::PAE) && state.efer().contains(Efer::NXE);
     state.cr0().contains(Cr0::PG) && (nx || state.cr4().contains(Cr4::SMEP))
@@ -77,6 +78,7 @@ impl Mode {
     }
 
     /// Whether `bit` is set.
+    #[inline]
     pub(crate) fn has(self, bit: u32) -> bool {
         self.0 & bit != 0
     }
@@ -88,6 +90,7 @@ impl Mode {
     }
 
     /// Width of the code segment, for the decoder.
+    #[inline]
     pub(crate) fn bits(self) -> u32 {
         if self.has(CODE32) { 32 } else { 16 }
     }

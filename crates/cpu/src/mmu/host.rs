@@ -35,6 +35,7 @@ impl HostBytes<'_> {
 
 impl Cpu {
     /// The `len` bytes at `addr`, if they lie in one page whose projection allows the access.
+    #[inline]
     pub(crate) fn projected(
         &mut self,
         addr: LinearAddr,
@@ -62,6 +63,7 @@ impl Cpu {
     }
 
     /// The page of `addr`, if stores may go there but for the code that its frame holds.
+    #[inline]
     pub(crate) fn beside_code(&mut self, privilege: Privilege, addr: LinearAddr) -> Option<BesideCode> {
         let value = self.projection().beside_code(privilege, addr.page_number());
         if value == 0 {

@@ -10,6 +10,7 @@ use crate::{
     coherence::Coherence,
     lazy::LazyFlags,
     mmu::Projection,
+    slow::Flow,
 };
 
 /// A CPU: its state, and the context that is built at each entry of [`crate::Engine::run`].
@@ -66,7 +67,7 @@ pub(crate) struct RunContext {
     pub time_offset: u64,
     /// The code runs one instruction, or one iteration, at a time.
     pub single: bool,
-    /// PAUSEs that may still be executed before the run ends; see [`crate::RunRequest::pauses`].
+    /// PAUSEs, and XCHGs that find a lock taken, that may still be executed before the run ends; see [`crate::RunRequest::pauses`].
     pub pauses: u64,
     /// Flags that SSE arithmetic has raised are in the host's MXCSR, not yet in `state.mxcsr`.
     pub sse_flags_on_host: bool,
@@ -236,7 +237,14 @@ impl Cpu {
         body(lent.0)
     }
 
+    /// The instruction tells that the CPU waits for another one: the last of those that the run allows ends it.
+    pub(crate) fn wait_for_others(&mut self) -> Flow {
+        self.run.pauses = self.run.pauses.saturating_sub(1);
+        if self.run.pauses == 0 { Flow::Exit(Exit::Paused) } else { Flow::Next }
+    }
+
     /// Guest-physical memory, during a run.
+    #[inline]
     pub(crate) fn mem(&mut self) -> &mut PhysMem {
         assert!(!self.run.mem.is_null(), "memory is reached only during a run");
         // SAFETY: `with_context` sets the pointer from a `&mut` that outlives the run and clears it
@@ -245,6 +253,7 @@ impl Cpu {
     }
 
     /// The machine around, during a run.
+    #[inline]
     pub(crate) fn bus(&mut self) -> &mut dyn Bus {
         let bus = self.run.bus.expect("the bus is reached only during a run");
         // SAFETY: as in `mem`.
@@ -252,6 +261,7 @@ impl Cpu {
     }
 
     /// The projections of this CPU's TLB, during a run.
+    #[inline]
     pub(crate) fn projection(&mut self) -> &mut Projection {
         let number = self.run.number;
         &mut self.projections()[number]
@@ -269,6 +279,7 @@ impl Cpu {
     }
 
     /// Which CPU of the machine runs.
+    #[inline]
     pub(crate) fn number(&self) -> usize {
         self.run.number
     }
@@ -280,6 +291,7 @@ impl Cpu {
         unsafe { self.run.coherence.as_mut() }
     }
 
+    #[inline]
     fn watches(&self) -> &[Watch] {
         if self.run.watches.is_null() {
             return &[];
@@ -289,18 +301,21 @@ impl Cpu {
     }
 
     /// Whether any watchpoint is set.
+    #[inline]
     pub(crate) fn watching(&self) -> bool {
         !self.watches().is_empty()
     }
 
     /// Whether a watchpoint lies in the 4 KiB page of `addr`: then neither its loads nor its
     /// stores may go by a projection.
+    #[inline]
     pub(crate) fn page_watched(&self, addr: LinearAddr) -> bool {
         let page = LinearAddr(addr.0 & !0xfff);
         self.watches().iter().any(|w| Watch { kind: WatchKind::Access, ..*w }.hit(page, 0x1000, true).is_some())
     }
 
     /// Notes a load or store of `len` bytes, for the watchpoints.
+    #[inline]
     pub(crate) fn note_access(&mut self, addr: LinearAddr, len: u32, write: bool) {
         let hit = self.watches().iter().find_map(|w| Some((w.hit(addr, len, write)?, w.kind)));
         if self.run.watch_hit.is_none() {
@@ -314,6 +329,7 @@ impl Cpu {
     }
 
     /// Virtual time at the current instruction, in nanoseconds.
+    #[inline]
     pub(crate) fn now(&self) -> u64 {
         self.retired().wrapping_add(self.run.time_offset)
     }
@@ -340,6 +356,7 @@ impl Cpu {
     }
 
     /// EFLAGS with the status flags, during a run.
+    #[inline]
     pub(crate) fn eflags(&self) -> Eflags {
         self.run.lazy.eflags(self.state.eflags)
     }
@@ -351,11 +368,13 @@ impl Cpu {
     }
 
     /// The status flags, during a run.
+    #[inline]
     pub(crate) fn flags(&self) -> Flags {
         self.run.lazy.into()
     }
 
     /// Sets the status flags.
+    #[inline]
     pub(crate) fn set_flags(&mut self, flags: Flags) {
         self.run.lazy = flags.into();
     }

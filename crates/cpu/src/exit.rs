@@ -20,7 +20,7 @@ pub enum Exit {
     Budget,
     /// The CPU executed HLT, or rests in it and no interrupt can wake it now.
     Halted,
-    /// The CPU executed the last PAUSE that the request allowed.
+    /// The CPU executed the last PAUSE, or what counts as one, that the request allowed.
     Paused,
     /// A device wants the machine to look at interrupt lines, deadlines or the end of the run.
     Bus,

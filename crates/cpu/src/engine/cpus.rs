@@ -110,6 +110,37 @@ fn a_linked_block_of_one_cpu_serves_the_other_where_its_tables_lead_to_the_same_
 }
 
 #[test]
+fn an_exchange_that_finds_a_lock_taken_counts_as_a_pause_in_every_engine() {
+    for config in [EngineConfig::default(), EngineConfig { single_step: true, ..EngineConfig::default() }] {
+        let mut lab = Lab::assembled(|a| {
+            let (mut again, mut spin) = (a.create_label(), a.create_label());
+            a.set_label(&mut again)?;
+            a.mov(eax, 1)?;
+            a.set_label(&mut spin)?;
+            a.xchg(dword_ptr(0x6000), eax)?;
+            a.test(eax, eax)?;
+            a.jne(spin)?;
+            a.xchg(dword_ptr(0x6000), eax)?; // free again
+            a.xchg(dword_ptr(0x6004), ebx)?; // 0 for 0
+            a.mov(ecx, 5)?;
+            a.mov(edx, 5)?;
+            a.xchg(ecx, edx)?;
+            a.jmp(again)
+        });
+        lab.engine = Engine::new(config);
+        let request = RunRequest { budget: 90, pauses: 3, ..RunRequest::default() };
+        let run = |lab: &mut Lab| lab.engine.run(&mut lab.cpu, &mut lab.mem, &mut lab.bus, request);
+        assert_eq!((run(&mut lab), lab.cpu.pauses_left()), (Exit::Budget, 3), "nobody holds it");
+        lab.cpu.state.eip = CODE;
+        lab.mem.write_u32(PhysAddr(0x6000), 1);
+        let before = lab.cpu.state.retired;
+        assert_eq!((run(&mut lab), lab.cpu.pauses_left()), (Exit::Paused, 0));
+        // MOV, twice XCHG, TEST and JNE, and the third XCHG.
+        assert_eq!(lab.cpu.state.retired - before, 1 + 2 * 3 + 1);
+    }
+}
+
+#[test]
 fn pause_ends_the_run_at_the_last_one_that_is_allowed() {
     let mut lab = Lab::assembled(|a| {
         let mut again = a.create_label();

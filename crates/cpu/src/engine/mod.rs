@@ -50,7 +50,8 @@ pub struct RunRequest {
     pub pass_breakpoint: bool,
     /// Which CPU of the machine runs, from 0: where its projections are kept.
     pub cpu: usize,
-    /// The run ends with [`Exit::Paused`] at the last of so many PAUSEs, unless it ends before.
+    /// The run ends with [`Exit::Paused`] at the last of so many PAUSEs, unless it ends before. An XCHG that
+    /// finds in memory what it brings, and not 0, counts as one: so ends a try to take a lock that is held.
     pub pauses: u64,
 }
 

@@ -141,7 +141,9 @@ fn xchg<W: Word>(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
     let (a, b) = (first.get::<W>(cpu)?, second.get::<W>(cpu)?);
     first.set(cpu, b)?;
     second.set(cpu, a)?;
-    Ok(Flow::Next)
+    // Who finds in memory what it brings, and not 0, most likely tries to take a lock that another CPU holds.
+    let in_vain = a == b && a != W::ZERO && (0..2).any(|n| insn.op_kind(n) == OpKind::Memory);
+    Ok(if in_vain { cpu.wait_for_others() } else { Flow::Next })
 }
 
 fn movbe(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {

@@ -188,8 +188,7 @@ pub(super) fn hlt(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
 
 /// PAUSE: a CPU that waits for another one lets it have its turn, after a few of them.
 pub(super) fn pause(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
-    cpu.run.pauses = cpu.run.pauses.saturating_sub(1);
-    Ok(if cpu.run.pauses == 0 { Flow::Exit(Exit::Paused) } else { Flow::Next })
+    Ok(cpu.wait_for_others())
 }
 
 /// INVLPG: the segment's base counts, its limit does not.

@@ -86,7 +86,11 @@ handlers! {
     fn xchg_mr[W: Word]<>(cpu, op) {
         let place = place!(cpu, op, W, effective::<true>(cpu, op));
         let value = place.read_unaligned();
-        place.write_unaligned(get::<W>(cpu, (*op).src));
+        let brought = get::<W>(cpu, (*op).src);
+        if value == brought && value != W::ZERO {
+            return slow(cpu, op); // perhaps a lock that another CPU holds
+        }
+        place.write_unaligned(brought);
         set::<W>(cpu, (*op).src, value);
         go(cpu, op.add(1))
     }

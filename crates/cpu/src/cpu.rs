@@ -278,6 +278,14 @@ impl Cpu {
         unsafe { &mut *self.run.projections }
     }
 
+    /// What the projection for fetches in the current view says of the page of `addr`: 0 if fetches must be
+    /// looked at.
+    pub(crate) fn projected_fetch(&self, addr: LinearAddr) -> u64 {
+        assert!(!self.run.exec.is_null(), "the projections are reached only during a run");
+        // SAFETY: a projection has 2^20 entries, and stays during a run.
+        unsafe { *self.run.exec.add(addr.page_number() as usize) }
+    }
+
     /// Which CPU of the machine runs.
     #[inline]
     pub(crate) fn number(&self) -> usize {

@@ -45,6 +45,8 @@ pub(crate) struct TestBus {
     pub recompute: bool,
     /// Elements that a string instruction moves at once.
     pub at_once: u32,
+    /// The interrupt that an OUT raises at once.
+    pub raised_by_out: Option<u8>,
 }
 
 impl TestBus {
@@ -59,7 +61,8 @@ impl Bus for TestBus {
     }
     fn port_out(&mut self, now: u64, port: u16, _: IoSize, value: u32) -> IoEffect {
         self.out.push((port, value, now));
-        self.effect()
+        self.intr = self.intr.or(self.raised_by_out);
+        if self.raised_by_out.is_some() { IoEffect::Recompute } else { self.effect() }
     }
     fn port_in_string(&mut self, port: u16, size: IoSize, bytes: &mut [u8]) -> u32 {
         let size = size as usize;

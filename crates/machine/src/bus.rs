@@ -57,11 +57,14 @@ pub(crate) struct MachineBus<'a> {
     pub timeline: &'a mut Timeline,
     /// When the run loop looks at the chips at the latest.
     pub scheduled_ns: u64,
+    /// Set by whatever may move the deadline of a chip other than the local APICs, or its interrupt line.
+    pub stirred: bool,
 }
 
 impl Bus for MachineBus<'_> {
     fn port_in(&mut self, now: u64, port: u16, size: IoSize) -> IoRead {
         self.stats.port_reads += 1;
+        self.stirred = true;
         if let Some((DeviceId::Ide(number), 0)) = self.ports.find(port) {
             return self.read_disk_data(now, number, size);
         }
@@ -78,6 +81,7 @@ impl Bus for MachineBus<'_> {
 
     fn port_out(&mut self, now: u64, port: u16, size: IoSize, value: u32) -> IoEffect {
         self.stats.port_writes += 1;
+        self.stirred = true;
         if let Some((DeviceId::Ide(number), 0)) = self.ports.find(port) {
             return self.write_disk_data(now, number, size, value);
         }
@@ -142,8 +146,10 @@ impl Bus for MachineBus<'_> {
             if let Some(fact) = fact {
                 self.timeline.note(now, self.cpu, fact);
             }
+            return self.effect_on_apics();
         } else if let Some(offset) = ioapic_offset(addr) {
             apics.write_ioapic(offset, value);
+            self.stirred = true;
         } else {
             log::debug!("write of {value:#x} ({size:?}) at {addr:?}: nothing is there");
             return IoEffect::None;
@@ -157,6 +163,7 @@ impl Bus for MachineBus<'_> {
 
     fn acknowledge(&mut self, now: u64) -> u8 {
         let Taken { vector, is_local } = self.chipset.acknowledge(self.cpu);
+        self.stirred |= !is_local;
         self.timeline.note(now, self.cpu, Fact::Taken { vector, is_local });
         self.stats.note_interrupt(self.cpu, vector);
         self.look_at_intr();
@@ -168,6 +175,7 @@ impl Bus for MachineBus<'_> {
     }
 
     fn numeric_error(&mut self, asserted: bool) -> bool {
+        self.stirred = true;
         let ignored = self.chipset.fpu_port.set_error(asserted);
         self.chipset.drive_irqs();
         self.look_at_intr();
@@ -187,6 +195,18 @@ impl MachineBus<'_> {
 
     fn look_at_intr(&mut self) {
         self.intr = self.chipset.apics.intr(self.cpu);
+    }
+
+    /// As [`MachineBus::effect`], of a write to the CPU's local APIC: other chips hear of nothing but the end of
+    /// a level-triggered interrupt.
+    fn effect_on_apics(&mut self) -> IoEffect {
+        let before = self.intr;
+        let apics = &mut self.chipset.apics;
+        apics.drive(self.chipset.pic.intr());
+        self.intr = apics.intr(self.cpu);
+        let sooner = apics.deadline_ns().is_some_and(|deadline| deadline < self.scheduled_ns);
+        let recompute = self.intr != before || sooner || apics.has_signals();
+        if recompute { IoEffect::Recompute } else { IoEffect::None }
     }
 
     /// Lets the interrupt lines follow the access, and says whether the run loop must look.

@@ -116,6 +116,9 @@ impl Chipset {
     }
 
     /// Brings every chip up to now and their interrupt lines with them.
+    ///
+    /// Between two deadlines chips change by accesses alone, each of which brings its chip up to now first: so
+    /// this may be left out there, until the machine rests.
     pub(crate) fn wake(&mut self, board: &mut BoardView<'_>) {
         self.pit.wake(board);
         self.rtc.wake(board);
@@ -128,6 +131,13 @@ impl Chipset {
         }
         self.apics.wake(board);
         self.drive_irqs();
+    }
+
+    /// Brings the local APICs up to now, and messages between them: all that changes before
+    /// [`Chipset::chips_deadline_ns`] without an access to another chip.
+    pub(crate) fn wake_apics(&mut self, board: &mut BoardView<'_>) {
+        self.apics.wake(board);
+        self.apics.drive(self.pic.intr());
     }
 
     /// The one place where interrupt lines follow from the state of the chips.
@@ -183,7 +193,12 @@ impl Chipset {
 
     /// When a chip changes next by itself.
     pub(crate) fn deadline_ns(&self) -> Option<u64> {
-        self.deadlines().map(|(_, deadline)| deadline).chain(self.apics.deadline_ns()).min()
+        self.chips_deadline_ns().into_iter().chain(self.apics.deadline_ns()).min()
+    }
+
+    /// When a chip other than the local APICs changes next by itself.
+    pub(crate) fn chips_deadline_ns(&self) -> Option<u64> {
+        self.deadlines().map(|(_, deadline)| deadline).min()
     }
 
     /// Whether any chip has something to come that would reach one of the CPUs for which `listens`.

@@ -48,6 +48,8 @@ pub struct Machine {
     pub(crate) signals: Signals,
     /// The CPU that ran last.
     pub(crate) entered: usize,
+    /// When a chip other than the local APICs changes next by itself; 0 if nobody has looked since one was accessed.
+    pub(crate) chips_due_ns: u64,
     pub(crate) stats: MachineStats,
 }
 
@@ -71,6 +73,7 @@ impl Machine {
             ports: PortMap::new(&config),
             signals: Signals::default(),
             entered: 0,
+            chips_due_ns: 0,
             stats: MachineStats::new(config.cpus),
             config,
             boot,

@@ -19,6 +19,10 @@ use crate::{
 /// changes nothing in the machine.
 const SLICE: u64 = 1 << 20;
 
+/// The host is asked at most so often, unless there is something that it may wait for. Asking it takes
+/// as long as some hundred instructions, and entries of CPUs that send each other messages are short.
+const ASK_EVERY_NS: u64 = 1 << 14;
+
 /// How far a run goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct RunLimit {
@@ -60,13 +64,19 @@ impl Machine {
     fn run_to(&mut self, goal: Goal, host: &mut dyn Host) -> Stop {
         let stop = self.run_on(goal, host);
         self.hand_out_output(host);
+        // What was left as it is between deadlines is brought up to now before anybody looks.
+        self.chips_due_ns = 0;
+        self.settle();
         stop
     }
 
     fn run_on(&mut self, goal: Goal, host: &mut dyn Host) -> Stop {
         let mut pass_breakpoint = goal.limit.pass_breakpoint;
+        let mut ask_at_ns = 0;
+        self.chips_due_ns = 0;
         self.settle();
         loop {
+            let is_heard = !self.signals.output.is_empty();
             self.hand_out_output(host);
             if let Some(stop) = self.take_signals() {
                 return stop;
@@ -77,14 +87,24 @@ impl Machine {
             if self.has_reached(goal) {
                 return Stop::Limit;
             }
-            let found = self.engine.coherence().is_some_and(|it| it.has_findings());
-            if host.interrupted() || found || !self.take_input(host) {
+            if self.engine.coherence().is_some_and(|it| it.has_findings()) {
+                return Stop::Interrupted;
+            }
+            if is_heard || self.now_ns >= ask_at_ns {
+                ask_at_ns = self.now_ns + ASK_EVERY_NS;
+                if host.interrupted() {
+                    return Stop::Interrupted;
+                }
+                self.take_input(host);
+            }
+            if !self.take_demanded(host) {
                 return Stop::Interrupted;
             }
             if self.schedule.is_over() {
                 if let Some(reason) = self.rest(host) {
                     return Stop::Idle(reason);
                 }
+                ask_at_ns = 0;
                 continue;
             }
             let exit = self.enter(goal, pass_breakpoint);
@@ -107,7 +127,7 @@ impl Machine {
     fn enter(&mut self, goal: Goal, pass_breakpoint: bool) -> Exit {
         let number = self.schedule.current();
         self.entered = number;
-        let deadline = self.chipset.deadline_ns().unwrap_or(u64::MAX);
+        let deadline = self.chipset.apics.deadline_ns().map_or(self.chips_due_ns, |at| at.min(self.chips_due_ns));
         let to_deadline = deadline.saturating_sub(self.now_ns).max(1);
         let to_limit = goal.limit.retired.map_or(u64::MAX, |retired| retired - self.retired());
         let before = self.cpus[number].state.retired;
@@ -125,12 +145,16 @@ impl Machine {
             stats: &mut self.stats,
             timeline: &mut self.timeline,
             scheduled_ns: deadline,
+            stirred: false,
         };
         bus.stats.entries += 1;
         let pauses = self.schedule.pauses();
         let request = RunRequest { budget, now: self.now_ns, pass_breakpoint, cpu: number, pauses };
         let cpu = &mut self.cpus[number];
         let exit = self.engine.run(cpu, &mut self.mem, &mut bus, request);
+        if bus.stirred {
+            self.chips_due_ns = 0;
+        }
         let ran = cpu.state.retired - before;
         assert!(ran <= budget, "the engine ran {ran} instructions of {budget}");
         self.now_ns += ran;
@@ -148,7 +172,13 @@ impl Machine {
         for (number, cpu) in self.cpus.iter().enumerate() {
             self.chipset.apics.follow(number, cpu.state.msr.apic_base);
         }
-        self.chipset.wake(&mut BoardView { now_ns: self.now_ns, signals: &mut self.signals });
+        let board = &mut BoardView { now_ns: self.now_ns, signals: &mut self.signals };
+        if self.chips_due_ns <= self.now_ns {
+            self.chipset.wake(board);
+            self.chips_due_ns = self.chipset.chips_deadline_ns().unwrap_or(u64::MAX);
+        } else {
+            self.chipset.wake_apics(board);
+        }
         for (number, signal) in self.chipset.apics.take_signals() {
             self.drive_pin(number, signal);
         }
@@ -219,12 +249,15 @@ impl Machine {
         }
     }
 
-    /// Delivers what came in by itself and fetches what the guest asks for; `false` if the host
-    /// has none now.
-    fn take_input(&mut self, host: &mut dyn Host) -> bool {
+    /// Delivers what came in by itself.
+    fn take_input(&mut self, host: &mut dyn Host) {
         while let Some(event) = host.poll_input() {
             self.push_input(event);
         }
+    }
+
+    /// Delivers what came in, and fetches what the guest asks for; `false` if the host has none now.
+    fn take_demanded(&mut self, host: &mut dyn Host) -> bool {
         self.deliver_input();
         while let Some(port) = self.chipset.demanded_input(&self.config) {
             self.hand_out_output(host);
@@ -247,6 +280,7 @@ impl Machine {
             came = true;
         }
         if came {
+            self.chips_due_ns = 0;
             self.settle();
         }
     }

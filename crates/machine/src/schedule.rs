@@ -4,6 +4,10 @@
 //! A turn ends on HLT, on the last PAUSE that it allows, when its instructions are used up, and
 //! when the CPU is made to wait by another one's INIT. A stop by the host ends none: what is
 //! left of the turn is state too.
+//!
+//! Who gave its turn up by PAUSE waits for something that another CPU does, most often soon: for
+//! the answer to a message, for a lock. So in round robin the turns of the others are short until
+//! it has looked again; each time that it looks in vain they are twice as long.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +17,15 @@ use crate::config::MachineConfig;
 const QUANTUM: u64 = 20_000;
 /// PAUSEs of a turn in round robin: who waits for another CPU in a loop soon lets it run.
 const PAUSES: u64 = 4;
+/// Instructions of a turn while another CPU waits that has not yet looked in vain: a message
+/// arrives, and its handler answers.
+const SHORT: u64 = 512;
+/// Who gives its turn up by PAUSE after at most so many instructions has looked in vain.
+const LOOK: u64 = 64;
 /// Stands for a turn without end: that of a machine's only CPU.
 const ENDLESS: u64 = u64::MAX;
+/// CPUs that a machine has at most.
+const MAX_CPUS: usize = 8;
 
 /// Turns that are drawn have less than two to the power of this many instructions, and at most so many PAUSEs.
 const LARGEST_BITS: u64 = 16;
@@ -27,6 +38,10 @@ pub(crate) struct Schedule {
     /// What the turn has left; it is over when either is 0.
     instructions: u64,
     pauses: u64,
+    /// Instructions that the turn has had.
+    ran: u64,
+    /// By CPU: how many of its last turns in a row it gave up by PAUSE, all but the first after a look in vain.
+    waits: [u8; MAX_CPUS],
     /// State of the generator, if order and turns are drawn.
     random: Option<u64>,
     alone: bool,
@@ -35,9 +50,16 @@ pub(crate) struct Schedule {
 impl Schedule {
     /// CPU 0 begins.
     pub fn new(config: &MachineConfig) -> Self {
-        let random = config.schedule_seed;
-        let mut schedule = Schedule { current: 0, instructions: 0, pauses: 0, random, alone: config.cpus == 1 };
-        schedule.begin(0);
+        let mut schedule = Schedule {
+            current: 0,
+            instructions: 0,
+            pauses: 0,
+            ran: 0,
+            waits: [0; MAX_CPUS],
+            random: config.schedule_seed,
+            alone: config.cpus == 1,
+        };
+        schedule.begin(0, QUANTUM);
         schedule
     }
 
@@ -65,11 +87,12 @@ impl Schedule {
     pub fn ran(&mut self, instructions: u64, pauses_left: u64) {
         if !self.alone {
             self.instructions -= instructions;
+            self.ran += instructions;
             self.pauses = pauses_left;
         }
     }
 
-    /// The turn is over.
+    /// The turn is over, whatever it has left.
     pub fn end(&mut self) {
         self.instructions = 0;
     }
@@ -81,8 +104,8 @@ impl Schedule {
 
     /// Gives the turn to one of the CPUs for which `is_awake`, of `cpus`, if there is one.
     pub fn next(&mut self, cpus: usize, is_awake: impl Fn(usize) -> bool) {
-        let behind = (1..=cpus).map(|step| (self.current() + step) % cpus);
-        let mut awake = behind.filter(|&cpu| is_awake(cpu));
+        let current = self.current();
+        let mut awake = (1..=cpus).map(|step| (current + step) % cpus).filter(|&cpu| is_awake(cpu));
         let chosen = match self.random {
             None => awake.next(),
             Some(_) => {
@@ -93,16 +116,32 @@ impl Schedule {
                 }
             }
         };
-        if let Some(cpu) = chosen {
-            self.begin(cpu);
-        }
+        let Some(chosen) = chosen else { return };
+        self.note_end();
+        let others = (0..cpus).filter(|&cpu| cpu != chosen && self.waits[cpu] > 0 && is_awake(cpu));
+        let patience = others.map(|cpu| SHORT << (self.waits[cpu] - 1)).min();
+        self.begin(chosen, patience.map_or(QUANTUM, |patience| patience.min(QUANTUM)));
     }
 
-    fn begin(&mut self, cpu: usize) {
+    /// Notes how the turn ended.
+    fn note_end(&mut self) {
+        let gave_up = self.pauses == 0 && self.instructions != 0;
+        let waits = &mut self.waits[usize::from(self.current)];
+        *waits = match gave_up {
+            false => 0,
+            // Beyond this no turn gets longer.
+            true if self.ran <= LOOK => (*waits + 1).min(8),
+            true => 1,
+        };
+    }
+
+    /// A turn of `quantum` instructions begins, or one that is drawn.
+    fn begin(&mut self, cpu: usize, quantum: u64) {
         self.current = cpu as u8;
+        self.ran = 0;
         (self.instructions, self.pauses) = match self.random {
             _ if self.alone => (ENDLESS, ENDLESS),
-            None => (QUANTUM, PAUSES),
+            None => (quantum, PAUSES),
             Some(_) => {
                 // As many short turns as long ones: races hide in both.
                 let least = 1 << self.draw(LARGEST_BITS);
@@ -122,7 +161,7 @@ impl Schedule {
 
     /// Whether a machine of `cpus` could have come here.
     pub fn fits(&self, cpus: usize) -> bool {
-        self.current() < cpus && self.alone == (cpus == 1)
+        self.current() < cpus && self.alone == (cpus == 1) && self.waits.iter().all(|&waits| waits <= 8)
     }
 }
 
@@ -158,6 +197,58 @@ mod tests {
         assert!(turn.is_over() && other.is_over());
         turn.next(2, |_| false);
         assert!(turn.is_over(), "nobody is awake");
+    }
+
+    /// The lengths of the turns of CPU 1 while CPU 0 gives each of its own up after so many instructions.
+    fn turns_beside_a_waiter(ran: &[u64]) -> Vec<u64> {
+        let mut schedule = schedule(2, None);
+        let turn = |&ran: &u64| {
+            schedule.ran(ran, 0);
+            schedule.next(2, |_| true);
+            let length = schedule.instructions();
+            schedule.ran(length, PAUSES);
+            schedule.next(2, |_| true);
+            assert_eq!((schedule.current(), schedule.instructions()), (0, QUANTUM), "CPU 1 does not wait");
+            length
+        };
+        ran.iter().map(turn).collect()
+    }
+
+    #[test]
+    fn who_waits_is_asked_again_soon_and_each_time_that_it_waits_in_vain_later() {
+        let in_vain = [5000, LOOK, LOOK, LOOK, LOOK, LOOK, LOOK, 1, 1, 1];
+        let lengths = [512, 1024, 2048, 4096, 8192, 16_384, QUANTUM, QUANTUM, QUANTUM, QUANTUM];
+        assert_eq!(turns_beside_a_waiter(&in_vain), lengths);
+        assert_eq!(turns_beside_a_waiter(&[10, 10, LOOK + 1, 10]), [512, 1024, 512, 1024], "it went on in between");
+    }
+
+    #[test]
+    fn of_several_that_wait_the_one_that_waits_the_shortest_counts_and_who_rests_does_not() {
+        let mut schedule = schedule(4, None);
+        let mut give_up = |ran: u64, is_awake: [bool; 4]| {
+            schedule.ran(ran, 0);
+            schedule.next(4, |cpu| is_awake[cpu]);
+            (schedule.current(), schedule.instructions())
+        };
+        let all = [true; 4];
+        assert_eq!(give_up(10, all), (1, 512));
+        assert_eq!(give_up(10, all), (2, 512));
+        assert_eq!(give_up(10, all), (3, 512));
+        assert_eq!(give_up(10, all), (0, 512), "the others wait too");
+        assert_eq!(give_up(10, all), (1, 512), "CPU 0 has looked in vain, 2 and 3 have not");
+        assert_eq!(give_up(10, [true, true, false, false]), (0, 1024), "2 and 3 rest");
+    }
+
+    #[test]
+    fn a_turn_that_ends_with_its_instructions_is_no_wait() {
+        let mut schedule = schedule(2, None);
+        schedule.ran(QUANTUM, 0);
+        schedule.next(2, |_| true);
+        assert_eq!((schedule.current(), schedule.instructions()), (1, QUANTUM));
+        schedule.ran(30, 0);
+        schedule.end();
+        schedule.next(2, |_| true);
+        assert_eq!((schedule.current(), schedule.instructions()), (0, QUANTUM));
     }
 
     #[test]

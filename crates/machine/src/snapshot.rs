@@ -104,6 +104,7 @@ impl Machine {
             engine: Engine::new(EngineConfig::default()),
             signals: Signals::default(),
             entered: self.entered,
+            chips_due_ns: 0,
             stats: MachineStats::new(self.config.cpus),
         })
     }
@@ -185,6 +186,7 @@ fn read_body(body: &mut dyn Read, engine: EngineConfig) -> Result<Machine, Snaps
         engine: Engine::new(engine),
         signals: Signals::default(),
         entered,
+        chips_due_ns: 0,
         stats,
     })
 }

@@ -46,6 +46,12 @@ impl Cache {
         self.blocks.get(&key).copied()
     }
 
+    /// The block that begins at EIP in this mode, if it is among the known targets of indirect branches and
+    /// `projected`, what the projection for fetches says of the page, leads to it.
+    pub(crate) fn known(&self, mode: u32, eip: u32, projected: u64) -> Option<*const Block> {
+        self.targets.get(mode, eip, projected)
+    }
+
     /// A block of this cache, or the one that runs once.
     pub(crate) fn block(&self, block: *const Block) -> &Block {
         // SAFETY: `get`, `insert` or the translator gave the pointer, and the dispatcher forgets it when blocks die.

@@ -66,6 +66,15 @@ impl Targets {
         self.0[Self::place(block.key.eip)] = Target { key, first, expected };
     }
 
+    /// The block that begins at EIP in this mode, if what the projection for fetches says of the page now is what
+    /// the block expects.
+    pub(super) fn get(&self, mode: u32, eip: u32, projected: u64) -> Option<*const Block> {
+        let target = &self.0[Self::place(eip)];
+        let is_it = target.key == u64::from(mode) << 32 | u64::from(eip) && target.expected == projected;
+        // SAFETY: a known target is an operation of a block that is alive.
+        is_it.then(|| unsafe { Op::block(target.first) }.cast_const())
+    }
+
     pub(super) fn forget(&mut self, block: &Block) {
         let target = &mut self.0[Self::place(block.key.eip)];
         if target.first == block.first() {

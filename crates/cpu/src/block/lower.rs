@@ -4,6 +4,7 @@
 //! function.
 
 mod float;
+mod kernel;
 mod x87;
 
 use iced_x86::{Code, ConditionCode, Instruction, Mnemonic, OpKind, Register};
@@ -294,6 +295,8 @@ pub(super) fn simple(insn: &Instruction, mode: Mode, flags: bool) -> Option<Op> 
 
 /// The operation of an MMX, SSE or x87 instruction.
 pub(super) use float::operation as float;
+/// The operation of what kernels do all the time.
+pub(super) use kernel::operation as kernel;
 
 /// Puts a register or memory operand into `op`; says whether it is memory.
 fn one_operand(op: &mut Op, insn: &Instruction, mode: Mode) -> Option<bool> {

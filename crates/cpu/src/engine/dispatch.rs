@@ -140,12 +140,12 @@ impl Engine {
                 return;
             }
         };
-        if cpu.run.leave == Leave::Next && self.cache.killed == discarded && !self.ran_once {
-            if cpu.run.exit_op.is_null() {
-                self.cache.remember(block);
-            } else {
+        if cpu.run.leave == Leave::Next && !cpu.run.exit_op.is_null() {
+            if self.cache.killed == discarded && !self.ran_once {
                 self.cache.join(cpu.run.exit_op, block);
             }
+        } else if !self.translator.is_current(block) {
+            self.cache.remember(block);
         }
 
         self.ran_once = self.translator.is_current(block);
@@ -178,6 +178,9 @@ impl Engine {
         if eip > limit {
             return Err(Exception::gp(0));
         }
+        if let Some(block) = self.find_known(cpu, mode) {
+            return Ok(block);
+        }
         let phys = mmu::fetch::translate(cpu, LinearAddr(cpu.state.pc()))?;
         let Ok(phys) = u32::try_from(phys.0) else {
             return Err(Exception::ud()); // nothing is there: all ones, which is no instruction
@@ -194,6 +197,22 @@ impl Engine {
             }
         }
         Ok(block)
+    }
+
+    /// The block at EIP, if it is a known target of indirect branches: found without asking TLB or cache.
+    fn find_known(&self, cpu: &mut Cpu, mode: Mode) -> Option<*const Block> {
+        if cpu.run.single || !mode.has(mode::FLAT_CS) {
+            return None;
+        }
+        let pc = LinearAddr(cpu.state.eip);
+        let block = self.cache.known(mode.0, pc.0, cpu.projected_fetch(pc))?;
+        let Block { key, .. } = *self.cache.block(block);
+        if i64::from(self.cache.block(block).count()) > cpu.run.left {
+            return None;
+        }
+        // What the projection leads to the TLB holds, with the right to execute.
+        mmu::fetch::latch(cpu, pc, key.phys >> 12);
+        Some(block)
     }
 
     /// The block with this key, translated if need be. It is alive until the next call.

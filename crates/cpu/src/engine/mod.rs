@@ -8,6 +8,8 @@ mod debug;
 mod dispatch;
 #[cfg(test)]
 mod guards;
+#[cfg(test)]
+mod kernels;
 pub(crate) mod mode;
 #[cfg(test)]
 mod tests;

@@ -316,7 +316,7 @@ fn a_store_beside_code_leaves_the_blocks_of_other_lines_alive() {
 }
 
 /// Handlers for all vectors: each stores its number at 0x7000 and stops.
-fn with_handlers(lab: &mut Lab) {
+pub(super) fn with_handlers(lab: &mut Lab) {
     let gdt = [0, 0x00cf_9a00_0000_ffff, 0x00cf_9200_0000_ffff_u64];
     for (n, descriptor) in gdt.into_iter().enumerate() {
         lab.mem.write(PhysAddr(0x600 + 8 * n as u64), &descriptor.to_le_bytes());

@@ -20,6 +20,12 @@ pub(crate) fn translate(cpu: &mut Cpu, addr: LinearAddr) -> Result<PhysAddr, Exc
     Ok(PhysAddr::from_frame(frame).add(u64::from(addr.page_offset())))
 }
 
+/// Notes that the page of `addr` leads to `frame`, for a caller who knows.
+pub(crate) fn latch(cpu: &mut Cpu, addr: LinearAddr, frame: u32) {
+    let user = cpu.state.cpl == 3;
+    cpu.state.tlb.set_latch(FetchLatch { page: addr.page_number(), frame, user });
+}
+
 /// As [`translate`], for the second page of an instruction that crosses: asks the TLB and leaves the latch alone.
 /// #GP(0) if CS does not reach that far, whatever the page is.
 pub(crate) fn translate_second(cpu: &mut Cpu, addr: LinearAddr) -> Result<PhysAddr, Exception> {

@@ -142,6 +142,9 @@ pub struct Tlb {
     small: Vec<u32>,
     /// The same for large pages, by 2 MiB of linear space: a 4 MiB page has two places.
     large: Vec<u32>,
+    /// So many entries at the beginning of the list are known to be global, so that a load of CR3 need not
+    /// look at them.
+    global: usize,
 }
 
 /// What of a TLB is state; the rest is an index that is made from it.
@@ -250,6 +253,7 @@ impl Tlb {
                 self.clear_latch();
             }
             self.held.entries[at] = entry;
+            self.note_change(at);
             return None;
         }
         let evicted = self.victim(&entry).map(|at| {
@@ -302,23 +306,38 @@ impl Tlb {
 
     /// Removes the entries that are not global.
     pub(crate) fn flush_non_global(&mut self) {
-        self.flush(|entry| entry.global);
+        self.flush(self.global, |entry| entry.global);
+        self.global = self.held.entries.len();
     }
 
     /// Removes every entry.
     pub(crate) fn flush_all(&mut self) {
-        self.flush(|_| false);
+        self.flush(0, |_| false);
+        self.global = 0;
     }
 
-    fn flush(&mut self, keep: impl Fn(&TlbEntry) -> bool) {
+    /// Removes the entries from place `first` on but those that `keep` names, which stay in their order.
+    fn flush(&mut self, first: usize, keep: impl Fn(&TlbEntry) -> bool) {
         self.held.counts.flushes += 1;
         self.clear_latch();
-        for entry in &self.held.entries {
-            places(&mut self.small, &mut self.large, entry).fill(0);
+        let mut kept = first;
+        for at in first..self.held.entries.len() {
+            let entry = self.held.entries[at];
+            if keep(&entry) {
+                self.held.entries[kept] = entry;
+                kept += 1;
+                set_places(&mut self.small, &mut self.large, &entry, kept as u32);
+            } else {
+                set_places(&mut self.small, &mut self.large, &entry, 0);
+            }
         }
-        self.held.entries.retain(keep);
-        for at in 0..self.held.entries.len() {
-            self.index(at);
+        self.held.entries.truncate(kept);
+    }
+
+    /// The entry at a place is another one now.
+    fn note_change(&mut self, at: usize) {
+        if at < self.global && !self.held.entries.get(at).is_some_and(|entry| entry.global) {
+            self.global = at;
         }
     }
 
@@ -337,15 +356,17 @@ impl Tlb {
             self.large = vec![0; 1 << 11];
         }
         let entry = self.held.entries[at];
-        places(&mut self.small, &mut self.large, &entry).fill(at as u32 + 1);
+        set_places(&mut self.small, &mut self.large, &entry, at as u32 + 1);
     }
 
     fn remove(&mut self, at: usize) -> TlbEntry {
         let entry = self.held.entries.swap_remove(at);
-        places(&mut self.small, &mut self.large, &entry).fill(0);
+        set_places(&mut self.small, &mut self.large, &entry, 0);
         if at < self.held.entries.len() {
             self.index(at);
         }
+        self.global = self.global.min(self.held.entries.len());
+        self.note_change(at);
         self.clear_latch();
         entry
     }
@@ -375,13 +396,13 @@ pub(crate) struct Removed {
 /// log2 of the 4 KiB pages of a 2 MiB page.
 const LARGE_SHIFT: usize = 9;
 
-/// Where the indices keep an entry's place.
-fn places<'a>(small: &'a mut [u32], large: &'a mut [u32], entry: &TlbEntry) -> &'a mut [u32] {
+/// Writes an entry's place plus 1, or 0, to where the indices keep it.
+fn set_places(small: &mut [u32], large: &mut [u32], entry: &TlbEntry, place: u32) {
     let page = entry.page as usize;
     match entry.size {
-        PageSize::Kib4 => &mut small[page..=page],
-        PageSize::Mib2 => &mut large[page >> LARGE_SHIFT..][..1],
-        PageSize::Mib4 => &mut large[page >> LARGE_SHIFT..][..2],
+        PageSize::Kib4 => small[page] = place,
+        PageSize::Mib2 => large[page >> LARGE_SHIFT] = place,
+        PageSize::Mib4 => large[page >> LARGE_SHIFT..][..2].fill(place),
     }
 }
 
@@ -436,6 +457,32 @@ mod tests {
         assert_eq!(tlb.invlpg(addr(0x401)), Removed { small: true, large: Some(PageSize::Mib4) });
         assert_eq!(tlb.iter().map(|e| e.page).collect::<Vec<_>>(), [0x402]);
         assert_eq!(tlb.lookup(addr(0x402)).unwrap().frame, 8);
+    }
+
+    #[test]
+    fn what_a_load_of_cr3_need_not_look_at_is_always_global() {
+        let global = |page| TlbEntry { global: true, ..entry(page, page, 0) };
+        let mut tlb = Tlb::default();
+        for round in 0..4 {
+            (1..4).for_each(|page| _ = tlb.fill(global(page)));
+            (10..14).for_each(|page| _ = tlb.fill(entry(page, page, 0)));
+            tlb.fill(global(4 + round));
+            tlb.flush_non_global();
+            tlb.fill(entry(20, 20, 0));
+            match round {
+                // A local one takes the place of a global one, in two ways.
+                1 => _ = tlb.invlpg(addr(2)),
+                2 => _ = tlb.fill(entry(1, 9, 0)),
+                3 => tlb.flush_all(),
+                _ => {}
+            }
+            tlb.flush_non_global();
+            assert!(tlb.iter().all(|e| e.global), "round {round}");
+            assert!(tlb.lookup(addr(20)).is_none() && tlb.lookup(addr(12)).is_none());
+            for e in tlb.iter() {
+                assert_eq!(tlb.lookup(addr(e.page)).map(|found| found.frame), Some(e.frame));
+            }
+        }
     }
 
     #[test]

@@ -31,12 +31,19 @@ pub(super) fn cli(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
 }
 
 /// STI: interrupts are taken one instruction later, if they were masked.
+///
+/// The block goes on to its next instruction where nothing is held off: INTR is low, and whatever
+/// raises it leaves the block behind the instruction that did, when the shadow is over in any case.
 pub(super) fn sti(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
     may_mask(cpu)?;
-    if !cpu.state.eflags.contains(Eflags::IF) {
-        cpu.state.eflags |= Eflags::IF;
-        cpu.state.sti_shadow = true;
+    if cpu.state.eflags.contains(Eflags::IF) {
+        return Ok(Flow::Next);
     }
+    cpu.state.eflags |= Eflags::IF;
+    if cpu.run.ahead > 1 && !cpu.bus().intr() && !cpu.disturbed() {
+        return Ok(Flow::Next);
+    }
+    cpu.state.sti_shadow = true;
     Ok(Flow::Leave)
 }
 

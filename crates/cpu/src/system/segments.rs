@@ -98,14 +98,14 @@ pub(super) fn load_far_pointer(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow
     Ok(flow)
 }
 
-/// Loads the register; the block is left if it was translated for another segment. No block
-/// depends on FS and GS.
+/// Loads the register; the block is left if it was translated for a segment of another kind: blocks know of
+/// DS and ES whether they are flat ([`crate::engine::mode`]), and nothing of FS and GS.
 fn commit(cpu: &mut Cpu, reg: SegReg, loaded: SegmentRegister) -> Flow {
     let old = std::mem::replace(&mut cpu.state.seg[reg as usize], loaded);
-    let same = (old.base, old.limit, old.rights) == (loaded.base, loaded.limit, loaded.rights);
+    let is_flat = |seg: SegmentRegister| seg.base == 0 && seg.unlimited();
     match reg {
         SegReg::Fs | SegReg::Gs => Flow::Next,
-        SegReg::Ds | SegReg::Es if same => Flow::Next,
+        SegReg::Ds | SegReg::Es if is_flat(old) == is_flat(loaded) => Flow::Next,
         _ => Flow::Leave,
     }
 }

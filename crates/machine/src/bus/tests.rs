@@ -54,6 +54,7 @@ impl Bench {
             cpu: 0,
             intr: self.chipset.apics.intr(0),
             scheduled_ns: self.chipset.deadline_ns().unwrap_or(u64::MAX),
+            stirred: false,
             chipset: &mut self.chipset,
             disks: &mut self.disks,
             signals: &mut self.signals,

@@ -33,6 +33,8 @@ pub struct PerCpu {
     pub holds_kernel: AtomicBool,
     /// The idle task runs.
     pub is_idle: AtomicBool,
+    /// The running task has woken another one, and said that it would sleep, since the last tick.
+    pub woke_partner: AtomicBool,
     number: AtomicU32,
     apic_id: AtomicU32,
     /// Slots of `kmap_local` in use.
@@ -54,6 +56,7 @@ impl PerCpu {
             need_resched: AtomicBool::new(false),
             holds_kernel: AtomicBool::new(false),
             is_idle: AtomicBool::new(false),
+            woke_partner: AtomicBool::new(false),
             number: AtomicU32::new(0),
             apic_id: AtomicU32::new(0),
             kmap_depth: AtomicU32::new(0),

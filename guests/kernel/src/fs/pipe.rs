@@ -167,7 +167,7 @@ impl FileOps for PipeEnd {
                 let mut state = pipe.state.lock();
                 taken[stored..].iter().rev().for_each(|&b| state.buffer.push_front(b));
                 drop(state);
-                pipe.wait.wake_all();
+                pipe.wait.wake_all_sync();
                 return if stored > 0 { Ok(stored) } else { Err(EFAULT) };
             }
             if ended {
@@ -223,7 +223,7 @@ impl FileOps for PipeEnd {
             // Taking may have slept: others may have filled the room meanwhile, by one
             // chunk each, which the buffer bears.
             pipe.state.lock().buffer.extend(&chunk[..count]);
-            pipe.wait.wake_all();
+            pipe.wait.wake_all_sync();
             done += count;
             if count < want.min(room) {
                 break;

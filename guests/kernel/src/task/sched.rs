@@ -140,8 +140,11 @@ pub fn tick() {
     if cpu.is_idle.load(Relaxed) && smp::num_online_cpus() > 1 {
         account(&current(), Mode::System);
     }
+    if cpu.woke_partner.swap(false, Relaxed) {
+        current().sleeps_as_said.store(false, Relaxed);
+    }
     let left = cpu.slice_left.load(Relaxed);
-    if left > 1 {
+    if left > 1 && !cpu.is_idle.load(Relaxed) {
         cpu.slice_left.store(left - 1, Relaxed);
     } else if smp::online().any(|number| books::nr_ready(number) > 0) {
         // Its own, or those of another CPU that this one may relieve.
@@ -156,11 +159,33 @@ pub fn wake_up_process(task: &Arc<TaskStruct>) {
     }
 }
 
+/// The same by a task that will soon sleep itself (`WF_SYNC`), as the ends of a pipe do for each other: the
+/// woken one gets this CPU after it, and no other CPU is disturbed. Who says so and runs on all the same is
+/// believed until the next tick: then a CPU without work takes the woken one, and the next wake-ups are ordinary
+/// ones, until it has slept after one again.
+pub fn wake_up_process_sync(task: &Arc<TaskStruct>) {
+    if matches!(task.state(), state::INTERRUPTIBLE | state::UNINTERRUPTIBLE) {
+        this_cpu().woke_partner.store(true, Relaxed);
+        make_ready_by(task, if current().sleeps_as_said.load(Relaxed) { Waker::Leaves } else { Waker::Stays });
+    }
+}
+
 /// Makes a task ready that job control had stopped, or a new one.
 pub fn make_ready(task: &Arc<TaskStruct>) {
+    make_ready_by(task, Waker::Stays);
+}
+
+/// Whether the task that wakes another one will soon give its CPU away.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waker {
+    Stays,
+    Leaves,
+}
+
+fn make_ready_by(task: &Arc<TaskStruct>, waker: Waker) {
     task.set_state(state::RUNNING);
     if running_on(task).is_none() && !task.on_rq.swap(true, Relaxed) {
-        enqueue(task.clone());
+        enqueue(task.clone(), waker);
     }
 }
 
@@ -179,8 +204,8 @@ fn running_on(task: &TaskStruct) -> Option<u32> {
 }
 
 /// Puts a task that does not run into a CPU's queue, and wakes the CPU if it sleeps.
-fn enqueue(task: Arc<TaskStruct>) {
-    let number = select_cpu(&task);
+fn enqueue(task: Arc<TaskStruct>, waker: Waker) {
+    let number = select_cpu(&task, waker);
     task.set_cpu(number);
     let mut queue = RUN_QUEUES[number as usize].lock();
     queue.ready.push_back(task);
@@ -211,7 +236,7 @@ pub fn set_cpus_allowed(task: &TaskStruct, cpus: u32) {
     {
         queue.note_ready(task.cpu());
         drop(queue);
-        enqueue(ready);
+        enqueue(ready, Waker::Stays);
     }
 }
 
@@ -229,16 +254,20 @@ fn allowed_cpus(task: &TaskStruct) -> u32 {
     }
 }
 
-/// Where a task that becomes ready goes: to the CPU that it knows if that is free, else to this
-/// one or any that is, else to the shortest queue.
-fn select_cpu(task: &TaskStruct) -> u32 {
+/// Where a task that becomes ready goes: to this CPU if whoever wakes it leaves it alone there; to the CPU
+/// that it knows if that is free, else to this one or any that is, else to the shortest queue.
+fn select_cpu(task: &TaskStruct, waker: Waker) -> u32 {
     if smp::num_online_cpus() == 1 {
         return 0;
     }
     let allowed = allowed_cpus(task);
     let is_free = |number: &u32| smp::is_idle(*number) && books::nr_ready(*number) == 0;
     let may = |number: &u32| allowed & 1 << *number != 0;
-    let known = [task.cpu(), cpu_number()];
+    let own = cpu_number();
+    if waker == Waker::Leaves && may(&own) && books::nr_ready(own) == 0 && !smp::is_idle(own) {
+        return own;
+    }
+    let known = [task.cpu(), own];
     let free = known.into_iter().chain(smp::online()).filter(may).find(is_free);
     let shortest = || known.into_iter().chain(smp::online()).filter(may).min_by_key(|&number| books::nr_ready(number));
     free.or_else(shortest).unwrap_or(0)
@@ -319,6 +348,9 @@ fn pick_next() -> Option<(*mut ThreadStruct, *mut ThreadStruct)> {
     if Arc::ptr_eq(&prev, &next) {
         return None;
     }
+    if cpu.woke_partner.swap(false, Relaxed) && !runs_on {
+        prev.sleeps_as_said.store(true, Relaxed);
+    }
     let switches = if runs_on { &prev.nivcsw } else { &prev.nvcsw };
     switches.fetch_add(1, Relaxed);
     account(&prev, Mode::System);
@@ -337,7 +369,7 @@ fn pick_next() -> Option<(*mut ThreadStruct, *mut ThreadStruct)> {
         // Nobody takes it before this CPU has left its stack: that needs the kernel lock.
         queue.previous = Some(prev.clone());
         drop(queue);
-        enqueue(prev);
+        enqueue(prev, Waker::Stays);
     } else {
         queue.previous = Some(prev);
     }

@@ -188,6 +188,8 @@ pub struct TaskStruct {
     pub on_rq: AtomicBool,
     /// CPUs that it may run on, as a mask.
     pub cpus_allowed: AtomicU32,
+    /// When it last said that it would sleep after a wake-up, it did so before the next tick.
+    pub sleeps_as_said: AtomicBool,
     /// It is past the point of no return.
     pub exiting: AtomicBool,
     /// It reclaims memory, and may take the reserve for that (`PF_MEMALLOC`).
@@ -237,6 +239,7 @@ impl TaskStruct {
             vfork_done: SpinLock::new(None),
             on_rq: AtomicBool::new(false),
             cpus_allowed: AtomicU32::new(parts.cpus_allowed),
+            sleeps_as_said: AtomicBool::new(true),
             exiting: AtomicBool::new(false),
             memalloc: AtomicBool::new(false),
             nice: AtomicI32::new(0),

@@ -49,6 +49,13 @@ impl WaitQueue {
         }
     }
 
+    /// The same by a task that will soon sleep itself: see [`sched::wake_up_process_sync`].
+    pub fn wake_all_sync(&self) {
+        for task in self.waiters.lock().iter() {
+            sched::wake_up_process_sync(task);
+        }
+    }
+
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
         self.waiters.lock().is_empty()

@@ -15,6 +15,8 @@ pub(crate) mod data;
 #[cfg(test)]
 mod float_agree;
 pub(crate) mod fuse;
+pub(crate) mod interrupt;
+pub(crate) mod segment;
 pub(crate) mod shift;
 mod slow;
 #[cfg(target_arch = "x86_64")]

@@ -19,7 +19,7 @@ const QUANTUM: u64 = 20_000;
 const PAUSES: u64 = 4;
 /// Instructions of a turn while another CPU waits that has not yet looked in vain: a message
 /// arrives, and its handler answers.
-const SHORT: u64 = 512;
+const SHORT: u64 = 256;
 /// Who gives its turn up by PAUSE after at most so many instructions has looked in vain.
 const LOOK: u64 = 64;
 /// Stands for a turn without end: that of a machine's only CPU.
@@ -217,9 +217,9 @@ mod tests {
     #[test]
     fn who_waits_is_asked_again_soon_and_each_time_that_it_waits_in_vain_later() {
         let in_vain = [5000, LOOK, LOOK, LOOK, LOOK, LOOK, LOOK, 1, 1, 1];
-        let lengths = [512, 1024, 2048, 4096, 8192, 16_384, QUANTUM, QUANTUM, QUANTUM, QUANTUM];
+        let lengths = [256, 512, 1024, 2048, 4096, 8192, 16_384, QUANTUM, QUANTUM, QUANTUM];
         assert_eq!(turns_beside_a_waiter(&in_vain), lengths);
-        assert_eq!(turns_beside_a_waiter(&[10, 10, LOOK + 1, 10]), [512, 1024, 512, 1024], "it went on in between");
+        assert_eq!(turns_beside_a_waiter(&[10, 10, LOOK + 1, 10]), [256, 512, 256, 512], "it went on in between");
     }
 
     #[test]
@@ -231,12 +231,12 @@ mod tests {
             (schedule.current(), schedule.instructions())
         };
         let all = [true; 4];
-        assert_eq!(give_up(10, all), (1, 512));
-        assert_eq!(give_up(10, all), (2, 512));
-        assert_eq!(give_up(10, all), (3, 512));
-        assert_eq!(give_up(10, all), (0, 512), "the others wait too");
-        assert_eq!(give_up(10, all), (1, 512), "CPU 0 has looked in vain, 2 and 3 have not");
-        assert_eq!(give_up(10, [true, true, false, false]), (0, 1024), "2 and 3 rest");
+        assert_eq!(give_up(10, all), (1, 256));
+        assert_eq!(give_up(10, all), (2, 256));
+        assert_eq!(give_up(10, all), (3, 256));
+        assert_eq!(give_up(10, all), (0, 256), "the others wait too");
+        assert_eq!(give_up(10, all), (1, 256), "CPU 0 has looked in vain, 2 and 3 have not");
+        assert_eq!(give_up(10, [true, true, false, false]), (0, 512), "2 and 3 rest");
     }
 
     #[test]

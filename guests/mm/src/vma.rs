@@ -1,13 +1,17 @@
-//! The areas of an address space: a balanced tree by address, whose records are also
-//! linked in ascending order for the host.
+//! The areas of an address space: sorted by address, and their records linked in ascending
+//! order for the host.
 
-use alloc::{boxed::Box, collections::BTreeMap};
-use core::ops::{Bound, DerefMut};
+mod sorted;
+
+use alloc::boxed::Box;
+use core::ops::DerefMut;
 
 use abi::{
     Ptr32,
     books::{VmaRecord, vm},
 };
+
+use sorted::{Place, Sorted};
 
 const PAGE_SHIFT: u32 = 12;
 
@@ -85,7 +89,7 @@ impl<F: AreaFile> AreaPtr for Box<VmArea<F>> {
 /// All areas of an address space.
 #[derive(Debug)]
 pub struct VmaTree<P> {
-    areas: BTreeMap<u32, P>,
+    areas: Sorted<P>,
 }
 
 impl<P: AreaPtr> Default for VmaTree<P> {
@@ -97,7 +101,7 @@ impl<P: AreaPtr> Default for VmaTree<P> {
 impl<P: AreaPtr> VmaTree<P> {
     /// No area.
     pub const fn new() -> Self {
-        VmaTree { areas: BTreeMap::new() }
+        VmaTree { areas: Sorted::new() }
     }
 
     /// Number of areas.
@@ -107,12 +111,12 @@ impl<P: AreaPtr> VmaTree<P> {
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.areas.is_empty()
+        self.areas.len() == 0
     }
 
     /// The first record of the list.
     pub fn head(&self) -> Ptr32<VmaRecord> {
-        self.areas.values().next().map_or(Ptr32::NULL, record_ptr)
+        self.ptr_at(Place::FIRST)
     }
 
     /// All areas, ascending.
@@ -120,28 +124,39 @@ impl<P: AreaPtr> VmaTree<P> {
         self.areas.values().map(|p| &**p)
     }
 
+    /// Where the last area stands that begins at `addr` or below.
+    fn place_of_last(&self, addr: u32) -> Option<Place> {
+        self.areas.before(self.areas.place_above(addr))
+    }
+
+    /// Where the first area stands that ends above `addr`, or the end of the list.
+    fn place(&self, addr: u32) -> Place {
+        let above = self.areas.place_above(addr);
+        match self.areas.before(above) {
+            Some(at) if self.areas.get(at).is_some_and(|area| area.record.end > addr) => at,
+            _ => above,
+        }
+    }
+
     /// `find_vma`: the first area that ends above `addr`; it may begin above it, too.
     pub fn find(&self, addr: u32) -> Option<&VmArea<P::File>> {
-        match self.areas.range(..=addr).next_back() {
-            Some((_, area)) if area.record.end > addr => Some(area),
-            _ => self.areas.range(addr..).next().map(|(_, area)| &**area),
-        }
+        self.areas.get(self.place(addr)).map(|area| &**area)
     }
 
     /// As [`Self::find`], to change what is neither range nor order.
     pub fn find_mut(&mut self, addr: u32) -> Option<&mut VmArea<P::File>> {
-        let start = self.find(addr)?.record.start;
-        self.areas.get_mut(&start).map(|p| &mut **p)
+        let at = self.place(addr);
+        self.areas.get_mut(at).map(|area| &mut **area)
     }
 
     /// The area that holds `addr`.
     pub fn lookup(&self, addr: u32) -> Option<&VmArea<P::File>> {
-        self.find(addr).filter(|area| area.record.start <= addr)
+        self.areas.get(self.place_of_last(addr)?).map(|area| &**area).filter(|area| area.record.end > addr)
     }
 
     /// The last area that begins below `addr`.
     pub fn prev(&self, addr: u32) -> Option<&VmArea<P::File>> {
-        self.areas.range(..addr).next_back().map(|(_, area)| &**area)
+        self.areas.get(self.place_of_last(addr.checked_sub(1)?)?).map(|area| &**area)
     }
 
     /// Whether an area touches the range.
@@ -151,52 +166,63 @@ impl<P: AreaPtr> VmaTree<P> {
 
     /// The areas that touch a range, ascending.
     pub fn range(&self, start: u32, end: u32) -> impl Iterator<Item = &VmArea<P::File>> {
-        let first = self.find(start).map_or(end, |area| area.record.start.min(end));
-        self.areas.range(first..end).map(|(_, area)| &**area)
+        self.areas.values_from(self.place(start)).map(|area| &**area).take_while(move |area| area.record.start < end)
     }
 
     /// Adds an area where none is.
     pub fn insert(&mut self, area: P) {
         let start = area.record.start;
         debug_assert!(!self.intersects(start, area.record.end), "areas must not overlap");
-        let this = record_ptr(&area);
-        self.areas.insert(start, area);
-        self.link_before(start, this);
-        let next = self.next_ptr(start);
-        if let Some(area) = self.areas.get_mut(&start) {
-            area.record.next = next;
-        }
+        let at = self.areas.place_above(start);
+        self.insert_at(at, area);
+    }
+
+    /// Adds an area before the one at a place.
+    fn insert_at(&mut self, at: Place, mut area: P) {
+        area.record.next = self.ptr_at(at);
+        self.link_before(at, record_ptr(&area));
+        self.areas.insert(at, area.record.start, area);
     }
 
     /// Takes out the area that begins at `start`.
     pub fn remove(&mut self, start: u32) -> Option<P> {
-        let mut area = self.areas.remove(&start)?;
-        self.link_before(start, area.record.next);
+        let at = self.place_of_last(start)?;
+        self.areas.get(at).filter(|area| area.record.start == start)?;
+        self.remove_at(at)
+    }
+
+    /// Takes out the area at a place, where the one behind it is then.
+    fn remove_at(&mut self, at: Place) -> Option<P> {
+        let next = self.areas.get(at)?.record.next;
+        self.link_before(at, next);
+        let mut area = self.areas.remove(at)?;
         area.record.next = Ptr32::NULL;
         Some(area)
     }
 
-    fn next_ptr(&self, start: u32) -> Ptr32<VmaRecord> {
-        self.areas.range((Bound::Excluded(start), Bound::Unbounded)).next().map_or(Ptr32::NULL, |(_, p)| record_ptr(p))
+    fn ptr_at(&self, at: Place) -> Ptr32<VmaRecord> {
+        self.areas.get(at).map_or(Ptr32::NULL, record_ptr)
     }
 
-    fn link_before(&mut self, start: u32, next: Ptr32<VmaRecord>) {
-        if let Some((_, prev)) = self.areas.range_mut(..start).next_back() {
+    /// The record before a place leads to `next`.
+    fn link_before(&mut self, at: Place, next: Ptr32<VmaRecord>) {
+        if let Some(prev) = self.areas.before(at).and_then(|at| self.areas.get_mut(at)) {
             prev.record.next = next;
         }
     }
 
     /// `split_vma`: if an area reaches across `addr`, makes two of it that meet there.
     pub fn split(&mut self, addr: u32) {
-        let Some(area) = self.lookup(addr).filter(|area| area.record.start < addr) else { return };
-        let start = area.record.start;
-        let mut upper = area.clone();
-        upper.record.pgoff = area.pgoff(addr);
+        let Some(at) = self.place_of_last(addr) else { return };
+        let Some(lower) = self.areas.get_mut(at).filter(|area| area.record.start < addr && area.record.end > addr)
+        else {
+            return;
+        };
+        let mut upper = VmArea::clone(lower);
+        upper.record.pgoff = lower.pgoff(addr);
         upper.record.start = addr;
-        if let Some(lower) = self.areas.get_mut(&start) {
-            lower.record.end = addr;
-        }
-        self.insert(P::new(upper));
+        lower.record.end = addr;
+        self.insert_at(self.areas.after(at), P::new(upper));
     }
 
     /// Takes out everything in a range, splitting what reaches across its ends, and gives
@@ -204,9 +230,9 @@ impl<P: AreaPtr> VmaTree<P> {
     pub fn remove_range(&mut self, start: u32, end: u32, mut gone: impl FnMut(P)) {
         self.split(start);
         self.split(end);
-        let first = |tree: &Self| tree.range(start, end).next().map(|area| area.record.start);
-        while let Some(area) = first(self).and_then(|at| self.remove(at)) {
-            gone(area);
+        while let Some(area) = self.find(start).filter(|area| area.record.start < end) {
+            let first = area.record.start;
+            self.remove(first).into_iter().for_each(&mut gone);
         }
     }
 
@@ -221,20 +247,30 @@ impl<P: AreaPtr> VmaTree<P> {
 
     /// Changes the flags of all areas inside a range, which must begin and end at borders.
     pub fn set_flags(&mut self, start: u32, end: u32, change: impl Fn(u32) -> u32) {
-        for (_, area) in self.areas.range_mut(start..end) {
+        let mut at = self.place(start);
+        while let Some(area) = self.areas.get_mut(at).filter(|area| area.record.start < end) {
             area.record.flags = change(area.record.flags);
+            at = self.areas.after(at);
         }
     }
 
     /// Joins the two areas that meet at `addr`, if nothing tells them apart.
     pub fn merge(&mut self, addr: u32) -> bool {
-        let (Some(lower), Some(upper)) = (self.prev(addr), self.areas.get(&addr)) else { return false };
-        if lower.record.end != addr || !can_merge(lower, upper) {
+        let at = self.place_of_last(addr);
+        at.filter(|&at| self.areas.get(at).is_some_and(|area| area.record.start == addr))
+            .is_some_and(|at| self.merge_at(at))
+    }
+
+    /// Joins the area at a place to the one before it, if they meet and nothing tells them apart.
+    fn merge_at(&mut self, at: Place) -> bool {
+        let Some(before) = self.areas.before(at) else { return false };
+        let (Some(lower), Some(upper)) = (self.areas.get(before), self.areas.get(at)) else { return false };
+        if lower.record.end != upper.record.start || !can_merge(lower, upper) {
             return false;
         }
-        let (start, end, anon) = (lower.record.start, upper.record.end, upper.anon);
-        self.remove(addr);
-        if let Some(lower) = self.areas.get_mut(&start) {
+        let (end, anon) = (upper.record.end, upper.anon);
+        drop(self.remove_at(at));
+        if let Some(lower) = self.areas.get_mut(before) {
             lower.record.end = end;
             lower.anon |= anon;
         }
@@ -243,10 +279,13 @@ impl<P: AreaPtr> VmaTree<P> {
 
     /// Joins what can be joined at every border from `start` to `end`, both included.
     pub fn merge_range(&mut self, start: u32, end: u32) {
-        let mut from = Bound::Included(start);
-        while let Some((&at, _)) = self.areas.range((from, Bound::Included(end))).next() {
-            self.merge(at);
-            from = Bound::Excluded(at);
+        let mut at = start.checked_sub(1).map_or(Place::FIRST, |below| self.areas.place_above(below));
+        while self.areas.get(at).is_some_and(|area| area.record.start <= end) {
+            if self.merge_at(at) {
+                at = self.areas.normal(at);
+            } else {
+                at = self.areas.after(at);
+            }
         }
     }
 
@@ -254,7 +293,8 @@ impl<P: AreaPtr> VmaTree<P> {
     pub fn unmapped_topdown(&self, len: u32, low: u32, high: u32) -> Option<u32> {
         let fits = |from: u32, to: u32| to.checked_sub(from.max(low)).is_some_and(|gap| gap >= len);
         let mut gap_end = high;
-        for area in self.areas.range(..high).rev().map(|(_, area)| area) {
+        let mut next = high.checked_sub(1).and_then(|last| self.place_of_last(last));
+        while let Some((at, area)) = next.and_then(|at| Some((at, self.areas.get(at)?))) {
             if fits(area.record.end, gap_end) {
                 return Some(gap_end - len);
             }
@@ -262,6 +302,7 @@ impl<P: AreaPtr> VmaTree<P> {
             if gap_end < low {
                 return None;
             }
+            next = self.areas.before(at);
         }
         fits(low, gap_end).then(|| gap_end - len)
     }

@@ -189,10 +189,11 @@ fn operations(cpu: &mut Cpu, block: &mut Block, mode: Mode, effort: Effort) {
     for (index, Insn { insn, slow }) in insns.iter_mut().enumerate() {
         let simple = lower::simple(insn, mode, true);
         quiet |= u64::from(simple.is_some()) << index;
-        let op = simple.or_else(|| lower::kernel(insn, mode)).or_else(|| lower::float(insn, mode)).unwrap_or_else(|| {
-            *slow = slow::of(insn);
-            Op::new(hot::SLOW)
-        });
+        let op =
+            simple.or_else(|| lower::kernel(insn, mode)).or_else(|| lower::float(insn, mode)).unwrap_or_else(|| {
+                *slow = slow::of(insn);
+                Op::new(hot::SLOW)
+            });
         ops.push(Op { insn: index as u8, ..op });
     }
     let after = key.eip.wrapping_add(len);

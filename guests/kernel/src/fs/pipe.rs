@@ -159,7 +159,12 @@ impl FileOps for PipeEnd {
             let ended = {
                 let mut state = pipe.state.lock();
                 let count = state.buffer.len().min(dest.remaining());
-                taken.extend(state.buffer.drain(..count));
+                let (first, second) = state.buffer.as_slices();
+                let of_first = count.min(first.len());
+                taken.reserve_exact(count);
+                taken.extend_from_slice(&first[..of_first]);
+                taken.extend_from_slice(&second[..count - of_first]);
+                state.buffer.drain(..count);
                 state.writers == 0
             };
             if !taken.is_empty() {

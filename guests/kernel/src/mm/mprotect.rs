@@ -56,7 +56,7 @@ pub fn do_mprotect(mm: &MmStruct, mut start: u32, len: u32, prot_bits: u32) -> R
             break Err(EACCES);
         }
         if flags != old {
-            if !may_split(&mm, at) || !may_split(&mm, to) {
+            if area.is(vm::HUGETLB) && !(may_split(&mm, at) && may_split(&mm, to)) {
                 break Err(EINVAL);
             }
             let uncounted = vm::SHARED | vm::NORESERVE | vm::ACCOUNT | vm::HUGETLB;

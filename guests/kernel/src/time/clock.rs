@@ -1,5 +1,7 @@
 //! Nanoseconds since boot: the TSC where the CPU has one, else the tick and the PIT's count.
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use abi::errno::Result;
 
 use super::{HZ, TICK_NSEC, jiffies, timer_interrupt};
@@ -16,43 +18,57 @@ const CALIBRATION_NS: [u64; 3] = [200_000, 1_000_000, 2_000_000];
 const EDGE_CYCLES: u64 = 1_000_000;
 const SHIFT: u32 = 22;
 
+/// The TSC as the clock: nothing in it changes once it is, so reading it takes no lock. All CPUs' count alike.
+struct Tsc {
+    /// ns = cycles * mult >> SHIFT; 0 while it is not the clock.
+    mult: AtomicU32,
+    /// The count at 0 ns, low half first.
+    base: [AtomicU32; 2],
+}
+
+static TSC: Tsc = Tsc { mult: AtomicU32::new(0), base: [const { AtomicU32::new(0) }; 2] };
+
+impl Tsc {
+    /// It is the clock from now on, which shows 0 ns.
+    fn start(&self, mult: u32) {
+        let now = rdtsc();
+        self.base[0].store(now as u32, Ordering::Relaxed);
+        self.base[1].store((now >> 32) as u32, Ordering::Relaxed);
+        self.mult.store(mult, Ordering::Release);
+    }
+
+    /// Nanoseconds since the start; `None` if it is not the clock.
+    fn now(&self) -> Option<u64> {
+        let mult = u64::from(self.mult.load(Ordering::Acquire));
+        if mult == 0 {
+            return None;
+        }
+        let [low, high] = [0, 1].map(|half| u64::from(self.base[half].load(Ordering::Relaxed)));
+        let delta = rdtsc().wrapping_sub(high << 32 | low);
+        Some((((delta & 0xffff_ffff) * mult) >> SHIFT) + (((delta >> 32) * mult) << (32 - SHIFT)))
+    }
+}
+
 struct Clock {
     running: bool,
-    use_tsc: bool,
-    /// ns = cycles * mult >> SHIFT
-    mult: u32,
-    base_tsc: u64,
-    base_ns: u64,
     /// Never go back, whatever the PIT's count says.
     last_ns: u64,
     /// Realtime minus monotonic, in nanoseconds.
     realtime_offset_ns: u64,
 }
 
-static CLOCK: SpinLock<Clock> = SpinLock::new(Clock {
-    running: false,
-    use_tsc: false,
-    mult: 0,
-    base_tsc: 0,
-    base_ns: 0,
-    last_ns: 0,
-    realtime_offset_ns: 0,
-});
+static CLOCK: SpinLock<Clock> = SpinLock::new(Clock { running: false, last_ns: 0, realtime_offset_ns: 0 });
 
 impl Clock {
     fn now(&mut self) -> u64 {
         if !self.running {
             return 0;
         }
-        let ns = if self.use_tsc {
-            let delta = rdtsc().wrapping_sub(self.base_tsc);
-            let low = ((delta & 0xffff_ffff) * u64::from(self.mult)) >> SHIFT;
-            let high = ((delta >> 32) * u64::from(self.mult)) << (32 - SHIFT);
-            self.base_ns + low + high
-        } else {
-            let elapsed = pit::reload(HZ).saturating_sub(pit::read_count());
-            u64::from(jiffies()) * TICK_NSEC + u64::from(elapsed) * 1_000_000_000 / u64::from(pit::PIT_TICK_RATE)
-        };
+        if let Some(ns) = TSC.now() {
+            return ns;
+        }
+        let elapsed = pit::reload(HZ).saturating_sub(pit::read_count());
+        let ns = u64::from(jiffies()) * TICK_NSEC + u64::from(elapsed) * 1_000_000_000 / u64::from(pit::PIT_TICK_RATE);
         self.last_ns = self.last_ns.max(ns);
         self.last_ns
     }
@@ -60,7 +76,7 @@ impl Clock {
 
 /// Nanoseconds since the clock was started, never going back.
 pub fn ktime_get_ns() -> u64 {
-    CLOCK.lock_irqsave().now()
+    TSC.now().unwrap_or_else(|| CLOCK.lock_irqsave().now())
 }
 
 /// `CLOCK_REALTIME`: nanoseconds since 1970.
@@ -77,8 +93,10 @@ pub fn set_realtime(ns: u64) {
 
 /// Frequency of the TSC; 0 if there is none that can be used.
 pub fn tsc_khz() -> u32 {
-    let clock = CLOCK.lock_irqsave();
-    if clock.use_tsc { khz(clock.mult) } else { 0 }
+    match TSC.mult.load(Ordering::Acquire) {
+        0 => 0,
+        mult => khz(mult),
+    }
 }
 
 fn khz(mult: u32) -> u32 {
@@ -92,7 +110,7 @@ pub fn init() -> Result<()> {
     {
         let mut clock = CLOCK.lock_irqsave();
         if let Some(mult) = mult {
-            (clock.use_tsc, clock.mult, clock.base_tsc) = (true, mult, rdtsc());
+            TSC.start(mult);
         }
         clock.running = true;
         clock.realtime_offset_ns = rtc::read_time() * 1_000_000_000;

@@ -27,7 +27,7 @@ pub(crate) fn operation(insn: &Instruction, mode: Mode) -> Option<Op> {
 fn in_segment(insn: &Instruction, mut op: Op) -> Option<Op> {
     let in_memory = |index| insn.op_kind(index) == OpKind::Memory;
     let load = insn.op_count() == 2 && in_memory(1);
-    if !load && !(insn.op_count() > 0 && in_memory(0)) || size(insn) != 4 {
+    if !(load || insn.op_count() > 0 && in_memory(0)) || size(insn) != 4 {
         return None;
     }
     let segment = match insn.memory_segment() {

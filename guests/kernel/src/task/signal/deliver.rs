@@ -21,7 +21,7 @@ const UNMASKABLE: SigSet = mask(SIGKILL) | mask(SIGSTOP);
 /// the process, or a stop.
 pub fn pending() -> bool {
     let task = current();
-    if task.mm().is_none() {
+    if task.mm_of_current().is_none() {
         return false;
     }
     let group = task.signal().state.lock();

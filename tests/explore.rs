@@ -16,6 +16,9 @@ pub fn trials() -> Vec<Trial> {
         trial("explore::seeds_that_pass_are_counted", &[], pass),
         trial("explore::seeds_that_fail_are_told_with_the_command_that_repeats_them", &[], fail),
         trial("explore::a_limit_is_told_as_one", &[], limit),
+        trial("explore::the_lowest_seed_that_fails_can_be_enough", &[], first),
+        trial("explore::a_planted_race_of_forks_is_found_and_its_seed_repeats_it", &[], lost_fork),
+        trial("explore::a_planted_loss_of_a_wake_up_is_found_and_its_seed_repeats_it", &[], lost_wake_up),
         trial("explore::what_runs_cannot_share_is_refused", &[], refused),
         trial("explore::an_interrupt_ends_all_runs", &[], interrupted),
         trial("explore::a_seed_decides_the_interleaving", &[], interleavings),
@@ -62,6 +65,62 @@ fn limit() {
     assert!(stdout(&output).starts_with("seed 1: a limit was reached\n"), "{}", stdout(&output));
 }
 
+fn first() {
+    // On one CPU the seed draws nothing: all fail, and the first of them is the lowest.
+    let words = ["--seeds", "5..900", "--first", "--jobs", "2"];
+    let text = stdout(&explore(&words, "exit 3\n"));
+    assert!(text.starts_with("seed 5: exit status 3\n"), "{text}");
+    assert!(text.ends_with("\n1 of 896 seeds: 0 passed, 1 failed\n"), "{text}");
+}
+
+/// Four shells fork at the same time, and the kernel's count of all forks says whether one was forgotten.
+const FORKS: &str = "forks() {
+    while read name count; do if [ \"$name\" = processes ]; then forks=$count; fi; done </proc/stat
+}
+storm() { for n in 1 2 3 4; do (for m in $1; do (:); done) & done; wait; }
+forks; before=$forks; storm '1 2 3 4 5 6'; forks; echo $((forks - before)) forks; [ $((forks - before)) = 28 ]
+exit $?
+";
+
+fn lost_fork() {
+    is_found_and_repeated(&["--cpus", "4", "--append", "race=forks"], FORKS, 1);
+}
+
+/// Threads that wait for one another by futexes sleep for ever once a wake-up is lost.
+const WAKE_UPS: &str = "smp-storm --processes 1 --threads 3 --rounds 10\n";
+
+fn lost_wake_up() {
+    let options = ["--cpus", "4", "--append", "race=futex", "--max-instructions", "200000000"];
+    is_found_and_repeated(&options, WAKE_UPS, 124);
+}
+
+/// `explore` finds a seed under which the race ends the run with `status`; that seed repeats the run to the byte, and
+/// without the race it passes.
+fn is_found_and_repeated(options: &[&str], script: &str, status: i64) {
+    let sweep = explore(&[&["--seeds", "1..1000", "--first", "--json", "--"], options].concat(), script);
+    let told: Value = serde_json::from_str(&stdout(&sweep)).expect("JSON");
+    assert_eq!(sweep.status.code(), Some(1), "{told}");
+    let failure = &told["failed"][0];
+    assert_eq!(failure["status"], status, "{told}");
+    let seed = failure["seed"].as_u64().expect("a seed").to_string();
+    let run =
+        |more: &[&str]| with_input(pagewalk().args(["run", "--schedule-seed", &seed]).args(options).args(more), script);
+    let again = run(&[]);
+    assert_eq!(again.status.code().map(i64::from), Some(status));
+    assert_eq!(String::from_utf8_lossy(&again.stderr), failure["stderr"].as_str().expect("text"), "the same words");
+    let end = || {
+        let output = run(&["--stats"]);
+        let stats = String::from_utf8_lossy(&output.stderr).into_owned();
+        let rows = stats.lines().filter(|line| line.starts_with("instructions:") || line.starts_with("state_hash:"));
+        (output.stdout.clone(), output.status.code(), rows.map(str::to_owned).collect::<Vec<_>>())
+    };
+    let ended = end();
+    assert_eq!(ended.2.len(), 2);
+    assert_eq!(ended, end(), "the same run");
+    let whole = with_input(pagewalk().args(["run", "--schedule-seed", &seed, "--cpus", "4"]), script);
+    assert_eq!(whole.status.code(), Some(0), "{}", String::from_utf8_lossy(&whole.stderr));
+}
+
 fn refused() {
     for words in [
         &["--seeds", "1..2", "--save", "x"][..],
@@ -76,6 +135,9 @@ fn refused() {
         assert_eq!(output.status.code(), Some(2), "{words:?}");
         assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1, "{words:?}");
     }
+    let output = explore(&["--seeds", "1..1000", "--", "/no/such/program"], "");
+    assert_eq!(output.status.code(), Some(127));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "pagewalk: /no/such/program: no such file\n");
 }
 
 /// The processes of the host whose parent is this one.

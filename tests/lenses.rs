@@ -10,7 +10,7 @@ use inspect::{Books, KernelImage, Request, Target, look, parse_address, process_
 use libtest_mimic::Trial;
 use machine::{Boot, Host, Image, Machine, MachineConfig, Outlet, RunLimit, SerialInput, Stop};
 
-use crate::support::{pagewalk, trial, with_input};
+use crate::support::{asked, pagewalk, trial, with_input};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -81,13 +81,25 @@ pub fn machine_of(script: &str, memory_bytes: u64) -> Machine {
         modules: vec![(initramfs, "initramfs".into())],
     };
     let quiet = Some(SerialInput::None);
-    let config = MachineConfig { memory_bytes, serial: [quiet, quiet, quiet, None], ..MachineConfig::default() };
-    Machine::new(config, boot, machine::EngineConfig::default()).expect("a machine")
+    let config = MachineConfig {
+        memory_bytes,
+        cpus: asked::cpus(),
+        schedule_seed: asked::schedule_seed(),
+        serial: [quiet, quiet, quiet, None],
+        ..MachineConfig::default()
+    };
+    let mut machine = Machine::new(config, boot, machine::EngineConfig::default()).expect("a machine");
+    if asked::checks_tlb() {
+        // What is found interrupts the run, which no test expects.
+        machine.check_tlb();
+    }
+    machine
 }
 
 /// What the lenses need of a machine that boots our kernel.
 pub fn target<'a>(machine: &'a Machine, kernel: &'a KernelImage) -> Target<'a> {
-    Target { kernel: Some(kernel), ..Target::new(vec![machine.cpu(0)], machine.memory()) }
+    let cpus = (0..machine.cpu_count()).map(|number| machine.cpu(number)).collect();
+    Target { kernel: Some(kernel), current: machine.current_cpu(), ..Target::new(cpus, machine.memory()) }
 }
 
 /// The host's text for a file of the process that is running.
@@ -96,7 +108,9 @@ fn text(machine: &Machine, kernel: &KernelImage, file: &str) -> Vec<u8> {
     let request = match file {
         "maps" => {
             let books = Books::of(&target).expect("the kernel's books");
-            let (task, _) = process_of_directory(&books, machine.cpu(0).cr3).expect("tasks").expect("a process");
+            let (task, _) = process_of_directory(&books, machine.cpu(machine.current_cpu()).cr3)
+                .expect("tasks")
+                .expect("a process");
             Request::Maps { pid: task.pid }
         }
         other => Request::from_words(&[other]).expect("a lens"),

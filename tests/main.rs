@@ -33,7 +33,10 @@ mod qemu;
 mod run;
 mod screen;
 #[cfg(unix)]
+mod seeds;
+#[cfg(unix)]
 mod shootdown;
+#[cfg(unix)]
 mod smp;
 mod support;
 #[cfg(unix)]
@@ -73,6 +76,9 @@ fn main() {
     #[cfg(unix)]
     trials.extend(run::trials());
     trials.extend(screen::trials());
+    #[cfg(unix)]
+    trials.extend(seeds::trials());
+    #[cfg(unix)]
     trials.extend(smp::trials());
     #[cfg(unix)]
     trials.extend(shootdown::trials());

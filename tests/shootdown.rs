@@ -4,6 +4,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use libtest_mimic::Trial;
+use serde_json::Value;
 
 use crate::support::{Need, pagewalk, trial, with_input};
 
@@ -71,8 +72,7 @@ fn traced() {
     let (traced, stderr, status) = guest(&["--stats", "--trace", "ipi,tlb,mmu", "--trace-file", name], &script);
     assert_eq!((traced, status), (plain, Some(0)), "{stderr}");
     assert_eq!(same(&stderr), same(&plain_stderr));
-    let trace: serde_json::Value =
-        serde_json::from_str(&fs::read_to_string(&file).expect("the trace")).expect("it is JSON");
+    let trace: Value = serde_json::from_str(&fs::read_to_string(&file).expect("the trace")).expect("it is JSON");
     let events = trace.as_array().expect("a list");
     let changes = events.iter().filter(|event| event["name"] == "entry changed").count();
     assert!(changes > 100, "{changes} changes of entries in {} events", events.len());
@@ -123,52 +123,80 @@ fn no_flush() {
     assert!(reports.iter().any(|report| report.contains("  missing  an INVLPG of the page")), "{stderr}");
 }
 
-/// The vector by which the kernel has other CPUs call a function.
-const FUNCTION_CALL: u8 = 0xfc;
+/// The words of `--snapshot` for a saved machine.
+fn lens(file: &str, words: &[&str]) -> String {
+    let output = pagewalk().args(words).args(["--snapshot", file]).output().expect("it looks");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
 
 fn time_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("saved");
     let file = file.to_str().expect("a name");
-    let (_, stderr, status) = guest(&["--cpus", "4", "--save", file], "shootdown 4 2 2\n");
+    let (stdout, stderr, status) = guest(&["--cpus", "4", "--save", file], "shootdown 4 2 2\n");
     assert_eq!(status, Some(0), "{stderr}");
-    let lens = |words: &[&str]| {
-        let output = pagewalk().args(words).args(["--snapshot", file]).output().expect("it looks");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
-    let told: serde_json::Value = serde_json::from_str(&lens(&["timeline", "--json"])).expect("JSON");
+    let (on_one_cpu, ..) = guest(&[], "shootdown 4 2 2\n");
+    assert_eq!(stdout, on_one_cpu, "the data are right");
+    let told: Value = serde_json::from_str(&lens(file, &["timeline", "--json"])).expect("JSON");
     assert_eq!(told["forgotten"], 0, "the machine remembers all of a run this short");
     let shootdowns = told["shootdowns"].as_array().expect("a list");
     assert!(shootdowns.len() > 4, "{} shootdowns", shootdowns.len());
-    let mut acknowledged = 0u64;
+    let mut asked = 0;
     for shootdown in shootdowns {
-        let sent = shootdown["sent"].as_u64().expect("a time");
-        let targets = shootdown["targets"].as_array().expect("a list");
-        assert!(!targets.is_empty());
-        for target in targets {
-            assert_ne!(target["cpu"], shootdown["initiator"]);
-            let (received, done) = (target["received"].as_u64(), target["acknowledged"].as_u64());
-            assert!(Some(sent) < received && received < done, "{shootdown}");
-            if let Some(flushed) = target["flushed"]["at"].as_u64() {
-                assert!(received < Some(flushed) && Some(flushed) <= done, "{shootdown}");
-            }
-            acknowledged += u64::from(shootdown["vector"] == FUNCTION_CALL);
-        }
-        assert!(shootdown["done"].as_u64().is_some(), "{shootdown}");
+        every_step(shootdown);
+        asked += shootdown["targets"].as_array().map_or(0, Vec::len) as u64;
     }
-    // An interrupt to make a CPU look whom it should run can end in a flush, too; the kernel does not count that.
-    let interrupts = lens(&["interrupts"]);
+    let interrupts = lens(file, &["interrupts"]);
     let row = interrupts.lines().find(|line| line.trim_start().starts_with("TLB:")).expect("a row");
     let counted: u64 = row.split_whitespace().filter_map(|word| word.parse::<u64>().ok()).sum();
-    assert_eq!(acknowledged, counted, "{interrupts}");
+    assert_eq!(asked, counted, "{interrupts}");
+
+    // A munmap that all other CPUs must hear of.
+    let is_for_all = |shootdown: &&Value| {
+        let targets = shootdown["targets"].as_array().expect("a list");
+        let flushed = |target: &Value| !target["flushed"]["at"].is_null();
+        shootdown["asked"]["reason"] == "unmap" && targets.len() == 3 && targets.iter().all(flushed)
+    };
+    let one = shootdowns.iter().find(is_for_all).expect("a munmap of memory that all CPUs use");
+    let text = lens(file, &["timeline"]);
+    let begin = format!("shootdown at {}: ", one["sent"]);
+    let lines: Vec<&str> = text.lines().skip_while(|line| !line.starts_with(&begin)).take(7).collect();
+    let [_, wants, own, targets @ .., done] = &lines[..] else { panic!("{text}") };
+    let initiator = format!("  CPU {}  ", one["initiator"]);
+    assert!(wants.starts_with(&initiator) && wants.ends_with(" gone: unmap"), "{text}");
+    assert!(own.starts_with(&initiator) && own.contains("flushed its own +"), "{text}");
+    for (line, target) in targets.iter().zip(one["targets"].as_array().expect("a list")) {
+        assert!(line.starts_with(&format!("  CPU {}  received +", target["cpu"])), "{text}");
+        assert_eq!([", flushed +", ", acknowledged +"].map(|step| line.matches(step).count()), [1, 1], "{text}");
+    }
+    assert!(done.starts_with("  done after "), "{text}");
+}
+
+/// Each target received, flushed and acknowledged once, in this order, before the initiator went on.
+fn every_step(shootdown: &Value) {
+    let time = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("no time in {shootdown}"));
+    let (sent, done) = (time(&shootdown["sent"]), time(&shootdown["done"]));
+    let targets = shootdown["targets"].as_array().expect("a list");
+    let mut cpus: Vec<_> = targets.iter().map(|target| time(&target["cpu"])).collect();
+    assert!(!cpus.is_empty() && !cpus.contains(&time(&shootdown["initiator"])), "{shootdown}");
+    cpus.dedup();
+    assert_eq!(cpus.len(), targets.len(), "a target once: {shootdown}");
+    assert!(shootdown["asked"]["reason"].is_string() && time(&shootdown["asked"]["began"]) < sent, "{shootdown}");
+    for target in targets {
+        let (received, acknowledged) = (time(&target["received"]), time(&target["acknowledged"]));
+        assert!(sent < received && received < acknowledged && acknowledged < done, "{shootdown}");
+        if let Some(flushed) = target["flushed"]["at"].as_u64() {
+            assert!(received < flushed && flushed <= acknowledged, "{shootdown}");
+        }
+    }
 }
 
 fn planted_race() {
     let words = ["--cpus", "2", "--append", "tlb=noipi"];
     let script = "shootdown 2 3 2\n";
     let sweep = with_input(pagewalk().args(["explore", "--seeds", "1..6", "--json"]).args(words), script);
-    let told: serde_json::Value = serde_json::from_slice(&sweep.stdout).expect("JSON");
+    let told: Value = serde_json::from_slice(&sweep.stdout).expect("JSON");
     assert_eq!(sweep.status.code(), Some(1), "{told}");
     let failure = &told["failed"][0];
     let seed = failure["seed"].as_u64().expect("a seed").to_string();

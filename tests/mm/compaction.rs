@@ -93,7 +93,7 @@ fn from_outside() {
         }
         let seen = target(&machine, &kernel);
         let books = Books::of(&seen).expect("books");
-        let running = process_of_directory(&books, machine.cpu(0).cr3).expect("tasks");
+        let running = process_of_directory(&books, machine.cpu(machine.current_cpu()).cr3).expect("tasks");
         // `cat` gathers once more at the file's end.
         let is_first = String::from_utf8_lossy(&host.0).matches("==\n").count() == looks;
         if is_first && looks < saved.len() && running.is_some_and(|(task, _)| task.comm.starts_with(b"cat\0")) {

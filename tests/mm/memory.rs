@@ -276,14 +276,15 @@ fn thread_local() {
     for _ in 0..100_000 {
         let retired = Some(machine.retired() + 1009);
         assert_eq!(machine.run(RunLimit { retired, pass_breakpoint: true }, &mut Detached), Stop::Limit);
-        let (seen, cpu) = (target(&machine, &kernel), machine.cpu(0));
+        let (seen, number) = (target(&machine, &kernel), machine.current_cpu());
+        let cpu = machine.cpu(number);
         let runs =
             cpu.selector(SegReg::Cs).rpl() == 3 && process(&seen, "mmprobe").is_some_and(|(_, mm)| mm.pgd == cpu.cr3);
         let base = if runs { cpu.seg(SegReg::Gs).base } else { 0 };
         if base == 0 || bases.contains(&base) {
             continue;
         }
-        let (text, json) = show(&seen, "walk gs:0");
+        let (text, json) = show(&seen, &format!("walk gs:0 --cpu {number}"));
         assert!(text.starts_with("logical   gs:0x00000000\nsegment   selector 0x0033  base 0x"), "{text}");
         assert!(text.contains(&format!("\nlinear    {base:#010x}  = directory ")), "{text}");
         for row in ["\nPDE       [", "\nPTE       [", "\nphysical  0x", "\nVMA       process "] {

@@ -1,7 +1,8 @@
 //! The memory suite: what memory management does, in our machine and in QEMU.
 //!
 //! `cargo test -p pagewalk --test integration -- mm::` runs it by itself; the storms of
-//! [`reclaim`] and [`swap`] take as many seeds as `PAGEWALK_STORMS` says.
+//! [`reclaim`] and [`swap`] take as many seeds as `PAGEWALK_STORMS` says. `PAGEWALK_CPUS` and
+//! `PAGEWALK_SCHEDULE_SEED` decide on what machines ([`asked`](crate::support::asked)).
 
 mod compaction;
 mod frames;

@@ -8,7 +8,7 @@ use mm::module::{Image, Layout, Object, link};
 use crate::support::{
     boot::{Boot, Ended, QEMU},
     guest::guest,
-    pagewalk, trial, with_input,
+    pagewalk, pagewalk_run, trial, with_input,
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -249,7 +249,7 @@ fn saved_machine() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("saved");
     let text = "cd /lib/modules/6.1.0-pagewalk; insmod sample_kmalloc.ko; insmod sample_user.ko; cat /proc/modules\n";
-    let output = with_input(pagewalk().args(["run", "--save"]).arg(&file), text);
+    let output = with_input(pagewalk_run(&["--save"]).arg(&file), text);
     let printed = String::from_utf8(output.stdout).expect("text");
     let look = |words: &[&str]| {
         let output = with_input(pagewalk().args(words).arg("--snapshot").arg(&file), "");

@@ -1,5 +1,6 @@
 //! The host's own check of every frame: it agrees with the kernel's, and finds what is wrong.
 
+use cpu::{Activity, CpuState};
 use inspect::{Books, KernelImage, Request, look, settle};
 use libtest_mimic::Trial;
 use machine::{Detached, Machine, RunLimit, Stop};
@@ -31,9 +32,11 @@ fn run(machine: &mut Machine, instructions: u64) -> Stop {
     machine.run(RunLimit { retired, pass_breakpoint: true }, &mut Detached)
 }
 
-/// Whether a program runs: nothing of the kernel's work is half done then, unless it sleeps.
+/// Whether a program runs, and no CPU the kernel: nothing of its work is half done then, unless it sleeps.
 fn in_a_program(machine: &Machine) -> bool {
-    machine.cpu(0).selector(x86::SegReg::Cs).rpl() == 3
+    let mut cpus = (0..machine.cpu_count()).map(|number| machine.cpu(number));
+    let in_ring_3 = |cpu: &CpuState| cpu.selector(x86::SegReg::Cs).rpl() == 3;
+    cpus.clone().any(in_ring_3) && cpus.all(|cpu| in_ring_3(cpu) || cpu.activity == Activity::Halted)
 }
 
 fn storm() {

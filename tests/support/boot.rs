@@ -11,7 +11,7 @@ use abi::runfile::RunFile;
 use images::Initramfs;
 use tempfile::TempDir;
 
-use super::{Need, pagewalk};
+use super::{Need, asked, pagewalk_run};
 
 /// What a boot in QEMU needs.
 pub const QEMU: [Need; 2] = [Need::Program("qemu-system-i386"), Need::Program("timeout")];
@@ -26,7 +26,7 @@ const APPEND: &str = "console=ttyS0 panic=-1";
 pub struct Boot {
     folder: TempDir,
     append: String,
-    cpus: u32,
+    cpus: u8,
     disks: Vec<Disk>,
 }
 
@@ -48,7 +48,7 @@ impl Boot {
     /// The embedded kernel with an initramfs.
     pub fn new(initramfs: &Initramfs) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let boot = Boot { folder, append: APPEND.into(), cpus: 1, disks: Vec::new() };
+        let boot = Boot { folder, append: APPEND.into(), cpus: asked::cpus(), disks: Vec::new() };
         fs::write(boot.kernel(), images::KERNEL).expect("write the kernel");
         fs::write(boot.initrd(), initramfs.build().expect("an initramfs")).expect("write the initramfs");
         boot
@@ -81,7 +81,7 @@ impl Boot {
     }
 
     /// The machine has so many CPUs.
-    pub fn cpus(mut self, cpus: u32) -> Self {
+    pub fn cpus(mut self, cpus: u8) -> Self {
         self.cpus = cpus;
         self
     }
@@ -125,9 +125,8 @@ impl Boot {
 
     /// Boots in our own machine.
     pub fn in_pagewalk(&self, memory_mib: u32) -> Ended {
-        let mut command = pagewalk();
-        command.args(["run", "--timeout", TIME_LIMIT, "--memory", &format!("{memory_mib}M"), "--append", &self.append]);
-        command.args(["--cpus", &self.cpus.to_string()]);
+        let mut command = pagewalk_run(&["--cpus", &self.cpus.to_string()]);
+        command.args(["--timeout", TIME_LIMIT, "--memory", &format!("{memory_mib}M"), "--append", &self.append]);
         for (disk, letter) in self.disks.iter().zip('a'..) {
             command.arg("--disk").arg(&disk.image);
             for sector in &disk.unreadable {

@@ -6,14 +6,14 @@ use std::{
     process::{Command, Output},
 };
 
-use super::{pagewalk, with_input};
+use super::{pagewalk_run, with_input};
 
 /// Seconds after which a script has failed.
 const TIME_LIMIT: &str = "600";
 
 /// What a script prints in the embedded shell of a machine with `options`; it must end well.
 pub fn guest(options: &[&str], script: &str) -> String {
-    let output = with_input(pagewalk().arg("run").args(options).args(["--timeout", TIME_LIMIT]), script);
+    let output = with_input(pagewalk_run(options).args(["--timeout", TIME_LIMIT]), script);
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{:?}: {out}{err}", output.status);
     out.into_owned()

@@ -1,5 +1,6 @@
 //! What several tests share: how a test is made, what it may need, where things are.
 
+pub mod asked;
 #[cfg(unix)]
 pub mod boot;
 #[cfg(unix)]
@@ -27,6 +28,8 @@ pub enum Need {
     Debian(&'static str),
     /// A host that runs i386 programs natively.
     NativeI386,
+    /// A machine with one CPU: what the test looks at is not the same with several.
+    OneCpu,
 }
 
 impl Need {
@@ -38,6 +41,7 @@ impl Need {
                 .then(|| format!("{package}:i386 (tests/fetch-debian {package})")),
             Need::NativeI386 => (!cfg!(all(target_os = "linux", target_arch = "x86_64")))
                 .then(|| "a host that runs i386 programs".to_owned()),
+            Need::OneCpu => (asked::cpus() != 1).then(|| "one CPU".to_owned()),
         }
     }
 }
@@ -70,6 +74,14 @@ pub fn root() -> &'static Path {
 #[allow(dead_code, reason = "for the modules that run it")]
 pub fn pagewalk() -> Command {
     Command::new(env!("CARGO_BIN_EXE_pagewalk"))
+}
+
+/// `pagewalk run` with what the environment asks for, where `options` do not say otherwise, and with them.
+#[allow(dead_code, reason = "for the modules that run it")]
+pub fn pagewalk_run(options: &[&str]) -> Command {
+    let mut command = pagewalk();
+    command.arg("run").args(asked::options(options)).args(options);
+    command
 }
 
 /// Runs a command with a text as its standard input, to its end.

@@ -11,6 +11,7 @@ use x86::LinearAddr;
 use crate::{
     Target,
     lens::{describe_tlb_entry, stale_words, symbol_at},
+    timeline::Points,
 };
 
 /// The finding in lines of text, the first of which says what happened.
@@ -35,7 +36,7 @@ pub fn describe_finding(target: &Target<'_>, finding: &Finding, timeline: &Timel
             Closed::BackInRing3 => "the thread that changed the entry has been in ring 3 since",
         },
     );
-    line("missing", &missing(finding, timeline));
+    line("missing", &missing(finding, timeline, Points::of(target)));
     text
 }
 
@@ -76,7 +77,7 @@ pub fn describe_change(target: &Target<'_>, change: &Change) -> String {
 }
 
 /// What should have been done between the change and the use, and what was.
-fn missing(finding: &Finding, timeline: &Timeline) -> String {
+fn missing(finding: &Finding, timeline: &Timeline, points: Option<Points>) -> String {
     let (user, changer) = (finding.cpu, finding.change.cpu);
     if user == changer {
         return format!("an INVLPG of the page, or a load of CR3, on CPU {user} since the change");
@@ -86,8 +87,14 @@ fn missing(finding: &Finding, timeline: &Timeline) -> String {
         None => format!("CPU {changer} did not flush its own translation either"),
     };
     let since = |event: &&TimelineEvent| (finding.change.at..=finding.at).contains(&event.at_ns);
+    // Of a kernel that says when it shoots down, only what it sends then is meant; of others any interrupt may be.
+    let mut inside = points.is_none_or(|points| !points.cover(finding.change.at));
     let sent = timeline.events().filter(since).find_map(|event| match event.fact {
-        Fact::Sent { vector, targets, .. } if targets >> user & 1 != 0 => Some((event, vector)),
+        Fact::Passed { place, .. } if usize::from(event.cpu) == changer => {
+            inside = points.and_then(|points| points.begins(place)).unwrap_or(inside);
+            None
+        }
+        Fact::Sent { vector, targets, .. } if inside && targets >> user & 1 != 0 => Some((event, vector)),
         _ => None,
     });
     let is_kept =

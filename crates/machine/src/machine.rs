@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use cpu::{
     Cpu, CpuState, Engine, EngineConfig, EngineStats, WatchKind,
     coherence::{Change, Coherence, Finding},
@@ -46,6 +48,8 @@ pub struct Machine {
     pub(crate) engine: Engine,
     pub(crate) ports: PortMap,
     pub(crate) signals: Signals,
+    /// Where the host wants a stop.
+    pub(crate) breakpoints: BTreeSet<LinearAddr>,
     /// The CPU that ran last.
     pub(crate) entered: usize,
     /// When a chip other than the local APICs changes next by itself; 0 if nobody has looked since one was accessed.
@@ -72,6 +76,7 @@ impl Machine {
             engine: Engine::new(engine),
             ports: PortMap::new(&config),
             signals: Signals::default(),
+            breakpoints: BTreeSet::new(),
             entered: 0,
             chips_due_ns: 0,
             stats: MachineStats::new(config.cpus),
@@ -205,6 +210,13 @@ impl Machine {
         self.timeline.keep(count);
     }
 
+    /// Has the time line note each time that a CPU comes to the instruction at `addr`, in every address space. It
+    /// changes nothing in the machine, and costs an entry into the engine each time.
+    pub fn note_place(&mut self, addr: LinearAddr) {
+        self.timeline.note_place(addr.0, self.now_ns);
+        self.engine.add_breakpoint(addr);
+    }
+
     /// Has every use of a translation checked from now on; see [`cpu::coherence`]. While there are findings,
     /// [`Machine::run`] returns [`crate::Stop::Interrupted`]: they must be taken.
     pub fn check_tlb(&mut self) {
@@ -253,12 +265,16 @@ impl Machine {
 
     /// Stops before the instruction at `addr`, in every address space.
     pub fn add_breakpoint(&mut self, addr: LinearAddr) {
+        self.breakpoints.insert(addr);
         self.engine.add_breakpoint(addr);
     }
 
     /// Takes a breakpoint away.
     pub fn remove_breakpoint(&mut self, addr: LinearAddr) {
-        self.engine.remove_breakpoint(addr);
+        self.breakpoints.remove(&addr);
+        if self.timeline.noted_since(addr.0).is_none() {
+            self.engine.remove_breakpoint(addr);
+        }
     }
 
     /// Stops after an instruction that touches `len` bytes from `addr`.

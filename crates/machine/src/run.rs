@@ -4,9 +4,9 @@
 #[cfg(test)]
 mod tests;
 
-use cpu::{Activity, CpuState, Exit, RunRequest};
+use cpu::{Activity, CpuState, Exit, Gpr, RunRequest};
 use devices::{CpuSignal, Outlet};
-use x86::Eflags;
+use x86::{Eflags, LinearAddr};
 
 use crate::{
     Host, InputEvent, Machine,
@@ -107,14 +107,32 @@ impl Machine {
                 ask_at_ns = 0;
                 continue;
             }
+            if pass_breakpoint {
+                self.passes(LinearAddr(self.cpus[self.schedule.current()].state.pc()));
+            }
             let exit = self.enter(goal, pass_breakpoint);
             pass_breakpoint = false;
             match exit {
                 Exit::Budget | Exit::Bus | Exit::Halted | Exit::Paused => {}
-                Exit::Breakpoint { addr } => return Stop::Breakpoint { addr },
+                Exit::Breakpoint { addr } => {
+                    self.passes(addr);
+                    if self.breakpoints.contains(&addr) {
+                        return Stop::Breakpoint { addr };
+                    }
+                    pass_breakpoint = true;
+                }
                 Exit::Watchpoint { addr, kind } => return Stop::Watchpoint { addr, kind },
                 Exit::TripleFault { first } => return Stop::TripleFault { first },
             }
+        }
+    }
+
+    /// The CPU whose turn it is stands before this instruction, which may have to be noted.
+    fn passes(&mut self, addr: LinearAddr) {
+        if self.timeline.noted_since(addr.0).is_some() {
+            let number = self.schedule.current();
+            let registers = [Gpr::Eax, Gpr::Ecx, Gpr::Edx].map(|gpr| self.cpus[number].state.gpr(gpr));
+            self.timeline.passes(self.now_ns, number, addr.0, registers);
         }
     }
 

@@ -6,6 +6,7 @@ mod file;
 mod tests;
 
 use std::{
+    collections::BTreeSet,
     io::{Read, Write},
     path::Path,
 };
@@ -13,7 +14,7 @@ use std::{
 use cpu::{Cpu, CpuState, Engine, EngineConfig};
 use memory::{FrameKind, PhysMem};
 use serde::{Deserialize, Serialize};
-use x86::{PAGE_SIZE, PhysAddr};
+use x86::{LinearAddr, PAGE_SIZE, PhysAddr};
 
 use crate::{
     Boot, Chipset, Error, Machine, MachineConfig,
@@ -103,6 +104,7 @@ impl Machine {
             timeline: self.timeline.clone(),
             engine: Engine::new(EngineConfig::default()),
             signals: Signals::default(),
+            breakpoints: BTreeSet::new(),
             entered: self.entered,
             chips_due_ns: 0,
             stats: MachineStats::new(self.config.cpus),
@@ -171,6 +173,8 @@ fn read_body(body: &mut dyn Read, engine: EngineConfig) -> Result<Machine, Snaps
     let mut mem = empty_memory(&restored.config).map_err(|error| corrupt(error.to_string()))?;
     boot::map_rom(&restored.boot, &mut mem).map_err(|error| corrupt(error.to_string()))?;
     read_pages(body, &mut mem)?;
+    let mut engine = Engine::new(engine);
+    restored.timeline.places().for_each(|place| engine.add_breakpoint(LinearAddr(place)));
     Ok(Machine {
         ports: PortMap::new(&restored.config),
         config: restored.config,
@@ -183,8 +187,9 @@ fn read_body(body: &mut dyn Read, engine: EngineConfig) -> Result<Machine, Snaps
         schedule: restored.schedule,
         now_ns: restored.now_ns,
         timeline: restored.timeline,
-        engine: Engine::new(engine),
+        engine,
         signals: Signals::default(),
+        breakpoints: BTreeSet::new(),
         entered,
         chips_due_ns: 0,
         stats,

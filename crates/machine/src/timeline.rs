@@ -1,7 +1,7 @@
 //! The last interprocessor interrupts and TLB flushes, as the hardware saw them.
 //!
 //! A ring of facts: which CPU wrote what to its ICR, took which interrupt, ended one, removed which
-//! translations. Nothing in the machine reads it. A saved machine keeps it, so that `timeline` shows
+//! translations, came by a place of its code that somebody wants noted. Nothing in the machine reads it. A saved machine keeps it, so that `timeline` shows
 //! the same of it as of the live one; no hash does.
 
 use std::collections::VecDeque;
@@ -47,6 +47,13 @@ pub enum Fact {
     Ended,
     /// It removed translations.
     Flushed(Flush),
+    /// It came to an instruction that [`Machine::note_place`](crate::Machine::note_place) named.
+    Passed {
+        /// The instruction's linear address.
+        place: u32,
+        /// What was in EAX, ECX and EDX.
+        registers: [u32; 3],
+    },
 }
 
 /// How an interprocessor interrupt is delivered.
@@ -80,6 +87,8 @@ pub struct Timeline {
     events: VecDeque<TimelineEvent>,
     /// How many came before those.
     forgotten: u64,
+    /// The linear addresses that are noted, and since when.
+    places: Vec<(u32, u64)>,
     #[serde(skip, default = "kept")]
     kept: usize,
 }
@@ -90,7 +99,7 @@ fn kept() -> usize {
 
 impl Default for Timeline {
     fn default() -> Self {
-        Timeline { events: VecDeque::new(), forgotten: 0, kept: KEPT }
+        Timeline { events: VecDeque::new(), forgotten: 0, places: Vec::new(), kept: KEPT }
     }
 }
 
@@ -110,11 +119,34 @@ impl Timeline {
         self.forgotten
     }
 
+    /// Since when it is noted that a CPU comes to the instruction at this linear address; `None` if it is not.
+    pub fn noted_since(&self, place: u32) -> Option<u64> {
+        self.places.iter().find(|(noted, _)| *noted == place).map(|&(_, since_ns)| since_ns)
+    }
+
+    pub(crate) fn note_place(&mut self, place: u32, now_ns: u64) {
+        if self.noted_since(place).is_none() {
+            self.places.push((place, now_ns));
+        }
+    }
+
+    pub(crate) fn places(&self) -> impl Iterator<Item = u32> + '_ {
+        self.places.iter().map(|&(place, _)| place)
+    }
+
+    /// A CPU stands before this instruction: noted once, however often the machine stops there.
+    pub(crate) fn passes(&mut self, at_ns: u64, cpu: usize, place: u32, registers: [u32; 3]) {
+        let event = TimelineEvent { at_ns, cpu: cpu as u8, fact: Fact::Passed { place, registers } };
+        if self.events.back() != Some(&event) {
+            self.note(event.at_ns, cpu, event.fact);
+        }
+    }
+
     /// Those of the last facts that are always kept.
     pub(crate) fn last(&self) -> Timeline {
         let skip = self.events.len().saturating_sub(KEPT);
         let events = self.events.iter().skip(skip).copied().collect();
-        Timeline { events, forgotten: self.forgotten + skip as u64, kept: KEPT }
+        Timeline { events, forgotten: self.forgotten + skip as u64, places: self.places.clone(), kept: KEPT }
     }
 
     /// The facts from number `from` on, counted from power-on, as far as they are kept; and the next number.
@@ -136,6 +168,18 @@ impl Timeline {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_is_passed_once_however_often_the_machine_stops_there() {
+        let mut timeline = Timeline::default();
+        let place = 0xc010_0000;
+        assert_eq!(timeline.noted_since(place), None);
+        timeline.note_place(place, 5);
+        timeline.note_place(place, 6);
+        assert_eq!(timeline.noted_since(place), Some(5));
+        [7, 7, 9].into_iter().for_each(|at_ns| timeline.passes(at_ns, 1, place, [1, 2, 3]));
+        assert_eq!(timeline.events().map(|event| event.at_ns).collect::<Vec<_>>(), [7, 9]);
+    }
 
     #[test]
     fn the_oldest_facts_go_and_are_counted() {

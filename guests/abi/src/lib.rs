@@ -21,6 +21,7 @@ pub mod proc;
 mod ptr;
 pub mod runfile;
 pub mod stat;
+pub mod tlb;
 pub mod wire;
 
 pub use errno::{Errno, Result};

@@ -25,7 +25,7 @@ use serde::Serialize;
 use serde_json::Value;
 use x86::LinearAddr;
 
-use crate::{Books, KernelImage, Reader, Request, Result, Target, with_directory};
+use crate::{Books, KernelImage, Reader, Request, Result, Target, timeline::Points, with_directory};
 
 pub(crate) use code::{MAX_INSTRUCTION, instruction_at};
 pub(crate) use maps::area_line;
@@ -99,7 +99,7 @@ fn timeline(target: &Target<'_>) -> Result<Answer> {
         Some(timeline) => (timeline.events().copied().collect(), timeline.forgotten()),
         None => (Vec::new(), 0),
     };
-    let (text, json) = crate::timeline::show(&events, forgotten);
+    let (text, json) = crate::timeline::show(&events, forgotten, Points::of(target));
     Ok(Answer::new(text, json))
 }
 

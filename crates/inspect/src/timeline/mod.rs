@@ -1,17 +1,19 @@
 //! TLB shootdowns, put together from what the hardware saw.
 
 mod assemble;
+mod points;
 mod text;
 
 pub use assemble::{Assembler, Removed, Shootdown, Target, assemble};
+pub use points::{Asked, Points};
 pub use text::{describe, event_line, trace_json};
 
 use machine::TimelineEvent;
 use serde_json::{Value, json};
 
 /// What `timeline` shows of these facts: each shootdown as text, and as JSON.
-pub fn show(events: &[TimelineEvent], forgotten: u64) -> (String, Value) {
-    let shootdowns = assemble(events);
+pub fn show(events: &[TimelineEvent], forgotten: u64, points: Option<Points>) -> (String, Value) {
+    let shootdowns = assemble(events, points);
     let mut text = String::new();
     for shootdown in &shootdowns {
         text += &describe(shootdown);

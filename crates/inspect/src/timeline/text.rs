@@ -1,18 +1,23 @@
 //! Facts and shootdowns in words, as JSON, and as a trace for Perfetto.
 
+use abi::tlb::Reason;
 use cpu::coherence::Flush;
 use machine::{Fact, Ipi, TimelineEvent};
 use serde_json::{Value, json};
 
-use super::{Removed, Shootdown};
+use super::{Points, Removed, Shootdown};
 
 /// A shootdown in lines of text. Times are counted from its sending, in instructions of all CPUs together.
 pub fn describe(shootdown: &Shootdown) -> String {
-    let Shootdown { initiator, vector, sent_ns, own, targets } = shootdown;
+    let Shootdown { initiator, vector, sent_ns, own, targets, asked } = shootdown;
     let since = |at: u64| at - sent_ns;
-    let asked: Vec<String> = targets.iter().map(|target| target.cpu.to_string()).collect();
+    let told: Vec<String> = targets.iter().map(|target| target.cpu.to_string()).collect();
     let mut text =
-        format!("shootdown at {sent_ns}: CPU {initiator} asks CPU {} by vector {vector:#04x}\n", asked.join(", "));
+        format!("shootdown at {sent_ns}: CPU {initiator} asks CPU {} by vector {vector:#04x}\n", told.join(", "));
+    if let Some(asked) = asked {
+        let reason = asked.reason.map_or("a reason unknown here", Reason::word);
+        text += &format!("  CPU {initiator}  wants {:#010x}-{:#010x} gone: {reason}\n", asked.start, asked.end);
+    }
     if own.any() {
         text += &format!("  CPU {initiator}  flushed its own +{}: {}\n", since(own.last_ns), what(own));
     }
@@ -78,11 +83,14 @@ pub(super) fn json(shootdown: &Shootdown) -> Value {
     json!({
         "initiator": shootdown.initiator, "vector": shootdown.vector, "sent": shootdown.sent_ns,
         "own": removed(&shootdown.own), "targets": targets, "done": shootdown.done_ns(),
+        "asked": shootdown.asked.map(|asked| json!({
+            "start": asked.start, "end": asked.end, "reason": asked.reason.map(Reason::word), "began": asked.began_ns,
+        })),
     })
 }
 
-/// A fact as a line of a trace.
-pub fn event_line(event: &TimelineEvent) -> String {
+/// A fact as a line of a trace; nothing of one that says nothing to people.
+pub fn event_line(event: &TimelineEvent, points: Option<Points>) -> String {
     let TimelineEvent { at_ns, cpu, fact } = event;
     let what = match fact {
         Fact::Sent { mode, vector, targets } => {
@@ -92,6 +100,11 @@ pub fn event_line(event: &TimelineEvent) -> String {
         Fact::Taken { vector, .. } => format!("takes interrupt {vector:#04x}"),
         Fact::Ended => "ends an interrupt".to_owned(),
         Fact::Flushed(flush) => flush_words(flush),
+        Fact::Passed { place, .. } => match points.and_then(|points| points.begins(*place)) {
+            Some(true) => "begins a shootdown".to_owned(),
+            Some(false) => "has heard from all of its shootdown".to_owned(),
+            None => return String::new(),
+        },
     };
     format!("{at_ns} CPU {cpu} {what}\n")
 }
@@ -134,7 +147,7 @@ pub fn trace_json(shootdowns: &[Shootdown]) -> Vec<Value> {
     let mut events = Vec::new();
     for shootdown in shootdowns {
         let last = shootdown.targets.iter().filter_map(|target| target.acknowledged_ns.or(target.received_ns)).max();
-        let end = last.unwrap_or(shootdown.sent_ns);
+        let end = shootdown.done_ns().or(last).unwrap_or(shootdown.sent_ns);
         events.push(span("shootdown", shootdown.initiator, shootdown.sent_ns, end, json(shootdown)));
         for target in &shootdown.targets {
             let Some(received) = target.received_ns else { continue };
@@ -152,7 +165,7 @@ pub fn trace_json(shootdowns: &[Shootdown]) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::timeline::Target;
+    use crate::timeline::{Asked, Target};
 
     fn removed(last_ns: u64, pages: &[u32]) -> Removed {
         Removed { first_ns: last_ns, last_ns, pages: pages.to_vec(), everything: false }
@@ -170,7 +183,21 @@ mod tests {
                 target(2, Some(1200), Removed::default(), None),
                 target(3, None, Removed::default(), None),
             ],
+            asked: None,
         }
+    }
+
+    #[test]
+    fn what_the_kernel_says_is_told() {
+        let reason = Some(Reason::Unmap);
+        let asked =
+            Asked { start: 0x804_8000, end: 0x804_a000, reason, targets: 0xe, began_ns: 990, over_ns: Some(1500) };
+        let shootdown = Shootdown { asked: Some(asked), ..shootdown() };
+        let text = describe(&shootdown);
+        assert!(text.contains("\n  CPU 0  wants 0x08048000-0x0804a000 gone: unmap\n  CPU 0  flushed "), "{text}");
+        assert!(text.ends_with("  done after 500 instructions\n"), "{text}");
+        let json = json(&shootdown);
+        assert_eq!((&json["asked"]["reason"], &json["asked"]["start"]), (&"unmap".into(), &0x804_8000.into()));
     }
 
     #[test]

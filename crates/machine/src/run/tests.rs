@@ -529,3 +529,41 @@ fn the_a20_gate_folds_odd_megabytes_onto_even_ones() {
     assert_eq!(machine.cpu(0).gpr[3], 7, "open again");
     assert!(machine.chipset().a20());
 }
+
+#[test]
+fn a_place_that_is_noted_stops_nothing_and_changes_nothing() {
+    let guest = |code: &mut CodeAssembler| {
+        let mut again = code.create_label();
+        code.mov(ecx, 3)?;
+        code.set_label(&mut again)?;
+        code.inc(eax)?;
+        code.dec(ecx)?;
+        code.jne(again)?;
+        exit_with_eax(code)
+    };
+    // Behind MOV ESP and MOV ECX.
+    let again = LinearAddr(ENTRY + 10);
+    let (mut plain, mut noted, mut stopped) = (machine(guest), machine(guest), machine(guest));
+    let end = finish(&mut plain, &mut Detached);
+    noted.note_place(again);
+    assert_eq!(finish(&mut noted, &mut Detached), end);
+    assert_eq!((noted.state_hash(), noted.retired()), (plain.state_hash(), plain.retired()));
+    let passed = |machine: &Machine| {
+        let facts = machine.timeline().events().map(|event| event.fact);
+        let counts = facts.filter_map(|fact| match fact {
+            crate::Fact::Passed { place, registers: [_, ecx, _] } => Some((place, ecx)),
+            _ => None,
+        });
+        counts.collect::<Vec<_>>()
+    };
+    assert_eq!(passed(&noted), [3, 2, 1].map(|count| (again.0, count)));
+    assert_eq!(passed(&plain), []);
+    // A breakpoint there stops as ever, and each time is noted once; without it the place still is.
+    stopped.note_place(again);
+    stopped.add_breakpoint(again);
+    assert_eq!(finish(&mut stopped, &mut Detached), Stop::Breakpoint { addr: again });
+    assert_eq!(finish(&mut stopped, &mut Detached), Stop::Breakpoint { addr: again });
+    stopped.remove_breakpoint(again);
+    assert_eq!(finish(&mut stopped, &mut Detached), end);
+    assert_eq!(passed(&stopped), passed(&noted));
+}

@@ -17,6 +17,7 @@ use core::{
 };
 
 use abi::proc::interrupts::vector;
+pub use abi::tlb::Reason;
 use x86::Cr4;
 
 use super::{
@@ -197,24 +198,6 @@ struct FlushInfo {
     generation: u64,
 }
 
-/// Why translations go.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
-pub enum Reason {
-    /// One page: reclaim, write-back, a copy at the first write, a move to another frame.
-    Page = 0,
-    /// Pages are unmapped and about to be given back.
-    Unmap = 1,
-    /// Rights change (`mprotect`).
-    Protect = 2,
-    /// A parent loses its right to write (`fork`).
-    Fork = 3,
-    /// Entries move to other addresses (`mremap`).
-    Move = 4,
-    /// Page tables are about to be given back, which lazy CPUs must let go of, too.
-    Tables = 5,
-}
-
 /// No CPU uses the old translations of a range of an address space any more when this returns
 /// (`flush_tlb_mm_range`).
 pub fn flush_tlb_mm_range(context: &TlbContext, start: u32, end: u32, reason: Reason) {
@@ -317,9 +300,12 @@ pub fn flush_tlb_kernel_range(start: u32, end: u32) {
         flush_kernel_range_here(start, end);
         return;
     }
+    let what = others | (Reason::Kernel as u32) << 8;
+    trace_point(start, end, what, tlb_flush_begin);
     smp::call_function_many(others, flush_kernel_remote, &raw const range as usize, || {
         flush_kernel_range_here(start, end);
     });
+    trace_point(start, end, what, tlb_flush_end);
 }
 
 fn flush_kernel_remote(range: usize) {
@@ -346,8 +332,7 @@ fn flush_kernel_range_here(start: u32, end: u32) {
     }
 }
 
-/// Calls a point where one can look on from outside: EAX and EDX hold the range, bits 7:0 of ECX
-/// the CPUs that are told, the bits above the [`Reason`]. CR3 says whose range it is, unless a
+/// Calls a point where one can look on from outside (`abi::tlb`). CR3 says whose range it is, unless a
 /// kernel thread runs.
 fn trace_point(start: u32, end: u32, what: u32, point: unsafe extern "C" fn()) {
     // SAFETY: the point only returns.

@@ -10,6 +10,7 @@ use clap::{Args, Parser};
 use crate::{
     cli::{Cli, Command, RunArgs},
     error::{Error, status},
+    guest,
 };
 
 /// Options of `pagewalk explore`.
@@ -21,6 +22,9 @@ pub struct ExploreArgs {
     /// How many runs at the same time (default: the host's CPUs).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     jobs: Option<u32>,
+    /// End with the lowest seed that fails.
+    #[arg(long)]
+    first: bool,
     /// JSON instead of text.
     #[arg(long)]
     json: bool,
@@ -57,13 +61,12 @@ impl std::str::FromStr for Seeds {
     }
 }
 
-/// Runs the seeds; 1 if a run failed.
+/// Runs the seeds; 1 if a run failed. What had run when the user wanted the end is told, too.
 pub fn explore(args: &ExploreArgs) -> Result<u8, Error> {
-    check(&args.words)?;
-    let outcome = sweep::run(args)?;
-    if outcome.interrupted {
-        return Ok(status::INTERRUPTED);
+    if let Some(path) = check(&args.words)?.as_ref().and_then(|run| run.guest()) {
+        guest::load(path)?;
     }
+    let outcome = sweep::run(args)?;
     let text = if args.json { report::json(args, &outcome) } else { report::text(args, &outcome) };
     use std::io::Write;
     match std::io::stdout().write_all(text.as_bytes()) {
@@ -72,11 +75,11 @@ pub fn explore(args: &ExploreArgs) -> Result<u8, Error> {
         }
         _ => {}
     }
-    Ok(u8::from(!outcome.failures.is_empty()))
+    Ok(if outcome.interrupted { status::INTERRUPTED } else { u8::from(!outcome.failures.is_empty()) })
 }
 
 /// Refuses at once what every run would refuse, and what runs beside each other cannot share.
-fn check(words: &[OsString]) -> Result<(), Error> {
+fn check(words: &[OsString]) -> Result<Option<Box<RunArgs>>, Error> {
     // With the option that each run gets, so that a second one is refused.
     let begin = ["pagewalk", "run", "--schedule-seed", "0"].map(OsString::from);
     let cli = Cli::try_parse_from(begin.iter().chain(words)).map_err(|error| {
@@ -85,10 +88,10 @@ fn check(words: &[OsString]) -> Result<(), Error> {
         let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
         Error::Usage(format!("for run: {}", line.strip_prefix("error: ").unwrap_or(&line)))
     })?;
-    let Some(Command::Run(run)) = cli.command else { return Ok(()) };
+    let Some(Command::Run(run)) = cli.command else { return Ok(None) };
     match unshared(&run) {
         Some(option) => Err(Error::Usage(format!("{option} is for a single run, not for many at the same time"))),
-        None => Ok(()),
+        None => Ok(Some(run)),
     }
 }
 

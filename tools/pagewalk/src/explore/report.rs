@@ -21,7 +21,9 @@ pub(super) fn text(args: &ExploreArgs, outcome: &Outcome) -> String {
         }
     }
     let failed = outcome.failures.len();
-    text + &format!("{} seeds: {} passed, {failed} failed\n", args.seeds.count(), outcome.passed)
+    let wanted = args.seeds.count();
+    let of = if outcome.ran() < wanted { format!(" of {wanted}") } else { String::new() };
+    text + &format!("{}{of} seeds: {} passed, {failed} failed\n", outcome.ran(), outcome.passed)
 }
 
 /// The same with stable keys.

@@ -34,6 +34,18 @@ pub(super) struct Outcome {
     pub interrupted: bool,
 }
 
+impl Outcome {
+    /// How many runs came to their end.
+    pub fn ran(&self) -> u64 {
+        self.passed + self.failures.len() as u64
+    }
+
+    /// The lowest seed that has failed so far.
+    fn lowest(&self) -> Option<u64> {
+        self.failures.iter().map(|failure| failure.seed).min()
+    }
+}
+
 /// A run that did not end with 0.
 pub(super) struct Failure {
     pub seed: u64,
@@ -84,7 +96,9 @@ pub(super) fn run(args: &ExploreArgs) -> Result<Outcome, Error> {
             outcome.interrupted = true;
             break Ok(());
         }
-        while running.len() < jobs
+        let is_found = args.first && outcome.lowest().is_some();
+        while !is_found
+            && running.len() < jobs
             && let Some(seed) = seeds.next()
         {
             let mut command = Command::new(&program);
@@ -103,11 +117,25 @@ pub(super) fn run(args: &ExploreArgs) -> Result<Outcome, Error> {
         if let Err(error) = collect(&mut running, &mut outcome, &bar) {
             break Err(error);
         }
+        if args.first
+            && let Some(lowest) = outcome.lowest()
+        {
+            // Lower ones may still fail, and runs begin in their order.
+            let mut needless = running.extract_if(.., |run| run.seed > lowest).collect();
+            end_all(&mut needless);
+        }
         thread::sleep(LOOK_EVERY);
     };
     end_all(&mut running);
     bar.finish_and_clear();
     outcome.failures.sort_by_key(|failure| failure.seed);
+    if args.first
+        && let Some(lowest) = outcome.lowest().filter(|_| !outcome.interrupted)
+    {
+        // Whether a higher one had come to its end by then is chance.
+        outcome.failures.truncate(1);
+        outcome.passed = lowest - args.seeds.first;
+    }
     ended.map(|()| outcome).map_err(|error| Error::CannotStart(format!("cannot wait for a run: {error}")))
 }
 

@@ -10,7 +10,7 @@ use inspect::{Answer, Request};
 use machine::Machine;
 
 pub use command::Command;
-pub use view::{Known, gdb_setup, guest_file, look};
+pub use view::{Known, gdb_setup, guest_file, look, note_points};
 
 /// Why a look failed.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! A machine as the lenses want to see it.
 
 use abi::runfile;
-use inspect::{Answer, Error, KernelImage, Program, Request, Symbols, Target, WiredRange, Wiring};
+use inspect::{Answer, Error, KernelImage, Program, Request, Symbols, Target, WiredRange, Wiring, timeline::Points};
 use machine::{Boot, Machine, Resource};
 
 /// What is known of a machine from the images that it booted: worth keeping where one looks often.
@@ -36,6 +36,12 @@ impl Known {
             counters: &counters,
         })
     }
+}
+
+/// Has the machine note the points at which its kernel tells of shootdowns, if it has them.
+pub fn note_points(machine: &mut Machine) {
+    let places = kernel(machine).and_then(|kernel| Points::places(kernel.symbols()));
+    places.into_iter().flatten().for_each(|place| machine.note_place(place));
 }
 
 /// Runs `look` on `machine` with all that is known of it.

@@ -103,6 +103,9 @@ impl<'a> Session<'a> {
         if let Some(gdb::ListenAddr::Unix(path)) = debugger.as_ref().map(|server| server.addr()) {
             signals::remove_at_end(path.clone());
         }
+        if machine.cpu_count() > 1 && is_looked_at(args, streams) {
+            lens::note_points(&mut machine);
+        }
         let tracer = Tracer::new(args, &mut machine)?;
         let check = args.check_tlb.then(|| TlbCheck::begin(&mut machine));
         let signal = signals::watch(streams.stdin)?;
@@ -260,4 +263,14 @@ impl<'a> Session<'a> {
         self.say_seed(status != 0 && (finish::is_crash(*stop) || *stop == Stop::Limit));
         Ok(status)
     }
+}
+
+/// Whether somebody may ask for the time line: then the kernel's own word of its shootdowns is worth a stop at each.
+fn is_looked_at(args: &RunArgs, streams: Streams) -> bool {
+    args.save.is_some()
+        || args.name.is_some()
+        || args.gdb.is_some()
+        || args.trace.is_some()
+        || args.check_tlb
+        || streams.stdin == Stream::Terminal
 }

@@ -65,7 +65,7 @@ impl Tracer {
             }
         };
         let known = Known::of(machine);
-        let facts = wanted.any().then(|| FactTrace::begin(machine, wanted, json));
+        let facts = wanted.any().then(|| FactTrace::begin(machine, &known, wanted, json));
         Ok(Some(Tracer { known, faults, facts, stops: BTreeSet::new(), out, name }))
     }
 

@@ -3,7 +3,7 @@
 
 use inspect::{
     describe_change,
-    timeline::{self, Assembler, Shootdown},
+    timeline::{self, Assembler, Points, Shootdown},
 };
 use machine::{Fact, Machine, TableChange, TimelineEvent};
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ impl Wanted {
 
     fn wants(self, event: &TimelineEvent) -> bool {
         match event.fact {
-            Fact::Flushed(_) => self.tlb,
+            Fact::Flushed(_) | Fact::Passed { .. } => self.tlb,
             Fact::Sent { .. } | Fact::Taken { .. } | Fact::Ended => self.ipi,
         }
     }
@@ -41,19 +41,21 @@ pub struct FactTrace {
     json: bool,
     /// Number of the next fact.
     next: u64,
+    points: Option<Points>,
     shootdowns: Assembler,
     is_first: bool,
 }
 
 impl FactTrace {
     /// Has the machine keep what is asked for.
-    pub fn begin(machine: &mut Machine, wanted: Wanted, json: bool) -> Self {
+    pub fn begin(machine: &mut Machine, known: &Known, wanted: Wanted, json: bool) -> Self {
         machine.keep_timeline(KEPT_FACTS);
         if wanted.mmu {
             machine.keep_table_changes();
         }
         let (_, next) = machine.timeline().since(u64::MAX);
-        FactTrace { wanted, json, next, shootdowns: Assembler::default(), is_first: true }
+        let points = known.look(machine, Points::of);
+        FactTrace { wanted, json, next, points, shootdowns: Assembler::new(points), is_first: true }
     }
 
     /// What has come since the last call, in the order of time; shootdowns when they are done.
@@ -73,7 +75,7 @@ impl FactTrace {
         }
         if !self.json {
             let wanted = events.iter().filter(|event| self.wanted.wants(event));
-            lines.extend(wanted.map(|event| (event.at_ns, timeline::event_line(event))));
+            lines.extend(wanted.map(|event| (event.at_ns, timeline::event_line(event, self.points))));
         }
         if self.wanted.tlb || self.wanted.ipi {
             let done = self.shootdowns.take_done();

@@ -38,7 +38,7 @@ use crate::{
 
 /// Freed pages of address space that may wait for one common flush (`lazy_max_pages`): 32 MiB for
 /// one CPU, and as much again for each power of two of them.
-fn lazy_max_pages() -> u32 {
+pub fn lazy_max_pages() -> u32 {
     (u32::BITS - smp::num_online_cpus().leading_zeros()) * (32 << 20) / PAGE_SIZE
 }
 /// Largest alignment of device memory.

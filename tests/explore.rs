@@ -87,10 +87,10 @@ fn lost_fork() {
 }
 
 /// Threads that wait for one another by futexes sleep for ever once a wake-up is lost.
-const WAKE_UPS: &str = "smp-storm --processes 1 --threads 3 --rounds 10\n";
+const WAKE_UPS: &str = "smp-storm --processes 1 --threads 4 --rounds 20\n";
 
 fn lost_wake_up() {
-    let options = ["--cpus", "4", "--append", "race=futex", "--max-instructions", "200000000"];
+    let options = ["--cpus", "4", "--append", "race=futex", "--max-instructions", "150000000"];
     is_found_and_repeated(&options, WAKE_UPS, 124);
 }
 

@@ -294,11 +294,19 @@ fn steal(least: u32) -> Option<Arc<TaskStruct>> {
     Some(task)
 }
 
+/// After so many switches of tasks the CPUs that wait for the kernel lock have it.
+const SWITCHES_UNTIL_OTHERS: u32 = 64;
+
 /// Gives the CPU to the next ready task. A task in another state than running comes back
 /// when somebody wakes it.
 pub fn schedule() {
     schedule_debug();
     softirq::run();
+    // Tasks that wait in loops, as for a `Mutex`, may hand this CPU round among themselves for ever, while the one
+    // that they wait for is ready on a CPU that waits for the kernel lock.
+    if SWITCHES.load(Relaxed).is_multiple_of(SWITCHES_UNTIL_OTHERS) {
+        yield_kernel();
+    }
     this_cpu().need_resched.store(false, Relaxed);
     let flags = local_irq_save();
     if let Some((prev, next)) = pick_next() {

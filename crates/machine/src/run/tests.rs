@@ -551,7 +551,7 @@ fn a_place_that_is_noted_stops_nothing_and_changes_nothing() {
     let passed = |machine: &Machine| {
         let facts = machine.timeline().events().map(|event| event.fact);
         let counts = facts.filter_map(|fact| match fact {
-            crate::Fact::Passed { place, registers: [_, ecx, _] } => Some((place, ecx)),
+            crate::Fact::Passed { place, registers: [_, count, _] } => Some((place, count)),
             _ => None,
         });
         counts.collect::<Vec<_>>()

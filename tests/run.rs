@@ -91,7 +91,7 @@ fn root_tree() {
     fs::write(tree.path().join("note"), "hello\n").expect("a file in it");
     let root = tree.path().to_str().expect("a plain path");
     let with_root = |args: &[&str]| output(pagewalk().args(["run", "--root", root]).arg(busybox()).args(args));
-    assert_eq!(text(&with_root(&["ls", "/"]).stdout), "bin\ndev\nnote\nown\nproc\ntmp\n");
+    assert_eq!(text(&with_root(&["ls", "/"]).stdout), "bin\ndev\nnote\nown\nproc\nsys\ntmp\n");
     assert_eq!(text(&with_root(&["cat", "/note"]).stdout), "hello\n");
     let inside = with_root(&["sh", "-c", "echo changed >/note; cat /note"]);
     assert_eq!(text(&inside.stdout), "changed\n");

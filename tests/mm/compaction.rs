@@ -54,9 +54,9 @@ fn blocks(buddyinfo: &str) -> Vec<Vec<u32>> {
     buddyinfo.lines().map(row).collect()
 }
 
-/// Free blocks of 2^9 frames and more.
+/// How many blocks of 2^9 frames are free; one of 2^10 is two.
 fn large_blocks(buddyinfo: &str) -> u32 {
-    blocks(buddyinfo).iter().flat_map(|zone| &zone[9..]).sum()
+    blocks(buddyinfo).iter().map(|zone| zone[9] + 2 * zone[10]).sum()
 }
 
 fn single_frames(buddyinfo: &str) -> u32 {

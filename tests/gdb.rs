@@ -204,7 +204,7 @@ fn process_view() {
             "PG: 0x1",
             "= 0xffffffff",
             "walk ADDR",
-            "r-xp 00010000 00:02 ",
+            "r-xp 000",
             "process 1 (chosen)",
             "r-xp   /.pagewalk/init",
             "`nonsense` is not a lens of this version",

@@ -81,7 +81,7 @@ const DRAIN: &str =
     settle() { sleep 1; echo 3 >/proc/sys/vm/drop_caches; echo 1 >/proc/sys/vm/compact_memory; cat /proc/buddyinfo; }
     storm; settle >/dev/null; storm; settle; storm; settle; echo 1 >/proc/sys/vm/verify && echo verified";
 
-/// Pages of slabs by which two such looks may differ.
+/// Pages of slabs that the second of two such looks may find in use beside those of the first.
 const SLABS: u32 = 8;
 
 fn settled(cpus: u32) -> String {
@@ -100,7 +100,7 @@ fn drained(printed: &str) {
     };
     // What prints the rows takes objects for itself, in more or fewer slabs.
     let (before, after) = (free(&rows[..2]), free(&rows[2..4]));
-    assert!(before.abs_diff(after) <= SLABS, "{before} and {after} free pages: {printed}");
+    assert!(after + SLABS >= before, "{before} and {after} free pages: {printed}");
 }
 
 /// The line by which the program's input comes, at CPU 0, then at CPU 2.

@@ -35,7 +35,13 @@ fn shape(block: &str) -> String {
             |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).starts_with(|c: char| c.is_ascii_digit());
         let plain = |word: &str| {
             let hex = !word.is_empty() && word.chars().all(|c| c.is_ascii_hexdigit() || "-,[]().:<>".contains(c));
-            if number(word) || (hex && word.len() > 6) { "N".to_owned() } else { word.to_owned() }
+            if let Some((call, _)) = word.split_once("(0x") {
+                format!("{call}(N") // an address that a call is given
+            } else if number(word) || (hex && word.len() > 6) {
+                "N".to_owned()
+            } else {
+                word.to_owned()
+            }
         };
         // The instruction and its symbol are the compiler's.
         let line = if line.starts_with("access") { line.split(" by ").next().unwrap_or(line) } else { line };

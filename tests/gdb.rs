@@ -193,6 +193,11 @@ fn process_view() {
         monitor nonsense\n\
         detach\n";
     let text = machine.gdb(&machine.program, script);
+    // As `maps` has the program's text: from the page of its file that the linker put it in.
+    let tour = fs::read(&machine.program).expect("the program");
+    let headers = goblin::elf::Elf::parse(&tour).expect("an ELF file").program_headers;
+    let executable = headers.iter().find(|header| header.is_executable() && header.p_memsz > 0).expect("text");
+    let text_row = format!("r-xp {:08x} 00:02 ", executable.p_offset & !0xfff);
     contains(
         &text,
         &[
@@ -204,7 +209,7 @@ fn process_view() {
             "PG: 0x1",
             "= 0xffffffff",
             "walk ADDR",
-            "r-xp 000",
+            &text_row,
             "process 1 (chosen)",
             "r-xp   /.pagewalk/init",
             "`nonsense` is not a lens of this version",

@@ -67,7 +67,8 @@ pub(crate) struct RunContext {
     pub time_offset: u64,
     /// The code runs one instruction, or one iteration, at a time.
     pub single: bool,
-    /// PAUSEs, and XCHGs that find a lock taken, that may still be executed before the run ends; see [`crate::RunRequest::pauses`].
+    /// PAUSEs, and XCHGs that find a lock taken, that may still be executed before the run ends; see
+    /// [`crate::RunRequest::pauses`].
     pub pauses: u64,
     /// Flags that SSE arithmetic has raised are in the host's MXCSR, not yet in `state.mxcsr`.
     pub sse_flags_on_host: bool,

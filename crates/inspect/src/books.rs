@@ -394,28 +394,30 @@ impl<'a> Books<'a> {
         (0..module.nr_symbols).map(read).collect()
     }
 
+    /// The addresses of the slab caches' records, and the records, in the order of `/proc/slabinfo`.
+    fn cache_records(&self) -> Result<Vec<(Ptr32<KmemCacheRecord>, KmemCacheRecord)>> {
+        self.list("caches", MAX_CACHES, self.root.caches, |cache| cache.next)
+    }
+
+    fn cache_name(&self, cache: &KmemCacheRecord) -> Result<Vec<u8>> {
+        self.name("cache's name", cache.name, cache.name_len)
+    }
+
     /// The name of the cache whose record is at an address, if there is one.
     pub fn cache_name_at(&self, addr: u32) -> Option<Vec<u8>> {
-        let caches = self.list("caches", MAX_CACHES, self.root.caches, |cache: &KmemCacheRecord| cache.next).ok()?;
-        let (_, cache) = caches.into_iter().find(|(at, _)| at.0 == addr)?;
-        self.name("cache's name", cache.name, cache.name_len).ok()
+        let (_, cache) = self.cache_records().ok()?.into_iter().find(|(at, _)| at.0 == addr)?;
+        self.cache_name(&cache).ok()
     }
 
     /// The slab caches with their names by the addresses of their records, which their slabs' frames
     /// name.
     pub fn caches_by_address(&self) -> Result<BTreeMap<u32, (Vec<u8>, KmemCacheRecord)>> {
-        self.list("caches", MAX_CACHES, self.root.caches, |cache: &KmemCacheRecord| cache.next)?
-            .into_iter()
-            .map(|(at, cache)| Ok((at.0, (self.name("cache's name", cache.name, cache.name_len)?, cache))))
-            .collect()
+        self.cache_records()?.into_iter().map(|(at, cache)| Ok((at.0, (self.cache_name(&cache)?, cache)))).collect()
     }
 
     /// The slab caches with their names, in the order of `/proc/slabinfo`.
     pub fn caches(&self) -> Result<Vec<(Vec<u8>, KmemCacheRecord)>> {
-        self.list("caches", MAX_CACHES, self.root.caches, |cache| cache.next)?
-            .into_iter()
-            .map(|(_, cache)| Ok((self.name("cache's name", cache.name, cache.name_len)?, cache)))
-            .collect()
+        self.cache_records()?.into_iter().map(|(_, cache)| Ok((self.cache_name(&cache)?, cache))).collect()
     }
 }
 

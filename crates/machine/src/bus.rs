@@ -102,7 +102,6 @@ impl Bus for MachineBus<'_> {
     }
 
     fn port_in_string(&mut self, port: u16, size: IoSize, bytes: &mut [u8]) -> u32 {
-        self.stirred = true;
         let Some(channel) = self.disk_data(port) else { return 0 };
         let done = channel.read_data_string(size as usize, bytes);
         self.stats.port_reads += u64::from(done);
@@ -110,7 +109,6 @@ impl Bus for MachineBus<'_> {
     }
 
     fn port_out_string(&mut self, port: u16, size: IoSize, bytes: &[u8]) -> u32 {
-        self.stirred = true;
         let Some(channel) = self.disk_data(port) else { return 0 };
         let done = channel.write_data_string(size as usize, bytes);
         self.stats.port_writes += u64::from(done);

@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::MachineConfig;
+use crate::config::{MAX_CPUS, MachineConfig};
 
 /// Instructions of a turn in round robin.
 const QUANTUM: u64 = 20_000;
@@ -24,8 +24,8 @@ const SHORT: u64 = 256;
 const LOOK: u64 = 64;
 /// Stands for a turn without end: that of a machine's only CPU.
 const ENDLESS: u64 = u64::MAX;
-/// CPUs that a machine has at most.
-const MAX_CPUS: usize = 8;
+/// Waits that are counted: after them no turn gets longer.
+const MOST_WAITS: u8 = 8;
 
 /// Turns that are drawn have less than two to the power of this many instructions, and at most so many PAUSEs.
 const LARGEST_BITS: u64 = 16;
@@ -41,7 +41,7 @@ pub(crate) struct Schedule {
     /// Instructions that the turn has had.
     ran: u64,
     /// By CPU: how many of its last turns in a row it gave up by PAUSE, all but the first after a look in vain.
-    waits: [u8; MAX_CPUS],
+    waits: [u8; MAX_CPUS as usize],
     /// State of the generator, if order and turns are drawn.
     random: Option<u64>,
     alone: bool,
@@ -55,7 +55,7 @@ impl Schedule {
             instructions: 0,
             pauses: 0,
             ran: 0,
-            waits: [0; MAX_CPUS],
+            waits: [0; MAX_CPUS as usize],
             random: config.schedule_seed,
             alone: config.cpus == 1,
         };
@@ -129,8 +129,7 @@ impl Schedule {
         let waits = &mut self.waits[usize::from(self.current)];
         *waits = match gave_up {
             false => 0,
-            // Beyond this no turn gets longer.
-            true if self.ran <= LOOK => (*waits + 1).min(8),
+            true if self.ran <= LOOK => (*waits + 1).min(MOST_WAITS),
             true => 1,
         };
     }
@@ -161,7 +160,7 @@ impl Schedule {
 
     /// Whether a machine of `cpus` could have come here.
     pub fn fits(&self, cpus: usize) -> bool {
-        self.current() < cpus && self.alone == (cpus == 1) && self.waits.iter().all(|&waits| waits <= 8)
+        self.current() < cpus && self.alone == (cpus == 1) && self.waits.iter().all(|&waits| waits <= MOST_WAITS)
     }
 }
 

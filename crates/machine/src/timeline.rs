@@ -1,8 +1,8 @@
 //! The last interprocessor interrupts and TLB flushes, as the hardware saw them.
 //!
 //! A ring of facts: which CPU wrote what to its ICR, took which interrupt, ended one, removed which
-//! translations, came by a place of its code that somebody wants noted. Nothing in the machine reads it. A saved machine keeps it, so that `timeline` shows
-//! the same of it as of the live one; no hash does.
+//! translations, came by a place of its code that somebody wants noted. Nothing in the machine reads it. A
+//! saved machine keeps it, so that `timeline` shows the same of it as of the live one; no hash does.
 
 use std::collections::VecDeque;
 

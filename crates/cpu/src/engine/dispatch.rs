@@ -206,12 +206,12 @@ impl Engine {
         }
         let pc = LinearAddr(cpu.state.eip);
         let block = self.cache.known(mode.0, pc.0, cpu.projected_fetch(pc))?;
-        let Block { key, .. } = *self.cache.block(block);
-        if i64::from(self.cache.block(block).count()) > cpu.run.left {
+        let found = self.cache.block(block);
+        if i64::from(found.count()) > cpu.run.left {
             return None;
         }
         // What the projection leads to the TLB holds, with the right to execute.
-        mmu::fetch::latch(cpu, pc, key.phys >> 12);
+        mmu::fetch::latch(cpu, pc, found.key.phys >> 12);
         Some(block)
     }
 

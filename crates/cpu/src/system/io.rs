@@ -64,16 +64,17 @@ fn repeat(cpu: &mut Cpu, insn: &Instruction, place: &Place) -> Result<Flow, Exce
     let size = insn.memory_size().size() as u32;
     let repeat = insn.has_rep_prefix() || insn.has_repne_prefix();
     let port = cpu.state.gpr(Gpr::Edx) as u16;
-    check(cpu, port, size)?; // even when nothing is to be repeated
-    if !repeat {
-        element(cpu, place, port, size)?;
-        return Ok(after_bus(cpu));
-    }
-    if masked(cpu, Gpr::Ecx, place.wide) == 0 {
-        return Ok(Flow::Next);
-    }
     loop {
+        // Even when nothing is to be repeated; and again, for INS may write to the bitmap.
+        check(cpu, port, size)?;
+        if !repeat {
+            element(cpu, place, port, size)?;
+            return Ok(after_bus(cpu));
+        }
         let count = masked(cpu, Gpr::Ecx, place.wide);
+        if count == 0 {
+            return Ok(Flow::Next);
+        }
         let offset = masked(cpu, place.index, place.wide);
         let done = match bulk::ports(cpu, place.input, (place.segment, offset), (port, size), count) {
             0 => {
@@ -95,7 +96,6 @@ fn repeat(cpu: &mut Cpu, insn: &Instruction, place: &Place) -> Result<Flow, Exce
             return Ok(Flow::Again);
         }
         cpu.retire_extra(1);
-        check(cpu, port, size)?;
     }
 }
 

@@ -156,28 +156,28 @@ pub fn set_preemptible(may: bool) {
     }
 }
 
+/// A flag of the CPU that runs, by its offset in [`PerCpu`]; one instruction, as in [`set_preemptible`].
+#[inline(always)]
+fn flag<const OFFSET: usize>() -> bool {
+    let value: u8;
+    // SAFETY: as in `set_preemptible`; the offsets below are those of flags.
+    unsafe {
+        asm!("mov {value}, byte ptr fs:[{offset}]", offset = const OFFSET,
+             value = out(reg_byte) value, options(nostack, preserves_flags, readonly));
+    }
+    value != 0
+}
+
 /// Whether the running code may lose the CPU at any instruction.
 #[inline(always)]
 pub fn is_preemptible() -> bool {
-    let may: u8;
-    // SAFETY: as in `set_preemptible`.
-    unsafe {
-        asm!("mov {may}, byte ptr fs:[{flag}]", flag = const offset_of!(PerCpu, preemptible),
-             may = out(reg_byte) may, options(nostack, preserves_flags, readonly));
-    }
-    may != 0
+    flag::<{ offset_of!(PerCpu, preemptible) }>()
 }
 
 /// Whether somebody wants `schedule` to be called.
 #[inline(always)]
 pub fn need_resched() -> bool {
-    let wanted: u8;
-    // SAFETY: as in `set_preemptible`.
-    unsafe {
-        asm!("mov {wanted}, byte ptr fs:[{flag}]", flag = const offset_of!(PerCpu, need_resched),
-             wanted = out(reg_byte) wanted, options(nostack, preserves_flags, readonly));
-    }
-    wanted != 0
+    flag::<{ offset_of!(PerCpu, need_resched) }>()
 }
 
 /// `preempt_count`.

@@ -53,7 +53,7 @@ pub(super) unsafe fn apply<W: Word, const OP: u8, const FLAGS: bool>(cpu: *mut C
     result
 }
 
-const fn keeps_result(op: u8) -> bool {
+pub(super) const fn keeps_result(op: u8) -> bool {
     op != CMP && op != TEST
 }
 

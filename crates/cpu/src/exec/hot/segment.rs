@@ -2,7 +2,7 @@
 
 use super::{
     access::{effective, flags, get, host, load, place, set},
-    alu::{ADD, AND, CMP, OR, SUB, TEST, XOR, apply},
+    alu::{ADD, AND, CMP, OR, SUB, TEST, XOR, apply, keeps_result},
     go, handlers,
     slow::slow,
 };
@@ -21,10 +21,6 @@ macro_rules! linear {
         }
         effective::<true>($cpu, $op).wrapping_add(segment.base)
     }};
-}
-
-const fn keeps_result(op: u8) -> bool {
-    op != CMP && op != TEST
 }
 
 handlers! {

@@ -1,0 +1,100 @@
+//! Packets by hand: nonsense, silence, a port in use.
+
+use std::{
+    io::{Read, Write},
+    process::Stdio,
+    thread,
+    time::Duration,
+};
+
+use libtest_mimic::Trial;
+
+use super::waiting::Waiting;
+use crate::support::{pagewalk, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("gdb::garbled_packets_are_asked_for_again_and_nonsense_is_answered", &[], garbled_packets),
+        trial("gdb::a_connection_that_says_nothing_does_not_start_the_machine", &[], silent_connection),
+        trial("gdb::a_port_in_use_is_one_clear_line", &[], port_in_use),
+    ]
+}
+
+/// A client of a few packets.
+struct Wire(std::net::TcpStream);
+
+impl Wire {
+    fn connect(machine: &Waiting) -> Wire {
+        let stream = std::net::TcpStream::connect(&machine.address).expect("connect");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time limit");
+        Wire(stream)
+    }
+
+    fn send(&mut self, bytes: &str) {
+        self.0.write_all(bytes.as_bytes()).expect("send");
+    }
+
+    fn packet(&mut self, body: &str) {
+        let sum = body.bytes().fold(0u8, u8::wrapping_add);
+        self.send(&format!("${body}#{sum:02x}"));
+    }
+
+    /// Everything up to the end of the next packet.
+    fn answer(&mut self) -> String {
+        let mut text = Vec::new();
+        let ends = |text: &[u8]| text.len() > 3 && text[text.len() - 3] == b'#';
+        while !ends(&text) {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte).expect("an answer");
+            text.push(byte[0]);
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+fn garbled_packets() {
+    let machine = Waiting::start();
+    let mut wire = Wire::connect(&machine);
+    wire.packet("qSupported:multiprocess+;swbreak+");
+    assert!(wire.answer().contains("PacketSize="));
+    wire.send("$g#00");
+    wire.packet("?");
+    assert_eq!(wire.answer(), "-+$T05thread:p01.01;#06");
+    for nonsense in ["Hg-1", "vCont;zzz", "mzzzz", "Z9,0,1", "P999=00", "G00", "vFile:pread:9,9,9", "vCont;s"] {
+        wire.packet(nonsense);
+        let answer = wire.answer();
+        assert!(answer.starts_with("+$E") || answer.starts_with("+$F-1") || answer == "+$#00", "{nonsense}: {answer}");
+    }
+    wire.packet("mffffffff,10");
+    assert!(wire.answer().starts_with('+'));
+    wire.packet("?");
+    assert_eq!(wire.answer(), "+$T05thread:p01.01;#06", "the session goes on as it was");
+    wire.packet("D;1");
+    assert_eq!(wire.answer(), "+$OK#9a");
+    assert_eq!(machine.end().0, Some(0));
+}
+
+fn silent_connection() {
+    let machine = Waiting::start();
+    drop(Wire::connect(&machine));
+    Wire::connect(&machine).send("GET / HTTP/1.0\r\n\r\n");
+    thread::sleep(Duration::from_millis(200));
+    let mut wire = Wire::connect(&machine);
+    wire.packet("?");
+    assert_eq!(wire.answer(), "+$T05thread:01;#07");
+    wire.packet("p8");
+    // EIP at the first instruction: the kernel's entry point, little end first.
+    let entry = goblin::elf::Elf::parse(images::KERNEL).expect("the kernel is an ELF file").entry as u32;
+    let digits: String = entry.to_le_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let answer = wire.answer().replace("0*", "000");
+    assert!(answer.contains(&digits), "{answer} is not {digits}");
+}
+
+fn port_in_use() {
+    let machine = Waiting::start();
+    let output = pagewalk().args(["run", "--gdb", &machine.address]).stdin(Stdio::null()).output().expect("run");
+    assert_eq!(output.status.code(), Some(125));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let want = format!("pagewalk: cannot wait for gdb on {}: ", machine.address);
+    assert!(stderr.starts_with(&want) && stderr.lines().count() == 1, "{stderr}");
+}

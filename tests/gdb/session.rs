@@ -96,7 +96,7 @@ fn process_view() {
             "= 0xffffffff",
             "walk ADDR",
             &text_row,
-            "process 1 (chosen)",
+            "process 1 init (chosen)",
             "r-xp   /.pagewalk/init",
             "`nonsense` is not a lens of this version",
         ],

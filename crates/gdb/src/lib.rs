@@ -19,4 +19,4 @@ mod stub;
 pub use error::Error;
 pub use link::Stream;
 pub use listen::{ListenAddr, Listener};
-pub use server::{Ending, Keeper, Server, Setup, Verdict};
+pub use server::{Ahead, Ending, Keeper, Server, Setup, Verdict};

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use inspect::{KernelImage, Program};
+use inspect::{Answer, KernelImage, Program, Request};
 use machine::{Host, Machine, Stop};
 
 use crate::link::{Link, Stream};
 use crate::listen::{ListenAddr, Listener};
+use crate::stub::Stub;
 use crate::{Error, session};
 
 /// How long a wait sleeps between two looks.
@@ -39,7 +40,12 @@ pub trait Keeper {
     fn limit(&self) -> Option<u64> {
         None
     }
-    /// The contents of a file of the guest, as the host knows it.
+    /// What a lens shows of the machine, with all that is known of it.
+    ///
+    /// # Errors
+    /// Those of the lens.
+    fn look(&self, machine: &Machine, request: &Request) -> Result<Answer, inspect::Error>;
+    /// The contents of a file of the guest, links followed, as the host knows it.
     fn file(&self, machine: &Machine, path: &[u8]) -> Option<Vec<u8>>;
 }
 
@@ -61,6 +67,20 @@ pub enum Ending {
     /// gdb asked for the machine's end.
     Killed,
     /// The machine ended by itself, with this status.
+    Ended(u8),
+}
+
+/// What came of running ahead to the program that is debugged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ahead {
+    /// The CPU is at the first instruction of its process: of its dynamic linker, if it has one.
+    AtProgram {
+        /// Where the program itself begins in its address space, if the CPU is not there yet.
+        entry: Option<u32>,
+    },
+    /// The kernel does not say where it enters programs: the machine has not run.
+    NotFound,
+    /// The machine ended before, with this status.
     Ended(u8),
 }
 
@@ -120,10 +140,16 @@ impl Server {
         let arrived = Arc::<AtomicBool>::default();
         let link = Link::new(stream, arrived.clone())?;
         self.arrived.replace(arrived);
-        let kernel = machine.boot_images().kernel().map(|image| KernelImage::parse(&image.bytes)).unwrap_or_default();
+        let kernel = kernel_of(machine);
         let ending = session::serve(link, machine, keeper, &self.setup, &kernel);
         self.arrived.take();
         Ok(ending)
+    }
+
+    /// Runs the machine until the program of the setup is about to execute its first instruction.
+    pub fn run_to_program(&self, machine: &mut Machine, keeper: &mut dyn Keeper) -> Ahead {
+        let kernel = kernel_of(machine);
+        Stub::new(machine, keeper, &self.setup, &kernel).run_to_program()
     }
 
     /// Keeps the machine stopped until gdb comes, and serves it. Somebody who connects and
@@ -142,4 +168,8 @@ impl Server {
             thread::sleep(NAP);
         }
     }
+}
+
+fn kernel_of(machine: &Machine) -> KernelImage {
+    machine.boot_images().kernel().map(|image| KernelImage::parse(&image.bytes)).unwrap_or_default()
 }

@@ -195,6 +195,11 @@ impl<'a> Books<'a> {
         Ok(FileName { path, ino: inode.ino, major: inode.major, minor: inode.minor })
     }
 
+    /// Where the inode of an open file lies.
+    pub fn inode(&self, file: Ptr32<FileRecord>) -> Result<Ptr32<InodeRecord>> {
+        Ok(self.read("file", file)?.inode)
+    }
+
     /// The path of a dentry: the names from the root down.
     fn path(&self, leaf: Ptr32<DentryRecord>) -> Result<Vec<u8>> {
         let mut at = leaf;

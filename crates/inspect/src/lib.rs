@@ -11,6 +11,7 @@
 //! note of `abi::books`; their text comes from the formatters that the kernel itself uses.
 #![forbid(unsafe_code)]
 
+mod absent;
 mod address;
 mod books;
 mod error;
@@ -27,6 +28,7 @@ mod target;
 pub mod timeline;
 mod trace;
 
+pub use absent::absent_page;
 pub use address::{Address, Segmented, parse_address};
 pub use books::{Books, CallerName, FileName, Resource, comm};
 pub use error::{Error, Result};

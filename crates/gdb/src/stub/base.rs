@@ -8,10 +8,10 @@ use gdbstub::target::ext::base::multithread::{MultiThreadBase, MultiThreadResume
 use gdbstub::target::ext::base::single_register_access::{SingleRegisterAccess, SingleRegisterAccessOps};
 use gdbstub::target::ext::thread_extra_info::{ThreadExtraInfo, ThreadExtraInfoOps};
 use gdbstub::target::{TargetError, TargetResult};
-use inspect::{Books, Reader, comm, with_directory};
+use inspect::{Books, comm};
 use x86::LinearAddr;
 
-use super::{Stub, USER_END, cpu_of, slice_into, tid};
+use super::{Stub, cpu_of, slice_into, tid};
 use crate::arch::Bytes;
 use crate::registers::Register;
 
@@ -20,19 +20,14 @@ impl Stub<'_> {
         cpu_of(tid, self.machine.cpu_count()).ok_or(TargetError::NonFatal)
     }
 
-    /// Memory as a CPU sees it, or as the process chosen by `monitor proc` does.
-    fn reader(&self, cpu: usize, addr: u32) -> Reader<'_> {
-        let state = self.machine.cpu(cpu);
-        if self.view.physical {
-            return Reader::physical(self.machine.memory());
-        }
-        let chosen = self.view.pid.filter(|_| addr < USER_END).and_then(|pid| {
-            let target = self.target();
-            let books = Books::of(&target).ok()?;
-            books.mm(&books.task(pid).ok()?).ok()?
-        });
-        let paging = chosen.map_or(state.paging(), |mm| with_directory(state, self.machine.memory(), mm.pgd));
-        Reader::new(self.machine.memory(), paging)
+    /// The thread that a CPU runs, as the kernel's books have it; nothing before there are any.
+    fn thread_on(&self, cpu: usize) -> Option<String> {
+        let target = self.target();
+        let books = Books::of(&target).ok()?;
+        let number = u32::try_from(cpu).ok().filter(|&number| number < books.nr_cpus())?;
+        let task = books.current(number).ok()?;
+        let thread = if task.pid == task.tgid { String::new() } else { format!(" tid {}", task.pid) };
+        Some(format!(" pid {}{thread} {}", task.tgid, comm(&task)))
     }
 
     fn change_registers(&mut self, cpu: usize, change: impl FnOnce(&mut CpuState) -> bool) -> TargetResult<(), Self> {
@@ -66,14 +61,14 @@ impl MultiThreadBase for Stub<'_> {
     }
 
     fn read_addrs(&mut self, start: u32, data: &mut [u8], tid: Tid) -> TargetResult<usize, Self> {
-        match self.reader(self.cpu(tid)?, start).read(LinearAddr(start), data) {
+        match self.read_memory(self.cpu(tid)?, start, data) {
             0 if !data.is_empty() => Err(TargetError::NonFatal),
             read => Ok(read),
         }
     }
 
     fn write_addrs(&mut self, start: u32, data: &[u8], tid: Tid) -> TargetResult<(), Self> {
-        let reader = self.reader(self.cpu(tid)?, start);
+        let reader = self.writer(self.cpu(tid)?, start).ok_or(TargetError::NonFatal)?;
         // Nothing is written unless all of it can be.
         let mut pieces = Vec::new();
         let mut done = 0;
@@ -121,10 +116,7 @@ impl ThreadExtraInfo for Stub<'_> {
     fn thread_extra_info(&self, tid: Tid, buf: &mut [u8]) -> Result<usize, Infallible> {
         let Some(cpu) = cpu_of(tid, self.machine.cpu_count()) else { return Ok(0) };
         let state = self.machine.cpu(cpu);
-        let target = self.target();
-        let process = Books::of(&target).and_then(|books| inspect::process_of_directory(&books, state.cr3));
-        let process =
-            process.ok().flatten().map_or(String::new(), |(task, _)| format!(" pid {} {}", task.pid, comm(&task)));
+        let process = self.thread_on(cpu).unwrap_or_default();
         let text = format!("CPU#{cpu} ring{}{process} cr3={:#010x}", state.cpl, state.cr3);
         Ok(slice_into(text.as_bytes(), 0, text.len(), buf))
     }

@@ -1,8 +1,12 @@
 //! The machine as gdbstub's target: an extension a file.
 
+mod ahead;
 mod base;
 mod breakpoints;
+mod catch;
 mod detour;
+mod libraries;
+mod memory;
 mod monitor;
 mod process;
 mod resume;
@@ -18,8 +22,10 @@ use gdbstub::target::TargetResult;
 use gdbstub::target::ext::auxv::AuxvOps;
 use gdbstub::target::ext::base::BaseOps;
 use gdbstub::target::ext::breakpoints::BreakpointsOps;
+use gdbstub::target::ext::catch_syscalls::CatchSyscallsOps;
 use gdbstub::target::ext::exec_file::ExecFileOps;
 use gdbstub::target::ext::host_io::HostIoOps;
+use gdbstub::target::ext::libraries::LibrariesSvr4Ops;
 use gdbstub::target::ext::monitor_cmd::MonitorCmdOps;
 use gdbstub::target::ext::target_description_xml_override::{
     TargetDescriptionXmlOverride, TargetDescriptionXmlOverrideOps,
@@ -45,6 +51,7 @@ pub struct Stub<'a> {
     breakpoints: BTreeMap<u32, breakpoints::Breakpoint>,
     watchpoints: Vec<(u32, u32, WatchKind)>,
     resume: resume::Resume,
+    catch: catch::Catch,
     files: process::OpenFiles,
     view: View,
 }
@@ -78,6 +85,7 @@ impl<'a> Stub<'a> {
             breakpoints: BTreeMap::new(),
             watchpoints: Vec::new(),
             resume: resume::Resume::default(),
+            catch: catch::Catch::default(),
             files: process::OpenFiles::default(),
             view: View { pid: None, break_any: false, physical: false, step_kernel: false },
         }
@@ -96,6 +104,7 @@ impl<'a> Stub<'a> {
     /// Takes everything away that the session put beside the machine.
     pub fn release(&mut self) {
         self.end_detour();
+        self.forget_syscalls();
         for (addr, _) in std::mem::take(&mut self.breakpoints) {
             self.machine.remove_breakpoint(LinearAddr(addr));
         }
@@ -192,6 +201,14 @@ impl Target for Stub<'_> {
     }
 
     fn support_auxv(&mut self) -> Option<AuxvOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_catch_syscalls(&mut self) -> Option<CatchSyscallsOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_libraries_svr4(&mut self) -> Option<LibrariesSvr4Ops<'_, Self>> {
         Some(self)
     }
 

@@ -50,6 +50,7 @@ impl MultiThreadResume for Stub<'_> {
 
     fn clear_resume_actions(&mut self) -> Result<(), Infallible> {
         self.end_detour();
+        self.mark_syscalls();
         self.resume = Resume { pass_breakpoint: true, ..Resume::default() };
         Ok(())
     }

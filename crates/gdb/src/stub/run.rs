@@ -164,7 +164,9 @@ impl Stub<'_> {
                 match () {
                     _ if back => Meaning::Back,
                     _ if self.wants_stop_here(cpu) => Meaning::Event(Event::Stopped(self.breakpoint_reason(cpu))),
-                    _ => Meaning::PassOn,
+                    _ => {
+                        self.syscall_stop(cpu).map_or(Meaning::PassOn, |reason| Meaning::Event(Event::Stopped(reason)))
+                    }
                 }
             }
             Stop::Watchpoint { addr, kind } => match self.is_ours(cpu, addr.0) {
@@ -195,7 +197,7 @@ impl Stub<'_> {
 
     /// Whether a user-space address belongs to the program that is debugged: static programs
     /// all link at the same addresses.
-    fn is_ours(&self, cpu: usize, addr: u32) -> bool {
+    pub(super) fn is_ours(&self, cpu: usize, addr: u32) -> bool {
         let Some(program) = self.setup.program.as_ref().filter(|_| !self.view.break_any) else { return true };
         addr >= USER_END || self.process_on(cpu).is_some_and(|(_, path)| path == *program)
     }

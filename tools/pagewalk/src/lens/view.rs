@@ -1,6 +1,8 @@
 //! A machine as the lenses want to see it.
 
-use abi::runfile;
+use std::collections::BTreeMap;
+
+use abi::{cpio::Entry, runfile};
 use inspect::{Answer, Error, KernelImage, Program, Request, Symbols, Target, WiredRange, Wiring, timeline::Points};
 use machine::{Boot, Machine, Resource};
 
@@ -79,12 +81,54 @@ fn run_file(boot: &Boot) -> Option<runfile::RunFile> {
     runfile::RunFile::parse(guest_file(boot, runfile::PATH.as_bytes())?).ok()
 }
 
-/// A file of the guest as it was in the archives that the machine booted with.
+/// A file of the guest as it was in the archives that the machine booted with, links followed.
 pub fn guest_file<'a>(boot: &'a Boot, path: &[u8]) -> Option<&'a [u8]> {
     let Boot::Multiboot { modules, .. } = boot else { return None };
-    let path = path.strip_prefix(b"/").unwrap_or(path);
     let entries = modules.iter().flat_map(|(image, _)| abi::cpio::Archive::new(&image.bytes)).flatten();
-    entries.filter(|entry| entry.name == path).map(|entry| entry.data).last()
+    let tree: BTreeMap<&[u8], Entry<'a>> = entries.map(|entry| (entry.name, entry)).collect();
+    resolve(&tree, path)
+}
+
+/// The contents of the file to which a path leads from the root.
+fn resolve<'a>(tree: &BTreeMap<&[u8], Entry<'a>>, path: &[u8]) -> Option<&'a [u8]> {
+    /// Links on the way, as many as Linux follows.
+    const MAX_LINKS: usize = 40;
+    const FORMAT: u32 = 0o170_000;
+    const LINK: u32 = 0o120_000;
+    const REGULAR: u32 = 0o100_000;
+    let mut rest: Vec<&[u8]> = path.rsplit(|&byte| byte == b'/').collect();
+    let mut at: Vec<&[u8]> = Vec::new();
+    let mut links = 0;
+    let mut found = None;
+    while let Some(name) = rest.pop() {
+        found = None;
+        match name {
+            b"" | b"." => continue,
+            b".." => {
+                at.pop();
+                continue;
+            }
+            name => at.push(name),
+        }
+        // Folders need not be in the archive.
+        let Some(entry) = tree.get(&at.join(&b'/')[..]) else { continue };
+        match entry.mode & FORMAT {
+            LINK => {
+                links += 1;
+                if links > MAX_LINKS {
+                    return None;
+                }
+                at.pop();
+                if entry.data.starts_with(b"/") {
+                    at.clear();
+                }
+                rest.extend(entry.data.rsplit(|&byte| byte == b'/'));
+            }
+            REGULAR => found = Some(entry.data),
+            _ => {}
+        }
+    }
+    found
 }
 
 /// What gdb is told: the program that the guest is to run, with its symbols.
@@ -126,4 +170,40 @@ fn counters(machine: &Machine) -> Vec<(String, u64)> {
     .chain(crate::run::stats::tlb_counters(machine))
     .map(|(name, value)| (name.to_owned(), value))
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_to_files_and_not_in_circles() {
+        let rows: [(&[u8], u32, &[u8]); 6] = [
+            (b"usr/lib/i386/ld-2.36.so", 0o100_755, b"the linker"),
+            (b"usr/lib/ld-linux.so.2", 0o120_777, b"i386/ld-2.36.so"),
+            (b"lib", 0o120_777, b"usr/lib"),
+            (b"bin/back", 0o120_777, b"../lib/./ld-linux.so.2"),
+            (b"bin/whole", 0o120_777, b"/lib/ld-linux.so.2"),
+            (b"bin/circle", 0o120_777, b"circle"),
+        ];
+        let entry = |(name, mode, data)| Entry {
+            ino: 0,
+            mode,
+            uid: 0,
+            gid: 0,
+            nlink: 1,
+            mtime: 0,
+            dev: (0, 0),
+            rdev: (0, 0),
+            name,
+            data,
+        };
+        let tree = rows.into_iter().map(|row| (row.0, entry(row))).collect();
+        for path in ["/lib/ld-linux.so.2", "usr/lib/i386/ld-2.36.so", "/bin/back", "/bin/whole"] {
+            assert_eq!(resolve(&tree, path.as_bytes()), Some(&b"the linker"[..]), "{path}");
+        }
+        for path in ["/bin/circle", "/lib", "/usr", "/bin/none", "/lib/ld-linux.so.2/x", ""] {
+            assert_eq!(resolve(&tree, path.as_bytes()), None, "{path}");
+        }
+    }
 }

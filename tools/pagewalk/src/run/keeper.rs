@@ -1,5 +1,6 @@
 //! What a run does between two runs of the machine, with or without a debugger.
 
+use inspect::{Answer, Request};
 use machine::{Host, Machine, Stop};
 
 use super::{
@@ -132,6 +133,10 @@ impl gdb::Keeper for Keeper<'_> {
 
     fn limit(&self) -> Option<u64> {
         Keeper::limit(self)
+    }
+
+    fn look(&self, machine: &Machine, request: &Request) -> Result<Answer, inspect::Error> {
+        lens::look(machine, request)
     }
 
     fn file(&self, machine: &Machine, path: &[u8]) -> Option<Vec<u8>> {

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 
 use gdbstub::outputln;
 use gdbstub::target::ext::monitor_cmd::{ConsoleOutput, MonitorCmd};
-use inspect::{Error, HELP, Request, look};
+use inspect::{Error, HELP, Request};
 
 use super::Stub;
 
@@ -22,6 +22,9 @@ struct Group {
 
 /// What a command prints, or why it did not do what it was asked.
 type Outcome = Result<Vec<u8>, Error>;
+
+/// The widest form that moves the others' words aside in the help.
+const WIDTH: usize = 36;
 
 /// Commands beside the lenses.
 const GROUPS: [Group; 3] = [process::GROUP, stops::GROUP, switches::GROUP];
@@ -49,7 +52,29 @@ impl Stub<'_> {
                 return (group.run)(self, words).unwrap_or_else(|| Err(usage(&format!("usage: {form}"))));
             }
         }
-        look(&self.target(), &Request::from_words(words)?).map(|answer| answer.text)
+        let mut request = Request::from_words(words)?;
+        if !words.contains(&"--cpu") {
+            self.from_here(&mut request);
+        }
+        let answer = self.keeper.look(self.machine, &request)?;
+        let note = answer.note.map(|note| format!("note: {note}\n")).unwrap_or_default();
+        Ok([note.into_bytes(), answer.text].concat())
+    }
+
+    /// A lens that is told of no CPU looks from where gdb does: through the tables of the process
+    /// that was chosen, or of the CPU that stopped the machine.
+    fn from_here(&self, request: &mut Request) {
+        match request {
+            Request::Walk { cpu, pid, .. }
+            | Request::Pagetable { cpu, pid }
+            | Request::Disas { cpu, pid, .. }
+            | Request::X { cpu, pid, .. } => {
+                *cpu = self.machine.current_cpu();
+                *pid = pid.or(self.view.pid);
+            }
+            Request::Bt { cpu } => *cpu = self.machine.current_cpu(),
+            _ => {}
+        }
     }
 }
 
@@ -59,8 +84,9 @@ fn usage(text: &str) -> Error {
 
 fn help() -> String {
     let own = GROUPS.iter().flat_map(|group| group.rows);
-    let line = |(usage, what): &(&str, &str)| format!("{usage:<36} {what}\n");
-    [("help", "this list")].iter().chain(own).chain(&HELP).map(line).collect()
+    let rows = || [("help", "this list")].iter().chain(own.clone()).chain(&HELP);
+    let width = rows().map(|(usage, _)| usage.len()).filter(|&width| width <= WIDTH).max().unwrap_or(0);
+    rows().map(|(usage, what)| format!("{usage:<width$}  {what}\n")).collect()
 }
 
 #[cfg(test)]

@@ -227,18 +227,62 @@ pub struct ImageArgs {
     pub output: PathBuf,
 }
 
+/// Options of `pagewalk gdb`.
 #[derive(Args, Debug)]
+#[command(after_help = GDB_HELP)]
 pub struct GdbArgs {
-    /// RAM, 16M to 3584M.
-    #[arg(long, default_value = "256M", value_name = "SIZE", value_parser = crate::size::parse_memory)]
-    pub memory: u64,
-    /// The guest's file tree.
-    #[arg(long, value_name = "DIR")]
-    pub root: Option<PathBuf>,
-    /// A Linux i386 program of the host and its arguments: what follows is its own.
+    /// A Linux i386 program of the host and its arguments, or a Multiboot kernel: what follows is its own.
     #[arg(value_name = "PROGRAM [ARGS]", trailing_var_arg = true, required = true)]
     pub words: Vec<OsString>,
+
+    /// An argument of gdb's own, after ours (repeatable): --gdb-arg=-batch --gdb-arg=-x --gdb-arg=FILE.
+    #[arg(long = "gdb-arg", value_name = "ARG", allow_hyphen_values = true)]
+    pub gdb_args: Vec<OsString>,
+    /// The gdb to start.
+    #[arg(long, default_value = "gdb", value_name = "FILE")]
+    pub gdb_program: PathBuf,
+
+    /// The guest's file tree, for dynamic programs.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Copy a file of the host into the guest (repeatable).
+    #[arg(long = "file", value_name = "HOST[=GUEST]")]
+    pub files: Vec<String>,
+    /// Add to the program's environment (repeatable).
+    #[arg(long = "env", value_name = "K=V")]
+    pub env: Vec<String>,
+
+    /// RAM, 16M to 3584M.
+    #[arg(long, default_value = "256M", value_name = "SIZE", value_parser = crate::size::parse_memory, help_heading = "Machine")]
+    pub memory: u64,
+    /// CPUs, 1 to 8.
+    #[arg(long, default_value_t = 1, value_name = "N", help_heading = "Machine")]
+    pub cpus: u32,
+    /// Draw order and length of the CPUs' turns from N.
+    #[arg(long, value_name = "N", help_heading = "Machine")]
+    pub schedule_seed: Option<u64>,
+    /// More of the kernel's command line.
+    #[arg(long, value_name = "TEXT", help_heading = "Machine")]
+    pub append: Option<String>,
+    /// One more disk, in memory, that the guest swaps to.
+    #[arg(long, value_name = "SIZE", value_parser = crate::size::parse_bytes, help_heading = "Machine")]
+    pub swap: Option<u64>,
+    /// Open a control socket, so that the lenses find the machine as --vm NAME.
+    #[arg(long, value_name = "NAME", help_heading = "Machine")]
+    pub name: Option<String>,
 }
+
+/// What the options alone do not tell.
+const GDB_HELP: &str = "\
+gdb begins when the machine has booted and the program is about to run, and stops at its main, or at its \
+entry point if no symbol says where main is; a kernel at its first instruction. `monitor help` lists what \
+the machine can show; lx-ps and lx-symbols are there if gdb has Python.
+
+The terminal is gdb's, as with any program under gdb: what the guest prints appears in it while the machine \
+runs, and its standard input is empty. For a program that reads its input or wants a terminal of its own, \
+use `pagewalk run --gdb PROGRAM` in one terminal and `target remote :1234` in another.
+
+Commands may come on standard input. The exit status is gdb's. Leaving gdb ends the machine.";
 
 /// Commands of later versions, refused by name.
 pub const LATER_COMMANDS: [&str; 12] =

@@ -5,6 +5,7 @@ mod disk_error;
 mod error;
 mod explore;
 mod guest;
+mod helpers;
 mod image;
 mod lens;
 mod run;

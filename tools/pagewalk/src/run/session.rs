@@ -3,7 +3,10 @@
 use std::{
     path::Path,
     rc::Rc,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
     time::Instant,
 };
@@ -42,6 +45,8 @@ pub struct Session<'a> {
     /// GUEST's name, for messages.
     name: String,
     began: Instant,
+    /// How long the end of gdb is waited for when it lets go.
+    leave: Duration,
 }
 
 impl<'a> Session<'a> {
@@ -141,6 +146,7 @@ impl<'a> Session<'a> {
             stdin: streams.stdin,
             name,
             began: Instant::now(),
+            leave: Duration::ZERO,
         })
     }
 
@@ -166,6 +172,29 @@ impl<'a> Session<'a> {
         Ok(self.check.as_ref().map_or(status, |check| check.status(status)))
     }
 
+    /// gdb's end is the run's: one that lets go may be about to end, and until `leave` is over the
+    /// machine does not go on without it.
+    pub fn end_with_gdb(&mut self, leave: Duration) {
+        self.leave = leave;
+    }
+
+    /// Runs to where the program that is debugged begins, before gdb is there; its entry point. The
+    /// machine's end on the way is one of the error's lines.
+    pub fn run_to_program(&mut self) -> Result<Option<u32>, Error> {
+        let Some(server) = self.debugger.clone() else { return Ok(None) };
+        let (mut keeper, machine) = self.keeper();
+        let ahead = server.run_to_program(machine, &mut keeper);
+        self.host.flush();
+        match ahead {
+            gdb::Ahead::AtProgram { entry } => Ok(entry),
+            gdb::Ahead::NotFound => Ok(None),
+            gdb::Ahead::Ended(status) => Err(Error::CannotStart(format!(
+                "{}: the machine ended with status {status} before the program began; `pagewalk run` tells more",
+                self.name
+            ))),
+        }
+    }
+
     /// The flag that ends the run when it is set.
     pub fn signal(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.signal)
@@ -176,8 +205,12 @@ impl<'a> Session<'a> {
             if self.streams_are_ours() {
                 crate::say(&format!("waiting for gdb on {}", server.addr()));
             }
+            let (signal, leave) = (self.signal(), self.leave);
             let (mut keeper, machine) = self.keeper();
             let ending = server.hold(machine, &mut keeper).map(Some);
+            if matches!(ending, Ok(Some(gdb::Ending::Detached))) {
+                wait_for(&signal, leave);
+            }
             if let Some(end) = keeper.after_gdb(ending)? {
                 return Ok(end);
             }
@@ -262,6 +295,14 @@ impl<'a> Session<'a> {
         }
         self.say_seed(status != 0 && (finish::is_crash(*stop) || *stop == Stop::Limit));
         Ok(status)
+    }
+}
+
+/// Waits for a signal, but not for long.
+fn wait_for(signal: &AtomicBool, most: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < most && !signal.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

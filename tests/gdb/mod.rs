@@ -1,6 +1,8 @@
 //! Real gdb on a machine, and packets by hand: a subject a file.
 
 mod packets;
+mod rom;
+mod scenarios;
 mod session;
 mod stops;
 mod waiting;
@@ -8,5 +10,5 @@ mod waiting;
 use libtest_mimic::Trial;
 
 pub fn trials() -> Vec<Trial> {
-    [session::trials(), stops::trials(), packets::trials()].into_iter().flatten().collect()
+    [session::trials(), scenarios::trials(), stops::trials(), packets::trials()].into_iter().flatten().collect()
 }

@@ -54,7 +54,7 @@ impl Stub<'_> {
         }
         let mut request = Request::from_words(words)?;
         if !words.contains(&"--cpu") {
-            self.from_here(&mut request);
+            self.place(&mut request);
         }
         let answer = self.keeper.look(self.machine, &request)?;
         let note = answer.note.map(|note| format!("note: {note}\n")).unwrap_or_default();
@@ -63,7 +63,7 @@ impl Stub<'_> {
 
     /// A lens that is told of no CPU looks from where gdb does: through the tables of the process
     /// that was chosen, or of the CPU that stopped the machine.
-    fn from_here(&self, request: &mut Request) {
+    fn place(&self, request: &mut Request) {
         match request {
             Request::Walk { cpu, pid, .. }
             | Request::Pagetable { cpu, pid }

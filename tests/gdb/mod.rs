@@ -1,5 +1,6 @@
 //! Real gdb on a machine, and packets by hand: a subject a file.
 
+mod command;
 mod packets;
 mod rom;
 mod scenarios;
@@ -10,5 +11,8 @@ mod waiting;
 use libtest_mimic::Trial;
 
 pub fn trials() -> Vec<Trial> {
-    [session::trials(), scenarios::trials(), stops::trials(), packets::trials()].into_iter().flatten().collect()
+    [session::trials(), command::trials(), scenarios::trials(), stops::trials(), packets::trials()]
+        .into_iter()
+        .flatten()
+        .collect()
 }

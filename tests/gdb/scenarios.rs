@@ -151,7 +151,8 @@ impl Session {
 /// Runs gdb with a script as its input.
 fn with_script(command: &mut Command, script: &str, files: &Files) -> Output {
     let input = files.path("script");
-    fs::write(&input, script.replace("FOLDER", &files.folder.path().display().to_string())).expect("write the script");
+    let script = script.replace("FOLDER", &files.folder.path().display().to_string());
+    fs::write(&input, script.replace("ENTRY", &files.entry())).expect("write the script");
     let both = format!("exec {} 2>&1", shell_words(command));
     let mut shell = Command::new("sh");
     shell.args(["-c", &both]).stdin(fs::File::open(&input).expect("the script"));
@@ -207,6 +208,12 @@ impl Files {
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Where the tour begins.
+    fn entry(&self) -> String {
+        let tour = fs::read(self.path("tour")).expect("the tour");
+        format!("{:#x}", goblin::elf::Elf::parse(&tour).expect("an ELF file").entry)
     }
 
     /// A word of a session: FOLDER and ROOT stand for folders, `+` for a blank.

@@ -60,6 +60,8 @@ def follow(kind, first):
 
 def books():
     """The root of everything."""
+    if not gdb.selected_inferior().pid:
+        raise gdb.GdbError("no machine runs")
     root = Record("KernelBooks", records.BOOKS)
     if root.version == 0:
         raise gdb.GdbError("the kernel has not filled its books yet")

@@ -29,7 +29,7 @@ pub fn walk(target: &Target<'_>, addr: &str, cpu: usize, pid: Option<u32>) -> Re
         page.tables(target, paging, address.linear, &seen.steps, pid);
         page.end(paging, address.linear, &seen.result, &seen.steps);
     }
-    page.held(target, &address, &seen.result);
+    page.held(target, paging, &address, &seen.result);
     page.owner(target, paging, address.linear);
     Ok(Answer::new(page.text, page.json))
 }
@@ -147,7 +147,7 @@ impl Page {
     }
 
     /// What each CPU's TLB holds for the page, and whether the tables have changed since.
-    fn held(&mut self, target: &Target<'_>, address: &Address, result: &WalkResult) {
+    fn held(&mut self, target: &Target<'_>, paging: Paging, address: &Address, result: &WalkResult) {
         let mut rows = Vec::new();
         for (cpu, state) in target.cpus.iter().enumerate().filter(|(_, state)| state.paging().enabled()) {
             let Some(entry) = state.tlb.lookup(address.linear) else {
@@ -155,8 +155,14 @@ impl Page {
                 rows.push(json!({"cpu": cpu, "held": false}));
                 continue;
             };
-            let stale = tlb::stale(entry, result);
-            let word = stale.map_or(String::new(), |why| format!("  STALE: {why}"));
+            // What a CPU holds of other tables than these is not stale for that.
+            let of_others = !entry.global && state.paging().table() != paging.table();
+            let stale = if of_others { None } else { tlb::stale(entry, result) };
+            let word = match stale {
+                Some(why) => format!("  STALE: {why}"),
+                None if of_others => "  of the tables that this CPU uses now".into(),
+                None => String::new(),
+            };
             self.line("TLB", &format!("cpu {cpu}: {}{word}", tlb::describe(entry)));
             let mut row = tlb::json(entry, stale);
             row["cpu"] = cpu.into();

@@ -21,26 +21,26 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// A client of a few packets.
-struct Wire(std::net::TcpStream);
+pub struct Wire(std::net::TcpStream);
 
 impl Wire {
-    fn connect(machine: &Waiting) -> Wire {
+    pub fn connect(machine: &Waiting) -> Wire {
         let stream = std::net::TcpStream::connect(&machine.address).expect("connect");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time limit");
         Wire(stream)
     }
 
-    fn send(&mut self, bytes: &str) {
+    pub fn send(&mut self, bytes: &str) {
         self.0.write_all(bytes.as_bytes()).expect("send");
     }
 
-    fn packet(&mut self, body: &str) {
+    pub fn packet(&mut self, body: &str) {
         let sum = body.bytes().fold(0u8, u8::wrapping_add);
         self.send(&format!("${body}#{sum:02x}"));
     }
 
     /// Everything up to the end of the next packet.
-    fn answer(&mut self) -> String {
+    pub fn answer(&mut self) -> String {
         let mut text = Vec::new();
         let ends = |text: &[u8]| text.len() > 3 && text[text.len() - 3] == b'#';
         while !ends(&text) {

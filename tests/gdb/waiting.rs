@@ -40,9 +40,14 @@ impl Waiting {
 
     /// The same with more options of `run`.
     pub fn with(address: &str, options: &[&str]) -> Waiting {
+        let (name, bytes) = images::programs().iter().find(|(name, _)| *name == "tour").expect("the tour is embedded");
+        Waiting::running(name, bytes, address, options)
+    }
+
+    /// The same with another program.
+    pub fn running(name: &str, bytes: &[u8], address: &str, options: &[&str]) -> Waiting {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (_, bytes) = images::programs().iter().find(|(name, _)| *name == "tour").expect("the tour is embedded");
-        let program = folder.path().join("tour");
+        let program = folder.path().join(name);
         fs::write(&program, bytes).expect("write the program");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("make it executable");
         fs::write(folder.path().join("vmlinux"), images::KERNEL).expect("write the kernel");

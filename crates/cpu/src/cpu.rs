@@ -4,13 +4,14 @@ use memory::PhysMem;
 use x86::{Eflags, LinearAddr};
 
 use crate::{
-    Bus, CpuState, Exception, Exit, WatchKind,
+    Bus, CpuState, Exception, Exit, Occurrence,
     alu::Flags,
     block::{Op, Target},
     coherence::Coherence,
     lazy::LazyFlags,
     mmu::Projection,
     slow::Flow,
+    stops::{Guarded, Stops, Touch},
 };
 
 /// A CPU: its state, and the context that is built at each entry of [`crate::Engine::run`].
@@ -51,8 +52,13 @@ pub(crate) struct RunContext {
     /// Set by whoever got [`crate::IoEffect::Recompute`] from a memory access: the run ends after
     /// this instruction.
     pub attention: bool,
-    /// The first watched byte that the current instruction touched.
-    pub watch_hit: Option<(LinearAddr, WatchKind)>,
+    /// The current instruction did what a debugger wants to be told of, once it is complete.
+    pub told: Option<Told>,
+    /// The current instruction must not be executed before a debugger is told of it; set together with any
+    /// exception, which is none.
+    pub caught: Option<Occurrence>,
+    /// `retired` at the instruction that a debugger was told of already, or [`RunContext::NO_PASS`].
+    pub pass_at: u64,
     /// The opcode of an instruction that nothing here executes, for the log.
     pub missing: Option<iced_x86::Code>,
     /// The instruction was INT n, INT3, INTO or INT1, or switched tasks: no single-step trap follows.
@@ -79,9 +85,23 @@ pub(crate) struct RunContext {
     /// Those of all CPUs, the running one's at `number`.
     projections: *mut [Projection],
     number: usize,
-    watches: *const Vec<Watch>,
+    stops: *mut Stops,
     /// Whoever checks how translations are used; null without.
     pub coherence: *mut Coherence,
+}
+
+impl RunContext {
+    /// No instruction passes: no count gets that far.
+    pub(crate) const NO_PASS: u64 = u64::MAX;
+}
+
+/// What a debugger is told after an instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Told {
+    /// It touched watched memory.
+    Watched,
+    /// This happened.
+    Caught(Occurrence),
 }
 
 /// What x87 handlers leave for whoever looks at the FPU's status and pointers, instead of working it
@@ -120,32 +140,6 @@ pub(crate) enum Leave {
     Exit(Exit),
 }
 
-/// A debugger's watchpoint.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Watch {
-    pub addr: LinearAddr,
-    pub len: u32,
-    pub kind: WatchKind,
-}
-
-impl Watch {
-    /// The first watched byte among `len` bytes at `addr`.
-    fn hit(self, addr: LinearAddr, len: u32, write: bool) -> Option<LinearAddr> {
-        let wanted = match self.kind {
-            WatchKind::Write => write,
-            WatchKind::Read => !write,
-            WatchKind::Access => true,
-        };
-        let into_access = self.addr.0.wrapping_sub(addr.0);
-        let into_watch = addr.0.wrapping_sub(self.addr.0);
-        match wanted {
-            true if into_watch < self.len => Some(addr),
-            true if into_access < len => Some(self.addr),
-            _ => None,
-        }
-    }
-}
-
 /// What stands for the projections at rest: an empty list.
 fn no_projections() -> *mut [Projection] {
     std::ptr::slice_from_raw_parts_mut(std::ptr::dangling_mut(), 0)
@@ -171,7 +165,9 @@ impl Cpu {
             exit_op: null(),
             next: null(),
             attention: false,
-            watch_hit: None,
+            told: None,
+            caught: None,
+            pass_at: RunContext::NO_PASS,
             missing: None,
             interrupted: false,
             after_mov_ss: false,
@@ -186,7 +182,7 @@ impl Cpu {
             bus: None,
             projections: no_projections(),
             number: 0,
-            watches: null(),
+            stops: null_mut(),
             coherence: null_mut(),
         };
         Cpu { state, run }
@@ -198,15 +194,15 @@ impl Cpu {
         self.run.pauses
     }
 
-    /// Lends memory, bus, the projections of all CPUs, of which this one is `number`, and watchpoints to the CPU
-    /// for the time of `body`.
+    /// Lends memory, bus, the projections of all CPUs, of which this one is `number`, and what a debugger asked for
+    /// to the CPU for the time of `body`.
     pub(crate) fn with_context<R>(
         &mut self,
         mem: &mut PhysMem,
         bus: &mut dyn Bus,
         projections: &mut [Projection],
         number: usize,
-        watches: &Vec<Watch>,
+        stops: &mut Stops,
         body: impl FnOnce(&mut Self) -> R,
     ) -> R {
         /// Takes the pointers away even when `body` unwinds.
@@ -217,7 +213,7 @@ impl Cpu {
                 run.mem = std::ptr::null_mut();
                 run.bus = None;
                 run.projections = no_projections();
-                run.watches = std::ptr::null();
+                run.stops = std::ptr::null_mut();
                 run.coherence = std::ptr::null_mut();
                 run.read = std::ptr::null();
                 run.write = std::ptr::null();
@@ -232,7 +228,7 @@ impl Cpu {
         self.run.bus = Some(bus);
         self.run.projections = projections;
         self.run.number = number;
-        self.run.watches = watches;
+        self.run.stops = stops;
         self.run.lazy = Flags::from(self.state.eflags).into();
         let lent = Lent(self);
         body(lent.0)
@@ -300,36 +296,38 @@ impl Cpu {
         unsafe { self.run.coherence.as_mut() }
     }
 
+    /// What a debugger asked for, during a run.
     #[inline]
-    fn watches(&self) -> &[Watch] {
-        if self.run.watches.is_null() {
-            return &[];
+    pub(crate) fn stops(&mut self) -> Option<&mut Stops> {
+        // SAFETY: as in `mem`; it is null at rest.
+        unsafe { self.run.stops.as_mut() }
+    }
+
+    /// What watchpoints leave to do without a look on linear page `page`, which leads to `frame`.
+    pub(crate) fn guarded(&mut self, page: u32, frame: u32) -> Guarded {
+        let nothing = Guarded { loads: false, stores: false };
+        self.stops().filter(|stops| !stops.watches.is_empty()).map_or(nothing, |it| it.watches.guarded(page, frame))
+    }
+
+    /// Notes what the current instruction touches, for the watchpoints.
+    pub(crate) fn note_touch(&mut self, touch: &Touch<'_>) {
+        let pc = LinearAddr(self.state.pc());
+        let Some(stops) = self.stops() else { return };
+        stops.watches.note(pc, touch);
+        if !stops.watches.hits().is_empty() {
+            self.run.told = Some(Told::Watched);
         }
-        // SAFETY: as in `mem`; the list is not changed during a run.
-        unsafe { &*self.run.watches }
     }
 
-    /// Whether any watchpoint is set.
-    #[inline]
-    pub(crate) fn watching(&self) -> bool {
-        !self.watches().is_empty()
+    /// Whether a debugger is told of `vector` before the current instruction: it wants to be, and was not yet.
+    pub(crate) fn catches_before(&mut self, vector: u8) -> bool {
+        let wanted = self.stops().is_some_and(|stops| stops.catches.vectors.holds(vector));
+        wanted && self.retired() != self.run.pass_at
     }
 
-    /// Whether a watchpoint lies in the 4 KiB page of `addr`: then neither its loads nor its
-    /// stores may go by a projection.
-    #[inline]
-    pub(crate) fn page_watched(&self, addr: LinearAddr) -> bool {
-        let page = LinearAddr(addr.0 & !0xfff);
-        self.watches().iter().any(|w| Watch { kind: WatchKind::Access, ..*w }.hit(page, 0x1000, true).is_some())
-    }
-
-    /// Notes a load or store of `len` bytes, for the watchpoints.
-    #[inline]
-    pub(crate) fn note_access(&mut self, addr: LinearAddr, len: u32, write: bool) {
-        let hit = self.watches().iter().find_map(|w| Some((w.hit(addr, len, write)?, w.kind)));
-        if self.run.watch_hit.is_none() {
-            self.run.watch_hit = hit;
-        }
+    /// Has a debugger told of what is complete.
+    pub(crate) fn tell(&mut self, occurrence: Occurrence) {
+        self.run.told.get_or_insert(Told::Caught(occurrence));
     }
 
     /// Instructions retired by this CPU up to the current one, which does not count yet.
@@ -356,12 +354,9 @@ impl Cpu {
     }
 
     /// Whether the current instruction did what the dispatcher must look at before the next one: the bus,
-    /// a watchpoint, code that was overwritten, a translation that has gone.
+    /// what a debugger is told, code that was overwritten, a translation that has gone.
     pub(crate) fn disturbed(&mut self) -> bool {
-        self.run.attention
-            || self.run.watch_hit.is_some()
-            || self.state.tlb.latch().is_none()
-            || self.mem().has_killed()
+        self.run.attention || self.run.told.is_some() || self.state.tlb.latch().is_none() || self.mem().has_killed()
     }
 
     /// EFLAGS with the status flags, during a run.

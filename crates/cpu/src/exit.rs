@@ -1,17 +1,6 @@
 use x86::LinearAddr;
 
-use crate::Exception;
-
-/// Which accesses a watchpoint stops.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum WatchKind {
-    /// Stores.
-    Write,
-    /// Loads.
-    Read,
-    /// Both.
-    Access,
-}
+use crate::{Exception, Occurrence, Watch};
 
 /// Why [`crate::Engine::run`] returned. State is precise: it rests between two instructions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,13 +18,15 @@ pub enum Exit {
         /// Linear address of the instruction.
         addr: LinearAddr,
     },
-    /// The instruction before EIP touched watched memory.
+    /// The instruction before EIP touched watched memory. [`crate::Engine::watch_hits`] tells all that it met.
     Watchpoint {
-        /// First watched byte touched.
-        addr: LinearAddr,
-        /// The kind of the watchpoint that hit.
-        kind: WatchKind,
+        /// The watchpoint that it met first.
+        watch: Watch,
+        /// The first watched byte that it touched there, in the watchpoint's own space.
+        addr: u32,
     },
+    /// An event that was asked for; see [`crate::Catches`].
+    Caught(Occurrence),
     /// A third exception while a double fault was being delivered: the CPU has shut down.
     /// The state is that before the instruction which began it.
     TripleFault {

@@ -87,7 +87,7 @@ impl Fixture {
             &mut self.bus,
             std::slice::from_mut(&mut self.projection),
             0,
-            &Vec::new(),
+            &mut crate::stops::Stops::default(),
             body,
         )
     }

@@ -30,6 +30,7 @@ mod seg;
 mod slow;
 mod sse;
 mod state;
+mod stops;
 mod system;
 #[cfg(test)]
 mod testing;
@@ -39,8 +40,9 @@ pub use bus::{Bus, IoEffect, IoRead, IoSize};
 pub use cpu::Cpu;
 pub use engine::{Engine, EngineConfig, EngineStats, RunRequest};
 pub use exception::Exception;
-pub use exit::{Exit, WatchKind};
+pub use exit::Exit;
 pub use fpu::{F80, Fpu};
 pub use seg::SegmentRegister;
 pub use state::{CpuModel, CpuState, Gpr, Msrs, TableRegister};
+pub use stops::{Bytes, Catches, Occurrence, Vectors, Watch, WatchHit, WatchKind, WatchSpace};
 pub use system::{Mtrrs, cpuid_answer as cpuid};

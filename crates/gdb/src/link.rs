@@ -165,6 +165,16 @@ impl Link {
         self.out.borrow_mut().bytes.extend_from_slice(format!("{ack}${body}#{sum:02x}").as_bytes());
     }
 
+    /// Has gdb print a text, while it waits for a stop (GDB manual, "Stop Reply Packets": `O`).
+    pub fn say(&mut self, text: &str) {
+        // Each packet must fit into gdb's buffer, which is as long as ours.
+        for part in text.as_bytes().chunks(MAX_PACKET / 4) {
+            let body: String = part.iter().fold(String::from("O"), |body, byte| body + &format!("{byte:02x}"));
+            let sum = body.bytes().fold(0u8, u8::wrapping_add);
+            self.out.borrow_mut().bytes.extend_from_slice(format!("${body}#{sum:02x}").as_bytes());
+        }
+    }
+
     /// Sends what was written. After an error the next [`Link::receive`] is the end.
     pub fn send(&mut self) {
         let bytes = {

@@ -1,6 +1,7 @@
 //! Waiting for gdb, session after session.
 
 use std::cell::RefCell;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,6 +15,8 @@ use crate::listen::{ListenAddr, Listener};
 use crate::stub::Stub;
 use crate::{Error, session};
 
+/// Connections that are told at once that the machine is taken; others are just closed.
+const MOST_TURNED_AWAY: usize = 8;
 /// How long a wait sleeps between two looks.
 const NAP: Duration = Duration::from_millis(10);
 
@@ -93,6 +96,8 @@ pub struct Server {
     /// Set when the gdb of the present session has sent something. Each session has a flag of
     /// its own: the last thing that a connection's reader does is to set it.
     arrived: RefCell<Arc<AtomicBool>>,
+    /// Held by each connection that is being told that the machine is taken.
+    turning_away: Arc<()>,
 }
 
 impl Server {
@@ -101,7 +106,9 @@ impl Server {
     /// # Errors
     /// [`Error::Listen`].
     pub fn bind(addr: &ListenAddr, setup: Setup) -> Result<Self, Error> {
-        Ok(Server { listener: Listener::bind(addr)?, setup, knocking: RefCell::default(), arrived: RefCell::default() })
+        let listener = Listener::bind(addr)?;
+        let (knocking, arrived) = (RefCell::default(), RefCell::default());
+        Ok(Server { listener, setup, knocking, arrived, turning_away: Arc::default() })
     }
 
     /// Where we listen.
@@ -141,7 +148,7 @@ impl Server {
         let link = Link::new(stream, arrived.clone())?;
         self.arrived.replace(arrived);
         let kernel = kernel_of(machine);
-        let ending = session::serve(link, machine, keeper, &self.setup, &kernel);
+        let ending = session::serve(link, machine, keeper, &self.setup, &kernel, &|| self.turn_away());
         self.arrived.take();
         Ok(ending)
     }
@@ -150,6 +157,21 @@ impl Server {
     pub fn run_to_program(&self, machine: &mut Machine, keeper: &mut dyn Keeper) -> Ahead {
         let kernel = kernel_of(machine);
         Stub::new(machine, keeper, &self.setup, &kernel).run_to_program()
+    }
+
+    /// Tells whoever else has connected that the machine is taken.
+    fn turn_away(&self) {
+        let taken = self.knocking.borrow_mut().take();
+        let waiting = || self.listener.poll().unwrap_or_default();
+        if let Some(stream) = taken.or_else(waiting)
+            && Arc::strong_count(&self.turning_away) <= MOST_TURNED_AWAY
+        {
+            let count = self.turning_away.clone();
+            thread::spawn(move || {
+                refuse(stream);
+                drop(count);
+            });
+        }
     }
 
     /// Keeps the machine stopped until gdb comes, and serves it. Somebody who connects and
@@ -172,4 +194,18 @@ impl Server {
 
 fn kernel_of(machine: &Machine) -> KernelImage {
     machine.boot_images().kernel().map(|image| KernelImage::parse(&image.bytes)).unwrap_or_default()
+}
+
+/// Answers the first that is said on a connection: another gdb is served. gdb prints the reason.
+fn refuse(mut stream: Box<dyn Stream>) {
+    let body = "E.another debugger has this machine; only one can, at a time";
+    let sum = body.bytes().fold(0u8, u8::wrapping_add);
+    let mut said = [0; 4096];
+    let heard = stream.prepare().and_then(|()| stream.read(&mut said));
+    if heard.is_ok_and(|count| count > 0) {
+        let _ = write!(stream, "+${body}#{sum:02x}").and_then(|()| stream.flush());
+        // Until it has read that and says more, or goes.
+        let _ = stream.read(&mut said);
+    }
+    stream.close();
 }

@@ -19,7 +19,7 @@ const FIRST_WORD: Duration = Duration::from_secs(5);
 
 type Protocol<'m> = GdbStubStateMachine<'static, Stub<'m>, Wire>;
 
-/// Serves gdb until it lets go, kills, or goes away, or until the machine ends. `None` if the
+/// Serves gdb, and turns others away by `turn_away`, until it lets go, kills, or goes away, or until the machine ends. `None` if the
 /// other side never sent a packet.
 pub fn serve(
     link: Link,
@@ -27,10 +27,11 @@ pub fn serve(
     keeper: &mut dyn Keeper,
     setup: &Setup,
     kernel: &KernelImage,
+    turn_away: &dyn Fn(),
 ) -> Option<Ending> {
     let mut session = Session { link, handshake: Vec::new(), heard: false };
     let mut stub = Stub::new(machine, keeper, setup, kernel);
-    let ending = session.run(&mut stub);
+    let ending = session.run(&mut stub, turn_away);
     stub.release();
     ending
 }
@@ -43,10 +44,14 @@ struct Session {
 }
 
 impl Session {
-    fn run(&mut self, stub: &mut Stub<'_>) -> Option<Ending> {
+    fn run(&mut self, stub: &mut Stub<'_>, turn_away: &dyn Fn()) -> Option<Ending> {
         let mut protocol = self.fresh(stub);
         let mut waited = Duration::ZERO;
         loop {
+            // Who has said nothing yet keeps nobody out.
+            if self.heard {
+                turn_away();
+            }
             let running = matches!(protocol, GdbStubStateMachine::Running(_));
             match self.link.receive(if running { Duration::ZERO } else { NAP }) {
                 Some(Received::End) => return self.heard.then_some(Ending::Detached),
@@ -144,6 +149,7 @@ impl Session {
         reason: MultiThreadStopReason<u32>,
     ) -> Protocol<'m> {
         let GdbStubStateMachine::Running(running) = protocol else { return protocol };
+        self.link.say(&stub.take_text());
         let next = running.report_stop(stub, reason).unwrap_or_else(|error| {
             log::debug!("gdb: {error}");
             self.fresh(stub)

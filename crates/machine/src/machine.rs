@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use cpu::{
-    Cpu, CpuState, Engine, EngineConfig, EngineStats, WatchKind,
+    Catches, Cpu, CpuState, Engine, EngineConfig, EngineStats, Watch, WatchHit,
     coherence::{Change, Coherence, Finding},
 };
 use devices::VGA_TEXT_BYTES;
@@ -52,6 +52,10 @@ pub struct Machine {
     pub(crate) breakpoints: BTreeSet<LinearAddr>,
     /// The CPU that ran last.
     pub(crate) entered: usize,
+    /// The CPU that stopped before an instruction, and its count of retired instructions then.
+    pub(crate) before: Option<(usize, u64)>,
+    /// The same of one that stopped for an event of its next instruction.
+    pub(crate) before_event: Option<(usize, u64)>,
     /// When a chip other than the local APICs changes next by itself; 0 if nobody has looked since one was accessed.
     pub(crate) chips_due_ns: u64,
     pub(crate) stats: MachineStats,
@@ -78,6 +82,8 @@ impl Machine {
             signals: Signals::default(),
             breakpoints: BTreeSet::new(),
             entered: 0,
+            before: None,
+            before_event: None,
             chips_due_ns: 0,
             stats: MachineStats::new(config.cpus),
             config,
@@ -166,6 +172,8 @@ impl Machine {
     /// Changes the state of CPU `number` from outside, as a debugger does.
     pub fn change_cpu(&mut self, number: usize, change: impl FnOnce(&mut CpuState)) {
         change(&mut self.cpus[number].state);
+        // Its next instruction may be another one.
+        self.before_event = None;
         self.engine.invalidate();
     }
 
@@ -277,14 +285,29 @@ impl Machine {
         }
     }
 
-    /// Stops after an instruction that touches `len` bytes from `addr`.
-    pub fn add_watchpoint(&mut self, addr: LinearAddr, len: u32, kind: WatchKind) {
-        self.engine.add_watchpoint(addr, len, kind);
+    /// Stops after an instruction, or an iteration of a repeated one, that touches what `watch` says. Loads and
+    /// stores by any CPU count, for whatever purpose: of operands, stacks, descriptors and task states, of INS and
+    /// OUTS, and for physical addresses the page walker's setting of A and D too. Fetches of instructions, the walker's
+    /// reads and what a debugger changes do not; no device of this machine writes to memory by itself. One that
+    /// is added twice must be removed twice.
+    pub fn add_watch(&mut self, watch: Watch) {
+        self.engine.add_watch(watch);
     }
 
     /// Takes a watchpoint away.
-    pub fn remove_watchpoint(&mut self, addr: LinearAddr, len: u32, kind: WatchKind) {
-        self.engine.remove_watchpoint(addr, len, kind);
+    pub fn remove_watch(&mut self, watch: Watch) {
+        self.engine.remove_watch(watch);
+    }
+
+    /// All that the last instruction met, after [`crate::Stop::Watchpoint`].
+    pub fn watch_hits(&self) -> &[WatchHit] {
+        self.engine.watch_hits()
+    }
+
+    /// Stops at these events from now on, and at no others. One that comes before its instruction is passed when
+    /// the machine goes on.
+    pub fn set_catches(&mut self, catches: Catches) {
+        self.engine.set_catches(catches);
     }
 }
 

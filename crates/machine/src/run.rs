@@ -40,10 +40,31 @@ struct Goal {
     of_cpu: Option<(usize, u64)>,
 }
 
+/// Decides which of the stops that were asked for are worth one: breakpoints, watchpoints and events. It is asked
+/// within the run, while the machine is between two instructions, and can only look.
+pub trait Judge {
+    /// Whether the machine is to stop. If not, it goes on as if nothing had been asked for.
+    fn stops(&mut self, machine: &Machine, stop: &Stop) -> bool;
+}
+
+/// Whoever asked for a stop wants it.
+struct Always;
+
+impl Judge for Always {
+    fn stops(&mut self, _: &Machine, _: &Stop) -> bool {
+        true
+    }
+}
+
 impl Machine {
     /// Runs until something stops the machine.
     pub fn run(&mut self, limit: RunLimit, host: &mut dyn Host) -> Stop {
-        self.run_to(Goal { limit, of_cpu: None }, host)
+        self.run_judged(limit, host, &mut Always)
+    }
+
+    /// As [`Machine::run`]; `judge` decides of what was asked for.
+    pub fn run_judged(&mut self, limit: RunLimit, host: &mut dyn Host, judge: &mut dyn Judge) -> Stop {
+        self.run_to(Goal { limit, of_cpu: None }, host, judge)
     }
 
     /// Runs one instruction, or the delivery of one interrupt, of whatever CPU is next, however long all of
@@ -57,12 +78,23 @@ impl Machine {
     /// their turns meanwhile. [`Stop::Limit`] says that it is done, or that all CPUs have retired as many as
     /// `limit` says.
     pub fn step_cpu(&mut self, number: usize, limit: RunLimit, host: &mut dyn Host) -> Stop {
-        let of_cpu = Some((number, self.cpus[number].state.retired + 1));
-        self.run_to(Goal { limit, of_cpu }, host)
+        self.step_cpu_judged(number, limit, host, &mut Always)
     }
 
-    fn run_to(&mut self, goal: Goal, host: &mut dyn Host) -> Stop {
-        let stop = self.run_on(goal, host);
+    /// As [`Machine::step_cpu`]; `judge` decides of what was asked for.
+    pub fn step_cpu_judged(
+        &mut self,
+        number: usize,
+        limit: RunLimit,
+        host: &mut dyn Host,
+        judge: &mut dyn Judge,
+    ) -> Stop {
+        let of_cpu = Some((number, self.cpus[number].state.retired + 1));
+        self.run_to(Goal { limit, of_cpu }, host, judge)
+    }
+
+    fn run_to(&mut self, goal: Goal, host: &mut dyn Host, judge: &mut dyn Judge) -> Stop {
+        let stop = self.run_on(goal, host, judge);
         self.hand_out_output(host);
         // What was left as it is between deadlines is brought up to now before anybody looks.
         self.chips_due_ns = 0;
@@ -70,8 +102,9 @@ impl Machine {
         stop
     }
 
-    fn run_on(&mut self, goal: Goal, host: &mut dyn Host) -> Stop {
-        let mut pass_breakpoint = goal.limit.pass_breakpoint;
+    fn run_on(&mut self, goal: Goal, host: &mut dyn Host, judge: &mut dyn Judge) -> Stop {
+        let mut is_first = true;
+        let mut judged = None;
         let mut ask_at_ns = 0;
         self.chips_due_ns = 0;
         self.settle();
@@ -107,21 +140,39 @@ impl Machine {
                 ask_at_ns = 0;
                 continue;
             }
+            let place = self.place(self.schedule.current());
+            let pass_breakpoint = judged == Some(place) || goal.limit.pass_breakpoint && self.is_known(goal, is_first);
+            is_first = false;
             if pass_breakpoint {
-                self.passes(LinearAddr(self.cpus[self.schedule.current()].state.pc()));
+                self.passes(LinearAddr(self.cpus[place.0].state.pc()));
             }
             let exit = self.enter(goal, pass_breakpoint);
-            pass_breakpoint = false;
+            let place = self.place(self.entered);
             match exit {
                 Exit::Budget | Exit::Bus | Exit::Halted | Exit::Paused => {}
                 Exit::Breakpoint { addr } => {
                     self.passes(addr);
-                    if self.breakpoints.contains(&addr) {
-                        return Stop::Breakpoint { addr };
+                    let stop = Stop::Breakpoint { addr };
+                    if self.breakpoints.contains(&addr) && judge.stops(self, &stop) {
+                        self.before = Some(place);
+                        return stop;
                     }
-                    pass_breakpoint = true;
+                    judged = Some(place);
                 }
-                Exit::Watchpoint { addr, kind } => return Stop::Watchpoint { addr, kind },
+                Exit::Watchpoint { watch, addr } => {
+                    let stop = Stop::Watchpoint { watch, addr };
+                    if judge.stops(self, &stop) {
+                        return stop;
+                    }
+                }
+                Exit::Caught(occurrence) => {
+                    (self.before, self.before_event) = (Some(place), Some(place));
+                    let stop = Stop::Caught(occurrence);
+                    if judge.stops(self, &stop) {
+                        return stop;
+                    }
+                    judged = Some(place);
+                }
                 Exit::TripleFault { first } => return Stop::TripleFault { first },
             }
         }
@@ -134,6 +185,19 @@ impl Machine {
             let registers = [Gpr::Eax, Gpr::Ecx, Gpr::Edx].map(|gpr| self.cpus[number].state.gpr(gpr));
             self.timeline.passes(self.now_ns, number, addr.0, registers);
         }
+    }
+
+    /// A CPU and how far it has come.
+    fn place(&self, number: usize) -> (usize, u64) {
+        (number, self.cpus[number].state.retired)
+    }
+
+    /// Whether whoever lets the machine run knows that the CPU whose turn it is rests before its instruction: it
+    /// is the first to run, the machine stopped there, or it is to be stepped.
+    fn is_known(&self, goal: Goal, is_first: bool) -> bool {
+        let (number, retired) = self.place(self.schedule.current());
+        let is_stepped = goal.of_cpu == Some((number, retired + 1));
+        is_first && goal.of_cpu.is_none() || is_stepped || self.before == Some((number, retired))
     }
 
     fn has_reached(&self, goal: Goal) -> bool {
@@ -167,7 +231,8 @@ impl Machine {
         };
         bus.stats.entries += 1;
         let pauses = self.schedule.pauses();
-        let request = RunRequest { budget, now: self.now_ns, pass_breakpoint, cpu: number, pauses };
+        let pass_event = self.before_event == Some((number, before));
+        let request = RunRequest { budget, now: self.now_ns, pass_breakpoint, pass_event, cpu: number, pauses };
         let cpu = &mut self.cpus[number];
         let exit = self.engine.run(cpu, &mut self.mem, &mut bus, request);
         if bus.stirred {

@@ -106,6 +106,8 @@ impl Machine {
             signals: Signals::default(),
             breakpoints: BTreeSet::new(),
             entered: self.entered,
+            before: None,
+            before_event: None,
             chips_due_ns: 0,
             stats: MachineStats::new(self.config.cpus),
         })
@@ -191,6 +193,8 @@ fn read_body(body: &mut dyn Read, engine: EngineConfig) -> Result<Machine, Snaps
         signals: Signals::default(),
         breakpoints: BTreeSet::new(),
         entered,
+        before: None,
+        before_event: None,
         chips_due_ns: 0,
         stats,
     })

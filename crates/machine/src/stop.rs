@@ -1,6 +1,6 @@
 use std::fmt;
 
-use cpu::{Exception, WatchKind};
+use cpu::{Exception, Occurrence, Watch};
 use devices::ResetCause;
 use x86::LinearAddr;
 
@@ -33,13 +33,15 @@ pub enum Stop {
         /// Its address.
         addr: LinearAddr,
     },
-    /// The last instruction touched watched memory.
+    /// The last instruction touched watched memory; [`crate::Machine::watch_hits`] tells all that it met.
     Watchpoint {
-        /// First watched byte touched.
-        addr: LinearAddr,
-        /// Kind of the watchpoint.
-        kind: WatchKind,
+        /// The watchpoint that it met first.
+        watch: Watch,
+        /// The first watched byte that it touched there, in the watchpoint's own space.
+        addr: u32,
     },
+    /// An event that [`crate::Machine::set_catches`] asked for.
+    Caught(Occurrence),
 }
 
 /// Why a halted machine cannot go on.
@@ -80,7 +82,8 @@ impl fmt::Display for Stop {
             Stop::Limit => f.write_str("the instruction limit is reached"),
             Stop::Interrupted => f.write_str("interrupted"),
             Stop::Breakpoint { addr } => write!(f, "breakpoint at {:#010x}", addr.0),
-            Stop::Watchpoint { addr, .. } => write!(f, "watchpoint at {:#010x}", addr.0),
+            Stop::Watchpoint { addr, .. } => write!(f, "watchpoint at {addr:#010x}"),
+            Stop::Caught(occurrence) => write!(f, "caught {occurrence:?}"),
         }
     }
 }

@@ -42,6 +42,18 @@ pub fn packet(text: &[u8]) -> Vec<u8> {
     [b"$", text, format!("#{sum:02x}").as_bytes()].concat()
 }
 
+/// Each line as a packet with its checksum; of one that begins with `!` the rest is a command for the monitor.
+pub fn lines(text: &[u8]) -> Vec<u8> {
+    let line = |line: &[u8]| match line.strip_prefix(b"!") {
+        Some(command) => {
+            let digits: String = command.iter().map(|byte| format!("{byte:02x}")).collect();
+            packet(format!("qRcmd,{digits}").as_bytes())
+        }
+        None => packet(line),
+    };
+    text.split(|byte| *byte == b'\n').flat_map(line).collect()
+}
+
 /// Says `bytes` to the stub and hangs up.
 ///
 /// # Panics

@@ -176,3 +176,73 @@ fn what_is_said_to_the_gdb_stub_never_harms_it() {
         packets::body(&mut machine, &said);
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn changed_commands_to_the_monitor_and_changed_stops_end_in_an_answer() {
+    use pagewalk_fuzz_bodies::packets;
+    const SAYINGS: [&str; 40] = [
+        "!break",
+        "!break fff0",
+        "!break fff0 pid=1 ring=0 cpu=0",
+        "!break ffff0000 cr3=0",
+        "!break syscall",
+        "!break syscall write 7 pid=2",
+        "!break fork",
+        "!break exec",
+        "!break exit",
+        "!break fault",
+        "!break fault 1000 4096",
+        "!break pte 1000",
+        "!break pte 1000 pid=1",
+        "!break port 60",
+        "!break port 0-ffff in",
+        "!break vector 0x80",
+        "!break cr3",
+        "!watch 0 4",
+        "!watch 0 0x100000000 rw",
+        "!watch 1000 4096 r phys",
+        "!watch 1000 4 alias",
+        "!unbreak 1",
+        "!unbreak all",
+        "!stop-on int3",
+        "!stop-on int3 off",
+        "Z2,1000,4",
+        "z2,1000,4",
+        "Z3,0,ffffffff",
+        "Z4,ffffffff,2",
+        "Z1,fff0,1",
+        "QCatchSyscalls:1",
+        "QCatchSyscalls:1;4;b",
+        "QCatchSyscalls:0",
+        "vCont;s:1",
+        "vCont;r0,fffff:1",
+        "vCont;c",
+        "s",
+        "P8=f0ff0000",
+        "M1000,1:cc",
+        "g",
+    ];
+    let mut machine = images::machine();
+    for seed in 0..seeds() / 3 {
+        let random = &mut Random::new(seed + 1000);
+        let mut text = b"?\nqSupported:multiprocess+".to_vec();
+        for _ in 0..random.below(14) {
+            let mut line = random.pick(&SAYINGS).as_bytes().to_vec();
+            for _ in 0..random.below(3) {
+                let at = random.below(line.len() as u32) as usize;
+                match random.below(3) {
+                    0 => _ = line.remove(at),
+                    1 => line[at] = random.pick(b"0fF,;:=- x8"),
+                    _ => line.insert(at, random.pick(b"0fF,;:=- x8")),
+                }
+                if line.is_empty() {
+                    break;
+                }
+            }
+            text.push(b'\n');
+            text.extend(line);
+        }
+        packets::body(&mut machine, &packets::lines(&text));
+    }
+}

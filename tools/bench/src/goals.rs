@@ -25,6 +25,10 @@ enum Over {
     Workloads(&'static [&'static str]),
     /// The first of these, compared with the second on the same platform.
     Pair(&'static str, &'static str),
+    /// The geometric mean of a family: the platform compared with ours.
+    Slower(Family),
+    /// How often a condition fails in a second, in units of [`FAILING`], beyond what the workload takes of itself.
+    Failing(&'static str, f64),
 }
 
 /// A goal: at least so many times the speed of another platform.
@@ -35,7 +39,10 @@ struct Goal {
     times: f64,
 }
 
-const GOALS: [Goal; 10] = [
+/// Conditions of a breakpoint that are to fail in a second, at least.
+const FAILING: f64 = 100_000.0;
+
+const GOALS: [Goal; 12] = [
     Goal { text: "integer: 5 × Bochs", over: Over::Family(Family::Integer), peer: "bochs", times: 5.0 },
     Goal { text: "integer: 0.45 × QEMU TCG", over: Over::Family(Family::Integer), peer: "qemu-tcg", times: 0.45 },
     Goal {
@@ -66,6 +73,18 @@ const GOALS: [Goal; 10] = [
         times: 1.0,
     },
     Goal {
+        text: "watchpoints whose pages nobody touches: 1 / 1.1 of the speed without",
+        over: Over::Slower(Family::Integer),
+        peer: "pagewalk-watch",
+        times: 1.0 / 1.1,
+    },
+    Goal {
+        text: "a breakpoint whose condition fails: 100,000 times a second",
+        over: Over::Failing("syscall", 10_000.0),
+        peer: "pagewalk-break",
+        times: 1.0,
+    },
+    Goal {
         text: "four CPUs that compute: 0.9 of one that does it all",
         over: Over::Pair("crowd4", "crowd1"),
         peer: "pagewalk",
@@ -85,6 +104,12 @@ impl Goal {
             Over::Pair(name, other) => {
                 let seconds = |name| Some(report.workload(name)?.on(self.peer)?.round_seconds.median);
                 seconds(other)? / seconds(name)?
+            }
+            Over::Slower(family) => report.mean_ratio(Some(family), "pagewalk", self.peer)?,
+            Over::Failing(name, a_round) => {
+                let seconds = |platform| Some(report.workload(name)?.on(platform)?.round_seconds.median);
+                let more = (seconds(self.peer)? - seconds("pagewalk")?).max(f64::MIN_POSITIVE);
+                a_round / more / FAILING
             }
             Over::Workloads(names) => {
                 let ratio = |name: &&str| report.workload(name)?.ratio(self.peer, "pagewalk");

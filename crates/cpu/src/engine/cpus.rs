@@ -5,7 +5,7 @@ use memory::PhysMem;
 use x86::PhysAddr;
 
 use crate::{
-    Cpu, CpuModel, CpuState, Engine, EngineConfig, Exit, Gpr, RunRequest, WatchKind,
+    Cpu, CpuModel, CpuState, Engine, EngineConfig, Exit, Gpr, RunRequest, Watch, WatchKind, WatchSpace,
     testing::{CODE, Lab, TestBus, assemble},
 };
 
@@ -80,7 +80,7 @@ fn breakpoints_and_watchpoints_hold_for_every_cpu() {
     let breakpoint = Exit::Breakpoint { addr: x86::LinearAddr(FUNCTION) };
     assert_eq!((two.run(0, 100), two.run(1, 100)), (breakpoint, breakpoint));
     two.engine.remove_breakpoint(x86::LinearAddr(FUNCTION));
-    two.engine.add_watchpoint(x86::LinearAddr(0x6000), 4, WatchKind::Write);
+    two.engine.add_watch(Watch::new(WatchSpace::Linear, 0x6000, 4, WatchKind::Write).unwrap());
     assert!(matches!(two.run(1, 100), Exit::Watchpoint { .. }));
     assert_eq!(two.run(0, 10), Exit::Budget);
 }

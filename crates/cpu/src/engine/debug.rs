@@ -1,10 +1,10 @@
-//! Breakpoints and watchpoints of a debugger. They stand beside memory, not in it, and cost
+//! Breakpoints, watchpoints and events of a debugger. They stand beside memory, not in it, and cost
 //! nothing when there are none.
 
 use x86::LinearAddr;
 
 use super::Engine;
-use crate::{WatchKind, cpu::Watch};
+use crate::{Catches, Watch, WatchHit};
 
 impl Engine {
     /// Stops before the instruction at this linear address, in every address space.
@@ -24,18 +24,26 @@ impl Engine {
         }
     }
 
-    /// Stops after an instruction that touches `len` bytes from `addr`.
-    pub fn add_watchpoint(&mut self, addr: LinearAddr, len: u32, kind: WatchKind) {
-        self.watches.push(Watch { addr, len, kind });
+    /// Stops after an instruction that touches what `watch` says. One that is added twice must be removed twice.
+    pub fn add_watch(&mut self, watch: Watch) {
+        self.stops.watches.add(watch);
+        // Whatever page leads to a watched frame is looked at again.
         self.projections.clear();
     }
 
     /// Takes a watchpoint away.
-    pub fn remove_watchpoint(&mut self, addr: LinearAddr, len: u32, kind: WatchKind) {
-        let watch = Watch { addr, len, kind };
-        if let Some(place) = self.watches.iter().position(|w| *w == watch) {
-            self.watches.swap_remove(place);
-        }
+    pub fn remove_watch(&mut self, watch: Watch) {
+        self.stops.watches.remove(watch);
+    }
+
+    /// What the last instruction of the last run met, if [`crate::Exit::Watchpoint`] ended it.
+    pub fn watch_hits(&self) -> &[WatchHit] {
+        self.stops.watches.hits()
+    }
+
+    /// Stops at these events from now on, and at no others.
+    pub fn set_catches(&mut self, catches: Catches) {
+        self.stops.catches = catches;
     }
 
     pub(super) fn is_breakpoint(&self, addr: LinearAddr) -> bool {

@@ -8,10 +8,10 @@ use super::{
     select_view,
 };
 use crate::{
-    Activity, Cpu, Exception, Exit,
+    Activity, Cpu, Exception, Exit, Occurrence,
     activity::{self, Pending, pending},
     block::{Block, Key},
-    cpu::Leave,
+    cpu::{Leave, Told},
     event::{self, Event},
     exec::hot,
     mmu,
@@ -25,6 +25,7 @@ impl Engine {
     pub(super) fn dispatch(&mut self, cpu: &mut Cpu, mut pass_breakpoint: bool) -> Exit {
         let mut mode = self.mode(cpu);
         cpu.run.leave = Leave::Changed;
+        cpu.run.told = None;
         loop {
             if cpu.mem().has_killed() {
                 self.cache.drain_killed(cpu.mem(), &mut self.seen);
@@ -33,6 +34,8 @@ impl Engine {
             match self.boundary(cpu) {
                 Ok(Boundary::Clear) => {}
                 Ok(Boundary::Delivered) => {
+                    // What comes next is not the instruction that was to be passed.
+                    pass_breakpoint = false;
                     mode = self.changed(cpu);
                     continue;
                 }
@@ -43,18 +46,24 @@ impl Engine {
                 return Exit::Breakpoint { addr: pc };
             }
             pass_breakpoint = false;
+            let before = Before::of(cpu);
             self.step(cpu, mode);
             match cpu.run.leave {
                 Leave::Next => {}
                 Leave::Changed => mode = self.changed(cpu),
                 Leave::Fault(exception) => {
+                    if let Some(occurrence) = caught(cpu, exception) {
+                        before.restore(cpu);
+                        return Exit::Caught(occurrence);
+                    }
                     self.name_missing(cpu);
                     if let Err(exit) = deliver(cpu, Event::Exception(exception)) {
                         return exit;
                     }
                     mode = self.changed(cpu);
                 }
-                Leave::Exit(exit) => return exit,
+                // The machine sees of itself that a turn is over, or the CPU halted.
+                Leave::Exit(exit) => return cpu.run.told.take().map_or(exit, |told| told_of(cpu, told)),
             }
         }
     }
@@ -83,8 +92,8 @@ impl Engine {
     /// Everything that can come between two instructions (SDM Vol. 3A, "Priority Among
     /// Concurrent Events").
     fn boundary(&self, cpu: &mut Cpu) -> Result<Boundary, Exit> {
-        if let Some((addr, kind)) = cpu.run.watch_hit.take() {
-            return Err(Exit::Watchpoint { addr, kind });
+        if let Some(told) = cpu.run.told.take() {
+            return Err(told_of(cpu, told));
         }
         if std::mem::take(&mut cpu.run.attention) {
             return Err(Exit::Bus);
@@ -116,6 +125,7 @@ impl Engine {
             }
         };
         deliver(cpu, event)?;
+        event::tell(cpu, event);
         Ok(Boundary::Delivered)
     }
 
@@ -234,6 +244,62 @@ impl Engine {
         }
         let block = self.translator.for_good(cpu, key, stops_before)?;
         Ok(self.cache.insert(block))
+    }
+}
+
+/// What of the state an instruction takes although it has not begun, if an exception is caught before its
+/// delivery: what may come between two instructions must be the same when it is begun again.
+struct Before {
+    left: i64,
+    eip: u32,
+    mov_ss_shadow: bool,
+    sti_shadow: bool,
+    resume: Eflags,
+    pending_debug: u32,
+}
+
+impl Before {
+    fn of(cpu: &Cpu) -> Self {
+        let state = &cpu.state;
+        Before {
+            left: cpu.run.left,
+            eip: state.eip,
+            mov_ss_shadow: state.mov_ss_shadow,
+            sti_shadow: state.sti_shadow,
+            resume: state.eflags & Eflags::RF,
+            pending_debug: state.pending_debug,
+        }
+    }
+
+    /// Gives it back, unless instructions or iterations have retired since.
+    fn restore(self, cpu: &mut Cpu) {
+        if (cpu.run.left, cpu.state.eip) == (self.left, self.eip) {
+            let state = &mut cpu.state;
+            state.mov_ss_shadow = self.mov_ss_shadow;
+            state.sti_shadow = self.sti_shadow;
+            state.eflags |= self.resume;
+            state.pending_debug = self.pending_debug;
+        } else {
+            // Breakpoints that it met before are met again.
+            cpu.state.pending_debug = 0;
+        }
+    }
+}
+
+/// What a debugger is to be told of before `exception` is delivered, if it has not been yet.
+fn caught(cpu: &mut Cpu, exception: Exception) -> Option<Occurrence> {
+    let earlier = cpu.run.caught.take();
+    earlier.or_else(|| cpu.catches_before(exception.vector.0).then_some(Occurrence::Exception(exception)))
+}
+
+/// The exit for what is complete.
+fn told_of(cpu: &mut Cpu, told: Told) -> Exit {
+    match told {
+        Told::Caught(occurrence) => Exit::Caught(occurrence),
+        Told::Watched => {
+            let hit = cpu.stops().and_then(|stops| stops.watches.hits().first()).expect("it was told of a hit");
+            Exit::Watchpoint { watch: hit.watch, addr: hit.addr }
+        }
     }
 }
 

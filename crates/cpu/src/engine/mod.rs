@@ -12,6 +12,8 @@ mod guards;
 mod kernels;
 pub(crate) mod mode;
 #[cfg(test)]
+mod stops;
+#[cfg(test)]
 mod tests;
 
 use memory::PhysMem;
@@ -21,12 +23,13 @@ use crate::{
     Bus, Cpu, Exit,
     block::{Cache, Seen, Translator},
     coherence::{self, Coherence},
-    cpu::Watch,
+    cpu::RunContext,
     mmu::{
         Projection,
         access::{self, View},
         flush,
     },
+    stops::Stops,
 };
 
 /// Choices that change speed or geometry, never results at equal geometry.
@@ -50,6 +53,8 @@ pub struct RunRequest {
     pub now: u64,
     /// Do not stop at a breakpoint on the first instruction.
     pub pass_breakpoint: bool,
+    /// Do not stop for an exception or an interrupt of the first instruction.
+    pub pass_event: bool,
     /// Which CPU of the machine runs, from 0: where its projections are kept.
     pub cpu: usize,
     /// The run ends with [`Exit::Paused`] at the last of so many PAUSEs, unless it ends before. An XCHG that
@@ -60,7 +65,7 @@ pub struct RunRequest {
 impl Default for RunRequest {
     /// CPU 0, from time 0, as far as it goes.
     fn default() -> Self {
-        RunRequest { budget: u64::MAX, now: 0, pass_breakpoint: false, cpu: 0, pauses: u64::MAX }
+        RunRequest { budget: u64::MAX, now: 0, pass_breakpoint: false, pass_event: false, cpu: 0, pauses: u64::MAX }
     }
 }
 
@@ -88,7 +93,7 @@ pub struct Engine {
     projections: Vec<Projection>,
     /// Linear addresses, ascending.
     breakpoints: Vec<LinearAddr>,
-    watches: Vec<Watch>,
+    stops: Stops,
     coherence: Option<Box<Coherence>>,
     /// The opcodes that were missed and named in the log, ascending.
     named: Vec<iced_x86::Code>,
@@ -113,7 +118,7 @@ impl Engine {
             ran_once: false,
             projections: Vec::new(),
             breakpoints: Vec::new(),
-            watches: Vec::new(),
+            stops: Stops::default(),
             coherence: None,
             named: Vec::new(),
             translated: 0,
@@ -135,9 +140,11 @@ impl Engine {
         if projections.len() <= request.cpu {
             projections.resize_with(request.cpu + 1, Projection::default);
         }
-        let watches = std::mem::take(&mut self.watches);
+        let mut stops = std::mem::take(&mut self.stops);
+        stops.watches.forget_hits();
+        cpu.run.pass_at = if request.pass_event { cpu.state.retired } else { RunContext::NO_PASS };
         let mut coherence = self.coherence.take();
-        let exit = cpu.with_context(mem, bus, &mut projections, request.cpu, &watches, |cpu| {
+        let exit = cpu.with_context(mem, bus, &mut projections, request.cpu, &mut stops, |cpu| {
             flush::address_line_20(cpu);
             select_view(cpu);
             cpu.run.coherence = coherence.as_deref_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
@@ -150,7 +157,7 @@ impl Engine {
             exit
         });
         self.projections = projections;
-        self.watches = watches;
+        self.stops = stops;
         self.coherence = coherence;
 
         cpu.state.gpr[8..].fill(0);

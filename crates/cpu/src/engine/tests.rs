@@ -4,7 +4,7 @@ use iced_x86::code_asm::*;
 use x86::{Eflags, LinearAddr, PhysAddr};
 
 use crate::{
-    Exit, Gpr, RunRequest, WatchKind,
+    Exit, Gpr, RunRequest, Watch, WatchKind, WatchSpace,
     testing::{CODE, Lab, STACK, assemble},
 };
 
@@ -132,8 +132,9 @@ fn a_watchpoint_stops_after_the_access() {
         asm.mov(dword_ptr(0x9002), 7)?;
         asm.nop()
     });
-    lab.engine.add_watchpoint(LinearAddr(0x9004), 4, WatchKind::Write);
-    assert_eq!(lab.run(100), Exit::Watchpoint { addr: LinearAddr(0x9004), kind: WatchKind::Write });
+    let watch = Watch::new(WatchSpace::Linear, 0x9004, 4, WatchKind::Write).unwrap();
+    lab.engine.add_watch(watch);
+    assert_eq!(lab.run(100), Exit::Watchpoint { watch, addr: 0x9004 });
     assert_eq!(lab.cpu.state.retired, 3);
     assert_eq!(lab.read_u32(0x9002), 7);
 }

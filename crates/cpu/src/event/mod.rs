@@ -7,7 +7,7 @@ mod task;
 
 use x86::{Vector, has_error_code};
 
-use crate::{Activity, Cpu, Exception, coherence, mmu::flush};
+use crate::{Activity, Cpu, Exception, Occurrence, coherence, mmu::flush};
 
 pub(crate) use frame::{Stack, inner_stack};
 pub(crate) use iret::{iret, loaded_flags};
@@ -66,6 +66,7 @@ pub(crate) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Exception> {
     }
     let mut event = event;
     let mut first = None;
+    let mut is_second = false;
     if let Event::Exception(e) = event {
         note_page_fault(cpu, e);
     }
@@ -74,8 +75,12 @@ pub(crate) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Exception> {
             first.get_or_insert(e);
         }
         let Err(mut second) = interrupt::through_idt(cpu, event) else {
+            if is_second {
+                tell(cpu, event);
+            }
             return Ok(());
         };
+        is_second = true;
         // The EXT bit: what went wrong was not the program's own doing.
         if !event.is_software() && matches!(second.vector.0, 10..=13) {
             second.code |= 1;
@@ -89,6 +94,14 @@ pub(crate) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Exception> {
                 return Err(first.unwrap_or(second));
             }
         };
+    }
+}
+
+/// Tells a debugger that waits for its vector of an event that was delivered.
+pub(crate) fn tell(cpu: &mut Cpu, event: Event) {
+    let vector = event.vector();
+    if cpu.stops().is_some_and(|stops| stops.catches.vectors.holds(vector)) {
+        cpu.tell(Occurrence::Delivered { vector: Vector(vector) });
     }
 }
 

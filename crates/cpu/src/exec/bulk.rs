@@ -18,7 +18,7 @@ use crate::{
 /// one that ends a comparison, and moves the pointers; the count register is left to the caller.
 /// 0 where an iteration must be looked at.
 pub(super) fn run<W: Word>(cpu: &mut Cpu, kind: Kind, pointers: &Pointers, count: u32, until_equal: bool) -> u32 {
-    if kind == Kind::Lods || cpu.run.single || cpu.watching() {
+    if kind == Kind::Lods || cpu.run.single {
         return 0;
     }
     let budget = cpu.budget_left().saturating_add(1).min(u64::from(count)) as u32;
@@ -88,7 +88,8 @@ pub(crate) fn ports(
     count: u32,
 ) -> u32 {
     let breakpoints = cpu.state.dr[7] & 0xff != 0;
-    if size == 1 || cpu.run.single || breakpoints || cpu.watching() || cpu.state.eflags.contains(Eflags::DF) {
+    let told = cpu.stops().is_some_and(|stops| stops.catches.ports(port, size));
+    if size == 1 || cpu.run.single || breakpoints || told || cpu.state.eflags.contains(Eflags::DF) {
         return 0;
     }
     let budget = cpu.budget_left().saturating_add(1).min(u64::from(count)) as u32;

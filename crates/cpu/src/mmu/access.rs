@@ -12,7 +12,8 @@ use super::{
     project::Slot,
     rights::{Access, AccessKind, Guards, Privilege},
     tlb::TlbEntry,
-    walk::{self, PageFault},
+    walk::PageFault,
+    watch,
 };
 use crate::{Cpu, CpuState, Exception, IoEffect, IoSize, coherence};
 
@@ -62,7 +63,7 @@ pub(crate) fn read_into(cpu: &mut Cpu, addr: LinearAddr, bytes: &mut [u8], view:
     let (first, second) = bytes.split_at_mut(span.first_len);
     load(cpu, span.first, first);
     load(cpu, span.second, second);
-    cpu.note_access(addr, bytes.len() as u32, false);
+    watch::loads(cpu, addr, &span, bytes);
     breakpoint::data(cpu, addr, bytes.len() as u32, false);
     Ok(())
 }
@@ -85,10 +86,10 @@ pub(crate) fn write_from(cpu: &mut Cpu, addr: LinearAddr, bytes: &[u8], view: Vi
         return Ok(());
     }
     let span = Span::translate(cpu, addr, bytes.len() as u32, AccessKind::Write, view)?;
+    watch::stores(cpu, addr, &span, bytes);
     let (first, second) = bytes.split_at(span.first_len);
     store(cpu, span.first, first);
     store(cpu, span.second, second);
-    cpu.note_access(addr, bytes.len() as u32, true);
     breakpoint::data(cpu, addr, bytes.len() as u32, true);
     Ok(())
 }
@@ -180,7 +181,7 @@ fn held(cpu: &mut Cpu, addr: LinearAddr, access: Access) -> Result<TlbEntry, Pag
     }
     let mut paging = cpu.state.paging();
     paging.a20_mask = cpu.projection().a20_mask();
-    let mapping = walk::translate(cpu.mem(), &paging, addr, access)?;
+    let mapping = watch::walk(cpu, &paging, addr, access)?;
     let entry = TlbEntry::new(addr, mapping, cpu.state.pc(), cpu.now());
     let evicted = match old {
         Some(old) => {
@@ -208,10 +209,11 @@ struct Projected {
 /// was allowed, loads are too.
 fn project(cpu: &mut Cpu, addr: LinearAddr, phys: PhysAddr, access: Access, allowed: Projected) {
     let (page, frame) = (addr.page_number(), phys.frame());
-    if cpu.page_watched(addr) {
+    let guarded = cpu.guarded(page, frame);
+    if guarded.loads {
         return;
     }
-    let watched = coherence::watches_stores(cpu, frame);
+    let watched = guarded.stores || coherence::watches_stores(cpu, frame);
     let mem = cpu.mem();
     let kind = mem.kind(frame);
     if kind == FrameKind::Bus {
@@ -228,10 +230,10 @@ fn project(cpu: &mut Cpu, addr: LinearAddr, phys: PhysAddr, access: Access, allo
 }
 
 /// The physical places of an access: one, or two where it crosses a page.
-struct Span {
-    first: PhysAddr,
-    first_len: usize,
-    second: PhysAddr,
+pub(super) struct Span {
+    pub first: PhysAddr,
+    pub first_len: usize,
+    pub second: PhysAddr,
 }
 
 impl Span {

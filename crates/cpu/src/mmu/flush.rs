@@ -6,7 +6,7 @@ use x86::LinearAddr;
 
 use super::{tlb::Removed, walk::PageSize};
 use crate::{
-    Cpu,
+    Cpu, Occurrence,
     coherence::{self, Flush},
 };
 
@@ -29,6 +29,9 @@ pub(crate) fn non_global(cpu: &mut Cpu, before: u32) {
     cpu.state.tlb.flush_non_global();
     cpu.projection().clear_non_global();
     let cr3 = cpu.state.cr3;
+    if cpu.stops().is_some_and(|stops| stops.catches.cr3) {
+        cpu.tell(Occurrence::LoadedCr3 { before, after: cr3 });
+    }
     tell(cpu, if cr3 == before { Flush::Reload } else { Flush::Switch { cr3 } });
 }
 

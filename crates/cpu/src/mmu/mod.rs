@@ -13,6 +13,7 @@ mod rights;
 mod sentences;
 mod tlb;
 mod walk;
+mod watch;
 
 pub(crate) use project::Projection;
 pub use rights::{Access, AccessKind, Guards, Privilege, Rights};

@@ -1,10 +1,11 @@
 //! INT n, INT3, INTO, INT1, BOUND, UDn, IRET.
 
 use iced_x86::{Instruction, Mnemonic};
+use x86::Vector;
 
 use super::next_eip;
 use crate::{
-    Cpu, Exception, Exit,
+    Cpu, Exception, Exit, Occurrence,
     event::{self, Event},
     operand,
     slow::Flow,
@@ -21,8 +22,18 @@ fn deliver(cpu: &mut Cpu, event: Event) -> Result<Flow, Exception> {
 }
 
 fn software(cpu: &mut Cpu, insn: &Instruction, vector: u8) -> Result<Flow, Exception> {
+    not_caught(cpu, vector)?;
     let return_eip = next_eip(cpu, insn);
     deliver(cpu, Event::Software { vector, return_eip })
+}
+
+/// `Err` if a debugger is to be told before the instruction interrupts. The exception is none.
+fn not_caught(cpu: &mut Cpu, vector: u8) -> Result<(), Exception> {
+    if !cpu.catches_before(vector) {
+        return Ok(());
+    }
+    cpu.run.caught = Some(Occurrence::SoftwareInterrupt { vector });
+    Err(Exception::bp())
 }
 
 /// INT n.
@@ -45,6 +56,7 @@ pub(super) fn into(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception>
 
 /// INT1.
 pub(super) fn int1(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
+    not_caught(cpu, Vector::DEBUG.0)?;
     let return_eip = next_eip(cpu, insn);
     deliver(cpu, Event::Icebp { return_eip })
 }
@@ -72,6 +84,10 @@ pub(super) fn undefined(_: &mut Cpu, _: &Instruction) -> Result<Flow, Exception>
 pub(super) fn iret(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
     let size = if insn.mnemonic() == Mnemonic::Iretd { 4 } else { 2 };
     let next = next_eip(cpu, insn);
+    let from = cpu.state.cpl;
     event::iret(cpu, size, next)?;
+    if from < 3 && cpu.state.cpl == 3 && cpu.stops().is_some_and(|stops| stops.catches.user) {
+        cpu.tell(Occurrence::EnteredUser);
+    }
     Ok(Flow::Jump)
 }

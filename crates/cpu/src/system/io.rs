@@ -4,7 +4,7 @@ use iced_x86::{Instruction, OpKind, Register};
 use x86::{LinearAddr, SegReg, SystemType, tss};
 
 use crate::{
-    Cpu, Exception, Gpr, IoSize,
+    Cpu, Exception, Gpr, IoSize, Occurrence,
     exec::bulk,
     mmu::{
         access::{self, View},
@@ -149,6 +149,7 @@ fn read_port(cpu: &mut Cpu, port: u16, size: u32) -> u32 {
     let read = cpu.bus().port_in(now, port, io_size(size));
     access::note_effect(cpu, read.effect);
     breakpoint::ports(cpu, port, size);
+    tell(cpu, port, size, false, read.value);
     read.value
 }
 
@@ -157,7 +158,16 @@ fn write_port(cpu: &mut Cpu, port: u16, size: u32, value: u32) {
     let effect = cpu.bus().port_out(now, port, io_size(size), value);
     access::note_effect(cpu, effect);
     breakpoint::ports(cpu, port, size);
+    tell(cpu, port, size, true, value);
     flush::address_line_20(cpu);
+}
+
+/// Tells a debugger that waits for the port.
+fn tell(cpu: &mut Cpu, port: u16, size: u32, output: bool, value: u32) {
+    if cpu.stops().is_some_and(|stops| stops.catches.ports(port, size)) {
+        let value = value & (u32::MAX >> (32 - 8 * size));
+        cpu.tell(Occurrence::Port { port, size: io_size(size), output, value });
+    }
 }
 
 fn after_bus(cpu: &Cpu) -> Flow {

@@ -4,7 +4,7 @@ use iced_x86::Instruction;
 use x86::{Eflags, SegReg};
 
 use super::privileged;
-use crate::{Cpu, Exception, Gpr, coherence, seg::SegmentRegister, slow::Flow};
+use crate::{Cpu, Exception, Gpr, Occurrence, coherence, seg::SegmentRegister, slow::Flow};
 
 /// A flat segment as these instructions make it, without a look at any table.
 const fn flat(selector: u16, rights: u32) -> SegmentRegister {
@@ -23,6 +23,11 @@ fn code_selector(cpu: &Cpu) -> Result<u16, Exception> {
 /// SYSENTER.
 pub(super) fn enter(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
     let selector = code_selector(cpu)?;
+    if cpu.stops().is_some_and(|stops| stops.catches.sysenter) && cpu.retired() != cpu.run.pass_at {
+        // The exception is none.
+        cpu.run.caught = Some(Occurrence::SystemEnter);
+        return Err(Exception::gp(0));
+    }
     if cpu.state.cpl == 3 {
         coherence::leaves_ring_3(cpu);
     }

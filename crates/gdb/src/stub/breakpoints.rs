@@ -1,11 +1,11 @@
 //! Breakpoints and watchpoints, kept beside memory.
 
-use cpu::WatchKind;
 use gdbstub::target::TargetResult;
 use gdbstub::target::ext::breakpoints::{
     Breakpoints, HwBreakpoint, HwBreakpointOps, HwWatchpoint, HwWatchpointOps, SwBreakpoint, SwBreakpointOps,
     WatchKind as GdbWatchKind,
 };
+use machine::{Watch, WatchKind, WatchSpace};
 use x86::LinearAddr;
 
 use super::Stub;
@@ -17,31 +17,16 @@ pub struct Breakpoint {
     pub software: u32,
     /// gdb's `hbreak`.
     pub hardware: u32,
-    /// `monitor break`.
-    pub monitor: Option<Condition>,
-}
-
-/// When a `monitor break` stops: every part that is given must hold.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Condition {
-    /// In this process.
-    pub pid: Option<u32>,
-    /// With this page directory.
-    pub cr3: Option<u32>,
-    /// At this privilege level.
-    pub ring: Option<u8>,
-    /// On this CPU.
-    pub cpu: Option<usize>,
 }
 
 impl Breakpoint {
     fn is_unused(&self) -> bool {
-        self.software == 0 && self.hardware == 0 && self.monitor.is_none()
+        self.software == 0 && self.hardware == 0
     }
 }
 
-/// The most watchpoints at once, so that looking at each access stays bounded.
-const MAX_WATCHPOINTS: usize = 64;
+/// The most watchpoints of gdb at once, so that looking at an access to a watched page stays bounded.
+const MAX_WATCHPOINTS: usize = 1024;
 
 impl Stub<'_> {
     /// Changes what wants a stop at `addr`, and tells the engine of the first and the last wish.
@@ -51,7 +36,7 @@ impl Stub<'_> {
         change(&mut wishes);
         match (before, wishes.is_unused()) {
             (true, false) => self.machine.add_breakpoint(LinearAddr(addr)),
-            (false, true) => self.machine.remove_breakpoint(LinearAddr(addr)),
+            (false, true) => self.release_address(addr),
             _ => {}
         }
         if !wishes.is_unused() {
@@ -123,25 +108,18 @@ pub fn gdb_kind(kind: WatchKind) -> GdbWatchKind {
 
 impl HwWatchpoint for Stub<'_> {
     fn add_hw_watchpoint(&mut self, addr: u32, len: u32, kind: GdbWatchKind) -> TargetResult<bool, Self> {
-        let row = (addr, len, engine_kind(kind));
         // Past the end of linear space there is nothing to watch.
-        if len == 0 || addr.checked_add(len - 1).is_none() || self.watchpoints.len() == MAX_WATCHPOINTS {
-            return Ok(false);
-        }
-        if !self.watchpoints.contains(&row) {
-            self.machine.add_watchpoint(LinearAddr(addr), len, row.2);
-        }
-        self.watchpoints.push(row);
+        let watch = Watch::new(WatchSpace::Linear, addr, len.into(), engine_kind(kind));
+        let Some(watch) = watch.filter(|_| self.watchpoints.len() < MAX_WATCHPOINTS) else { return Ok(false) };
+        self.machine.add_watch(watch);
+        self.watchpoints.push(watch);
         Ok(true)
     }
 
     fn remove_hw_watchpoint(&mut self, addr: u32, len: u32, kind: GdbWatchKind) -> TargetResult<bool, Self> {
-        let row = (addr, len, engine_kind(kind));
-        let Some(at) = self.watchpoints.iter().position(|known| *known == row) else { return Ok(false) };
-        self.watchpoints.remove(at);
-        if !self.watchpoints.contains(&row) {
-            self.machine.remove_watchpoint(LinearAddr(addr), len, row.2);
-        }
+        let watch = Watch::new(WatchSpace::Linear, addr, len.into(), engine_kind(kind));
+        let Some(at) = self.watchpoints.iter().position(|known| Some(*known) == watch) else { return Ok(false) };
+        self.machine.remove_watch(self.watchpoints.remove(at));
         Ok(true)
     }
 }

@@ -44,6 +44,13 @@ struct Return {
     number: u32,
 }
 
+impl Catch {
+    /// The linear addresses that are marked.
+    pub fn marks(&self) -> Vec<u32> {
+        self.gates.iter().copied().chain(self.returns.iter().map(|way| way.at)).collect()
+    }
+}
+
 impl Wanted {
     fn has(&self, number: u32) -> bool {
         match self {
@@ -66,7 +73,7 @@ impl CatchSyscalls for Stub<'_> {
         let gates = std::mem::take(&mut self.catch.gates);
         let returns = std::mem::take(&mut self.catch.returns);
         self.catch.wanted = Wanted::None;
-        gates.into_iter().chain(returns.iter().map(|way| way.at)).for_each(|at| self.unmark(at));
+        gates.into_iter().chain(returns.iter().map(|way| way.at)).for_each(|at| self.release_address(at));
         self.catch.returns = returns;
         Ok(())
     }
@@ -91,18 +98,7 @@ impl Stub<'_> {
     pub(super) fn forget_syscalls(&mut self) {
         let Catch { gates, returns, .. } = std::mem::take(&mut self.catch);
         for at in gates.into_iter().chain(returns.into_iter().map(|way| way.at)) {
-            self.unmark(at);
-        }
-    }
-
-    /// Takes a mark away, unless somebody else wants a stop there.
-    fn unmark(&mut self, at: u32) {
-        let is_marked = self.breakpoints.contains_key(&at)
-            || self.resume.detour.is_some_and(|detour| detour.back_at == at)
-            || self.catch.gates.contains(&at)
-            || self.catch.returns.iter().any(|way| way.at == at);
-        if !is_marked {
-            self.machine.remove_breakpoint(LinearAddr(at));
+            self.release_address(at);
         }
     }
 
@@ -135,7 +131,7 @@ impl Stub<'_> {
             let is_back = |way: &Return| (way.at, way.cr3, way.esp) == (pc, cr3, esp);
             let at = self.catch.returns.iter().position(is_back)?;
             let way = self.catch.returns.remove(at);
-            self.unmark(pc);
+            self.release_address(pc);
             return Some(report(way.number, CatchSyscallPosition::Return));
         }
         let number = state.gpr[0];
@@ -150,7 +146,7 @@ impl Stub<'_> {
             self.catch.returns.retain(|old| (old.cr3, old.esp) != (cr3, user_esp));
             if self.catch.returns.len() == MAX_RETURNS {
                 let oldest = self.catch.returns.remove(0);
-                self.unmark(oldest.at);
+                self.release_address(oldest.at);
             }
             self.catch.returns.push(way);
             self.machine.add_breakpoint(LinearAddr(at));

@@ -9,6 +9,10 @@ use inspect::Reader;
 use x86::{Eflags, LinearAddr, SegReg, tss};
 
 use super::Stub;
+use super::stops::Process;
+
+/// INT 0x80.
+const INT_80: [u8; 2] = [0xcd, 0x80];
 
 /// The way back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,9 +27,17 @@ pub struct Detour {
     cpl: u8,
     /// The instruction that was to be stepped has not been executed yet.
     pub step_again: bool,
+    /// The process that executes another program by it: it is back at that one's first instruction.
+    pub exec: Option<u32>,
 }
 
 impl Detour {
+    /// Whether a return to ring 3 in process `pid` is that of a program which has taken the place of the one that was
+    /// stepped: it has an address space of its own.
+    pub fn is_over_in(&self, cpu: &CpuState, pid: Option<u32>) -> bool {
+        self.exec.is_some() && pid == self.exec && cpu.cr3 != self.cr3
+    }
+
     /// Whether the CPU is back.
     pub fn is_over(&self, cpu: &CpuState) -> bool {
         cpu.pc() == self.back_at && cpu.cpl == self.cpl && cpu.cr3 == self.cr3 && cpu.gpr(Gpr::Esp) == self.esp
@@ -57,7 +69,16 @@ impl Stub<'_> {
             esp,
             cpl: before.cpl,
             step_again: eip == before.eip,
+            exec: self.process_that_executes(cpu, before),
         })
+    }
+
+    /// The process of a CPU that has called the kernel to execute a program.
+    fn process_that_executes(&self, cpu: usize, before: &CpuState) -> Option<u32> {
+        let mut code = [0; 2];
+        Reader::new(self.machine.memory(), before.paging()).read(LinearAddr(before.pc()), &mut code);
+        let is_call = code == INT_80 && before.gpr(Gpr::Eax) == abi::nr::EXECVE;
+        is_call.then(|| Process::on(self.machine, self.kernel, cpu).map(|process| process.pid))?
     }
 
     /// The frame that an external interrupt pushed in the kernel itself: EIP on the top of the
@@ -82,13 +103,13 @@ impl Stub<'_> {
     pub(super) fn begin_detour(&mut self, detour: Detour) {
         self.machine.add_breakpoint(LinearAddr(detour.back_at));
         self.resume.detour = Some(detour);
+        self.catch_events();
     }
 
     /// Takes the mark away, unless gdb has a breakpoint at the same place.
     pub(super) fn end_detour(&mut self) {
         let Some(detour) = self.resume.detour.take() else { return };
-        if !self.breakpoints.contains_key(&detour.back_at) {
-            self.machine.remove_breakpoint(LinearAddr(detour.back_at));
-        }
+        self.release_address(detour.back_at);
+        self.catch_events();
     }
 }

@@ -11,11 +11,11 @@ mod monitor;
 mod process;
 mod resume;
 mod run;
+mod stops;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use cpu::WatchKind;
 use gdbstub::common::Tid;
 use gdbstub::target::Target;
 use gdbstub::target::TargetResult;
@@ -49,7 +49,8 @@ pub struct Stub<'a> {
     setup: &'a Setup,
     kernel: &'a KernelImage,
     breakpoints: BTreeMap<u32, breakpoints::Breakpoint>,
-    watchpoints: Vec<(u32, u32, WatchKind)>,
+    watchpoints: Vec<machine::Watch>,
+    stops: stops::Stops,
     resume: resume::Resume,
     catch: catch::Catch,
     files: process::OpenFiles,
@@ -84,6 +85,7 @@ impl<'a> Stub<'a> {
             kernel,
             breakpoints: BTreeMap::new(),
             watchpoints: Vec::new(),
+            stops: stops::Stops::default(),
             resume: resume::Resume::default(),
             catch: catch::Catch::default(),
             files: process::OpenFiles::default(),
@@ -94,6 +96,11 @@ impl<'a> Stub<'a> {
     /// The thread of the CPU that ran last.
     pub fn current_tid(&self) -> Tid {
         tid(self.machine.current_cpu())
+    }
+
+    /// What gdb's user is to be told of the last stop, beside what gdb says itself.
+    pub fn take_text(&mut self) -> String {
+        self.stops.take_text()
     }
 
     /// Lets the keeper do its work while the machine rests.
@@ -108,9 +115,11 @@ impl<'a> Stub<'a> {
         for (addr, _) in std::mem::take(&mut self.breakpoints) {
             self.machine.remove_breakpoint(LinearAddr(addr));
         }
-        for (addr, len, kind) in std::mem::take(&mut self.watchpoints) {
-            self.machine.remove_watchpoint(LinearAddr(addr), len, kind);
+        for watch in std::mem::take(&mut self.watchpoints) {
+            self.machine.remove_watch(watch);
         }
+        self.remove_stops();
+        self.stop_on_int3(false);
     }
 
     /// The machine as lenses see it.

@@ -2,16 +2,14 @@
 
 use std::mem;
 
-use cpu::WatchKind;
 use gdbstub::common::Signal;
 use gdbstub::stub::MultiThreadStopReason;
-use machine::{RunLimit, Stop};
-use x86::LinearAddr;
+use machine::{Machine, RunLimit, Stop};
 
-use super::detour::Detour;
 use super::resume::Plan;
-use super::{Stub, USER_END, breakpoints, tid};
-use crate::server::Verdict;
+use super::stops::{Judge, Reason};
+use super::{Stub, breakpoints, tid};
+use crate::server::{Keeper, Verdict};
 
 /// Instructions between two looks for a packet.
 const SLICE: u64 = 1 << 20;
@@ -34,8 +32,8 @@ enum Meaning {
     Event(Event),
     /// The slice went by.
     Done,
-    /// A place that only the way back from a detour wanted, or a breakpoint of another process.
-    PassOn,
+    /// Nothing that gdb is told: it goes on.
+    GoOn,
     /// The detour is over.
     Back,
 }
@@ -73,11 +71,10 @@ impl Stub<'_> {
         Event::None
     }
 
-    fn stepped(&self, cpu: usize) -> Event {
-        Event::Stopped(match self.wants_stop_here(cpu) {
-            true => self.breakpoint_reason(cpu),
-            false => MultiThreadStopReason::SignalWithThread { tid: tid(cpu), signal: STEPPED },
-        })
+    fn stepped(&mut self, cpu: usize) -> Event {
+        let (machine, _, mut judge) = self.parts();
+        let reason = judge.at_instruction(machine, cpu).filter(|reason| *reason != Reason::Mark);
+        Event::Stopped(reason_for_gdb(cpu, reason.unwrap_or(Reason::Told)))
     }
 
     /// One instruction, or the beginning of a detour. `None` if the CPU rests and had none to do for a slice of
@@ -86,16 +83,18 @@ impl Stub<'_> {
         self.resume.pass_breakpoint = false;
         let before = self.machine.cpu(cpu).clone();
         let limit = RunLimit { retired: Some(self.slice_end()), pass_breakpoint: true };
-        let stop = self.machine.step_cpu(cpu, limit, self.keeper.host());
+        let (machine, keeper, mut judge) = self.parts();
+        let stop = machine.step_cpu_judged(cpu, limit, keeper.host(), &mut judge);
+        let is_done = self.machine.cpu(cpu).retired != before.retired;
         Some(match self.meaning(stop) {
             Meaning::Event(event) => event,
             // Interrupted before it could: once more.
-            Meaning::PassOn | Meaning::Back => {
+            Meaning::GoOn | Meaning::Back if !is_done => {
                 self.resume.pass_breakpoint = true;
                 Event::None
             }
-            Meaning::Done if self.machine.cpu(cpu).retired == before.retired => return None,
-            Meaning::Done => {
+            Meaning::Done if !is_done => return None,
+            Meaning::Done | Meaning::GoOn | Meaning::Back => {
                 if let Some(detour) = self.detour_taken(cpu, &before) {
                     self.begin_detour(detour);
                 }
@@ -114,7 +113,9 @@ impl Stub<'_> {
     fn run_on(&mut self) -> Event {
         let pass_breakpoint = mem::take(&mut self.resume.pass_breakpoint);
         let limit = RunLimit { retired: Some(self.slice_end()), pass_breakpoint };
-        let stop = self.machine.run(limit, self.keeper.host());
+        let before = self.machine.retired();
+        let (machine, keeper, mut judge) = self.parts();
+        let stop = machine.run_judged(limit, keeper.host(), &mut judge);
         match self.meaning(stop) {
             Meaning::Event(event) => {
                 if !matches!(event, Event::None) {
@@ -123,8 +124,9 @@ impl Stub<'_> {
                 event
             }
             Meaning::Done => Event::None,
-            Meaning::PassOn => {
-                self.resume.pass_breakpoint = true;
+            Meaning::GoOn => {
+                // Interrupted before it could run: the breakpoint is still to be passed.
+                self.resume.pass_breakpoint |= pass_breakpoint && self.machine.retired() == before;
                 Event::None
             }
             Meaning::Back => {
@@ -145,12 +147,13 @@ impl Stub<'_> {
     /// Back from a system call: the step is done, unless it goes on in its range.
     fn arrived(&mut self, cpu: usize) -> Event {
         let eip = self.machine.cpu(cpu).eip;
-        match &self.resume.plan {
-            Plan::Range { range, .. } if range.contains(&eip) && !self.wants_stop_here(cpu) => {
+        let is_within = matches!(&self.resume.plan, Plan::Range { range, .. } if range.contains(&eip));
+        match is_within && !self.wants_stop_here(cpu) {
+            true => {
                 self.resume.pass_breakpoint = true;
                 Event::None
             }
-            _ => self.stepped(cpu),
+            false => self.stepped(cpu),
         }
     }
 
@@ -158,65 +161,58 @@ impl Stub<'_> {
         let cpu = self.machine.current_cpu();
         match stop {
             Stop::Limit if self.keeper.limit().is_none_or(|limit| self.machine.retired() < limit) => Meaning::Done,
-            Stop::Breakpoint { .. } => {
-                let is_back = |detour: Detour| detour.cpu == cpu && detour.is_over(self.machine.cpu(cpu));
-                let back = self.resume.detour.is_some_and(is_back);
-                match () {
-                    _ if back => Meaning::Back,
-                    _ if self.wants_stop_here(cpu) => Meaning::Event(Event::Stopped(self.breakpoint_reason(cpu))),
-                    _ => {
-                        self.syscall_stop(cpu).map_or(Meaning::PassOn, |reason| Meaning::Event(Event::Stopped(reason)))
-                    }
+            Stop::Breakpoint { .. } | Stop::Watchpoint { .. } | Stop::Caught(_) => {
+                self.follow_entries();
+                match self.stops.take_reason() {
+                    Some(Reason::Back) => Meaning::Back,
+                    Some(Reason::Mark) => match self.syscall_stop(cpu) {
+                        Some(reason) => Meaning::Event(Event::Stopped(reason)),
+                        None => {
+                            self.resume.pass_breakpoint = true;
+                            Meaning::GoOn
+                        }
+                    },
+                    Some(Reason::Follow) | None => Meaning::GoOn,
+                    Some(reason) => Meaning::Event(Event::Stopped(reason_for_gdb(cpu, reason))),
                 }
             }
-            Stop::Watchpoint { addr, kind } => match self.is_ours(cpu, addr.0) {
-                true => Meaning::Event(Event::Stopped(self.watch_reason(cpu, addr, kind))),
-                false => Meaning::PassOn,
-            },
             other => match self.keeper.stopped(self.machine, other) {
-                Verdict::GoOn => Meaning::PassOn,
+                Verdict::GoOn => Meaning::GoOn,
                 Verdict::End(status) => Meaning::Event(Event::Ended(status)),
             },
         }
     }
 
+    /// The machine, its keeper, and what its stops are judged by.
+    fn parts(&mut self) -> (&mut Machine, &mut dyn Keeper, Judge<'_>) {
+        let Stub { machine, keeper, setup, kernel, breakpoints, watchpoints, stops, resume, view, catch, .. } = self;
+        let (detour, marks) = (resume.detour, catch.marks());
+        (machine, *keeper, Judge { stops, breakpoints, watchpoints, setup, kernel, view, detour, marks })
+    }
+
+    /// Whether a user-space address belongs to the program that is debugged.
+    pub(super) fn is_ours(&mut self, cpu: usize, addr: u32) -> bool {
+        let (machine, _, judge) = self.parts();
+        judge.is_ours(machine, cpu, addr)
+    }
+
     /// Whether something that gdb set wants a stop at the instruction that comes next.
-    fn wants_stop_here(&self, cpu: usize) -> bool {
-        let state = self.machine.cpu(cpu);
-        let Some(wishes) = self.breakpoints.get(&state.pc()) else { return false };
-        let of_gdb = (wishes.software > 0 || wishes.hardware > 0) && (state.cpl < 3 || self.is_ours(cpu, state.pc()));
-        let of_monitor = wishes.monitor.is_some_and(|condition| {
-            let same = |wanted: Option<u32>, is: u32| wanted.is_none_or(|wanted| wanted == is);
-            same(condition.cr3.map(|cr3| cr3 & !0xfff), state.cr3 & !0xfff)
-                && same(condition.ring.map(u32::from), state.cpl.into())
-                && condition.cpu.is_none_or(|wanted| wanted == cpu)
-                && condition.pid.is_none_or(|pid| self.process_on(cpu).is_some_and(|(current, _)| current == pid))
-        });
-        of_gdb || of_monitor
+    fn wants_stop_here(&mut self, cpu: usize) -> bool {
+        let (machine, _, judge) = self.parts();
+        judge.would_stop(machine, cpu)
     }
+}
 
-    /// Whether a user-space address belongs to the program that is debugged: static programs
-    /// all link at the same addresses.
-    pub(super) fn is_ours(&self, cpu: usize, addr: u32) -> bool {
-        let Some(program) = self.setup.program.as_ref().filter(|_| !self.view.break_any) else { return true };
-        addr >= USER_END || self.process_on(cpu).is_some_and(|(_, path)| path == *program)
-    }
-
-    fn breakpoint_reason(&self, cpu: usize) -> MultiThreadStopReason<u32> {
-        let wishes = self.breakpoints.get(&self.machine.cpu(cpu).pc());
-        let (software, hardware) = wishes.map_or((0, 0), |wishes| (wishes.software, wishes.hardware));
-        match () {
-            _ if software > 0 => MultiThreadStopReason::SwBreak(tid(cpu)),
-            _ if hardware > 0 => MultiThreadStopReason::HwBreak(tid(cpu)),
-            _ => MultiThreadStopReason::SignalWithThread { tid: tid(cpu), signal: STEPPED },
+fn reason_for_gdb(cpu: usize, reason: Reason) -> MultiThreadStopReason<u32> {
+    let tid = tid(cpu);
+    match reason {
+        Reason::Software => MultiThreadStopReason::SwBreak(tid),
+        Reason::Hardware => MultiThreadStopReason::HwBreak(tid),
+        Reason::Watch(watch) => {
+            MultiThreadStopReason::Watch { tid, kind: breakpoints::gdb_kind(watch.kind), addr: watch.first }
         }
-    }
-
-    /// gdb knows its watchpoints by their first byte and kind, the engine reports the byte touched.
-    fn watch_reason(&self, cpu: usize, touched: LinearAddr, kind: WatchKind) -> MultiThreadStopReason<u32> {
-        let covers =
-            |&&(addr, len, known): &&(u32, u32, WatchKind)| known == kind && touched.0.wrapping_sub(addr) < len;
-        let addr = self.watchpoints.iter().find(covers).map_or(touched.0, |row| row.0);
-        MultiThreadStopReason::Watch { tid: tid(cpu), kind: breakpoints::gdb_kind(kind), addr }
+        Reason::Told | Reason::Back | Reason::Arrived | Reason::Follow | Reason::Mark => {
+            MultiThreadStopReason::SignalWithThread { tid, signal: STEPPED }
+        }
     }
 }

@@ -5,7 +5,7 @@ mod smp;
 
 use std::collections::VecDeque;
 
-use cpu::{Engine, EngineConfig, WatchKind};
+use cpu::{Engine, EngineConfig, Watch, WatchKind, WatchSpace};
 use iced_x86::code_asm::{
     CodeAssembler, al, ax, byte_ptr, cr0, dword_ptr, dx, eax, ebx, ecx, edi, esi, esp, ptr, st0, st1, word_ptr,
 };
@@ -485,9 +485,10 @@ fn a_watchpoint_stops_behind_the_instruction_that_touched_it() {
         code.mov(byte_ptr(edi + 1), 5)?;
         code.hlt()
     });
-    machine.add_watchpoint(LinearAddr(COUNTER), 4, WatchKind::Write);
+    let watch = Watch::new(WatchSpace::Linear, COUNTER, 4, WatchKind::Write).unwrap();
+    machine.add_watch(watch);
     let stop = finish(&mut machine, &mut Detached);
-    assert_eq!(stop, Stop::Watchpoint { addr: LinearAddr(COUNTER + 1), kind: WatchKind::Write });
+    assert_eq!(stop, Stop::Watchpoint { watch, addr: COUNTER + 1 });
     assert_eq!(machine.memory().read_u8(PhysAddr(u64::from(COUNTER) + 1)), 5);
     assert_eq!(machine.retired(), 3);
 }

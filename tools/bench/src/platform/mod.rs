@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod bochs;
+mod debugged;
 mod guest;
 mod native;
 mod pagewalk;
@@ -22,7 +23,8 @@ mod qemu;
 mod rom;
 
 /// All platforms by name.
-pub const NAMES: &[&str] = &["native", "pagewalk", "qemu-user", "qemu-tcg", "qemu-rr", "bochs"];
+pub const NAMES: &[&str] =
+    &["native", "pagewalk", "pagewalk-watch", "pagewalk-break", "qemu-user", "qemu-tcg", "qemu-rr", "bochs"];
 /// Those that are measured without a word about it.
 pub const NAMES_BY_DEFAULT: &str = "native,pagewalk,qemu-user,qemu-tcg,qemu-rr,bochs";
 
@@ -93,7 +95,9 @@ pub fn find(name: &str, folder: &Path, pagewalk: Option<&Path>, timeout: f64) ->
     fs::create_dir_all(&runner.folder).map_err(|error| Error::file("create", &runner.folder, error))?;
     match name {
         "native" => native::find(runner),
-        "pagewalk" => pagewalk::find(runner, pagewalk),
+        "pagewalk" => pagewalk::find(runner, pagewalk, None),
+        "pagewalk-watch" => pagewalk::find(runner, pagewalk, Some(debugged::Wait::Watch)),
+        "pagewalk-break" => pagewalk::find(runner, pagewalk, Some(debugged::Wait::Break)),
         "qemu-user" => qemu::find_user(runner),
         "qemu-tcg" => qemu::find_tcg(runner, qemu::Threads::Multi),
         "qemu-rr" => qemu::find_tcg(runner, qemu::Threads::Single),

@@ -8,14 +8,23 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{Found, Job, Outcome, Platform, Runner, guest, outcome};
-use crate::error::Error;
+use super::{
+    Found, Job, Outcome, Platform, Runner,
+    debugged::{Debugger, Wait},
+    guest, outcome,
+};
+use crate::{
+    error::Error,
+    workloads::{Family, Spec},
+};
 
 struct Pagewalk {
     runner: Runner,
     program: PathBuf,
     kernel: PathBuf,
     version: String,
+    /// What a debugger waits for, under which it runs.
+    wait: Option<Wait>,
 }
 
 /// What is read of `--stats=json`.
@@ -24,7 +33,7 @@ struct Stats {
     instructions: u64,
 }
 
-pub fn find(runner: Runner, given: Option<&Path>) -> Result<Found, Error> {
+pub fn find(runner: Runner, given: Option<&Path>, wait: Option<Wait>) -> Result<Found, Error> {
     let program = match given {
         Some(path) => path.to_path_buf(),
         None => build()?,
@@ -36,7 +45,7 @@ pub fn find(runner: Runner, given: Option<&Path>) -> Result<Found, Error> {
     };
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let kernel = guest::write_kernel(&runner)?;
-    Ok(Ok(Box::new(Pagewalk { runner, program, kernel, version })))
+    Ok(Ok(Box::new(Pagewalk { runner, program, kernel, version, wait })))
 }
 
 /// Builds the command of this workspace, so that it is not an old one that is measured; its
@@ -58,7 +67,19 @@ fn build() -> Result<PathBuf, Error> {
 
 impl Platform for Pagewalk {
     fn name(&self) -> &'static str {
-        "pagewalk"
+        match self.wait {
+            None => "pagewalk",
+            Some(Wait::Watch) => "pagewalk-watch",
+            Some(Wait::Break) => "pagewalk-break",
+        }
+    }
+
+    fn suits(&self, spec: &Spec) -> bool {
+        match self.wait {
+            None => true,
+            Some(Wait::Watch) => spec.family == Family::Integer,
+            Some(Wait::Break) => spec.program == "syscall",
+        }
     }
 
     fn version(&self) -> &str {
@@ -73,9 +94,15 @@ impl Platform for Pagewalk {
         let mut command = Command::new(&self.program);
         command.args(["run", "--stats=json", "--memory", &format!("{}M", guest::MEMORY_MIB)]);
         command.args(["--cpus", &job.cpus.to_string()]);
+        let debugger = self.wait.map(|wait| {
+            let socket = self.runner.file("gdb");
+            command.arg("--gdb").arg(format!("unix:{}", socket.display()));
+            Debugger::start(wait, socket)
+        });
         command.args(["--append", guest::COMMAND_LINE, "--initrd"]);
         command.arg(guest::write_initramfs(&self.runner, job)?).arg(&self.kernel);
         let ended = self.runner.run(command, job)?;
+        debugger.map_or(Ok(()), Debugger::finish)?;
         let outcome = outcome(&ended, job, &ended.stdout, ended.status.success())?;
         let stats = ended.stderr.lines().rev().find_map(|line| serde_json::from_str::<Stats>(line).ok());
         Ok(Outcome { instructions: stats.map(|stats| stats.instructions), ..outcome })

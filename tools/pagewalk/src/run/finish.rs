@@ -24,7 +24,7 @@ pub fn status(stop: Stop, args: &RunArgs, machine: &Machine) -> u8 {
         Stop::Limit if args.save_at == Some(machine.retired()) => 0,
         Stop::Limit => status::LIMIT,
         Stop::TripleFault { .. } | Stop::Idle(_) | Stop::Reset { .. } => status::GUEST_PANIC,
-        Stop::Interrupted | Stop::Breakpoint { .. } | Stop::Watchpoint { .. } => status::INTERRUPTED,
+        Stop::Interrupted | Stop::Breakpoint { .. } | Stop::Watchpoint { .. } | Stop::Caught(_) => status::INTERRUPTED,
     }
 }
 

@@ -1,72 +1,66 @@
-//! Breakpoints with conditions that the emulator evaluates.
-
-use inspect::{Error, parse_address};
+//! What stops the machine: breakpoints, watchpoints and events with conditions that the emulator evaluates.
 
 use super::{Group, Outcome, usage};
-use crate::stub::Stub;
-use crate::stub::breakpoints::Condition;
+use crate::stub::{Stub, stops};
 
 pub const GROUP: Group = Group {
     rows: &[
+        ("break", "what stops the machine: numbers, hits, and how often a condition did not hold"),
+        ("break ADDR [COND…]", "stops before the instruction; a function called fork, exec …: NAME+0"),
+        ("break syscall [NAME|N…] [COND…]", "before a system call, of these or of any"),
+        ("break fork|exec|exit [COND…]", "before a process forks, before it executes a program, at its end"),
         (
-            "break ADDR [pid=N] [cr3=HEX] [ring=N] [cpu=N]",
-            "a breakpoint with conditions that cost nothing while they fail",
+            "break fault [ADDR [LEN]] [COND…]",
+            "at a page fault in LEN bytes from ADDR, or in its page, before the delivery",
         ),
-        ("unbreak ADDR", "takes it away"),
+        ("break pte ADDR [pid=N]", "after a write to the entries that translate ADDR, by a CPU or its page walker"),
+        ("break port HEX[-HEX] [in|out] [COND…]", "after an access to a port"),
+        ("break vector N [COND…]", "at an interrupt, exception or INT N"),
+        ("break cr3 [COND…]", "after a load of CR3"),
+        (
+            "watch ADDR [LEN] [r|w|rw] [phys|alias] [COND…]",
+            "after an access to LEN bytes (4); phys: ADDR is physical; alias: the memory behind ADDR, however it is reached",
+        ),
+        ("unbreak N|all", "takes one or all of them away; COND: pid=N, cr3=HEX, ring=N, cpu=N"),
+        ("stop-on int3 [on|off]", "the guest's own INT3 stops the machine, before it is delivered to the guest"),
     ],
     run,
 };
 
 fn run(stub: &mut Stub<'_>, words: &[&str]) -> Option<Outcome> {
     match words {
-        ["break", addr, conditions @ ..] => Some(set(stub, addr, conditions)),
-        ["unbreak", addr] => Some(unset(stub, addr)),
+        ["break"] => Some(Ok(stub.list_stops().into_bytes())),
+        ["break", words @ ..] => Some(set(stub, words, false)),
+        ["watch", words @ ..] => Some(set(stub, words, true)),
+        ["unbreak", "all"] => {
+            stub.remove_stops();
+            Some(Ok(Vec::new()))
+        }
+        ["unbreak", number] => Some(unset(stub, number)),
+        ["stop-on", "int3"] | ["stop-on", "int3", "on"] => {
+            stub.stop_on_int3(true);
+            Some(Ok(Vec::new()))
+        }
+        ["stop-on", "int3", "off"] => {
+            stub.stop_on_int3(false);
+            Some(Ok(Vec::new()))
+        }
         _ => None,
     }
 }
 
-fn set(stub: &mut Stub<'_>, addr: &str, conditions: &[&str]) -> Outcome {
-    let condition = parse_condition(conditions)?;
-    let addr = parse_address(&stub.target(), 0, addr)?.linear.0;
-    stub.change_breakpoint(addr, |wishes| wishes.monitor = Some(condition));
-    Ok(format!("breakpoint at {addr:#010x}\n").into_bytes())
+fn set(stub: &mut Stub<'_>, words: &[&str], watch: bool) -> Outcome {
+    let (what, condition) = stub.parse_stop(words, watch)?;
+    let name = if watch { "watch" } else { "break" };
+    let text = format!("{name} {}", words.join(" "));
+    let number = stub.add_stop(text.clone(), what, condition).ok_or_else(|| usage(stops::TOO_MANY))?;
+    Ok(format!("{number}: {text}\n").into_bytes())
 }
 
-fn unset(stub: &mut Stub<'_>, addr: &str) -> Outcome {
-    let addr = parse_address(&stub.target(), 0, addr)?.linear.0;
-    stub.change_breakpoint(addr, |wishes| wishes.monitor = None);
-    Ok(Vec::new())
-}
-
-fn parse_condition(words: &[&str]) -> Result<Condition, Error> {
-    let mut condition = Condition::default();
-    for word in words {
-        let bad = || usage(&format!("break: `{word}` is none of pid=N, cr3=HEX, ring=N, cpu=N"));
-        let (name, value) = word.split_once('=').ok_or_else(bad)?;
-        match name {
-            "pid" => condition.pid = Some(value.parse().map_err(|_| bad())?),
-            "cr3" => {
-                let digits = value.strip_prefix("0x").unwrap_or(value);
-                condition.cr3 = Some(u32::from_str_radix(digits, 16).map_err(|_| bad())?);
-            }
-            "ring" => condition.ring = Some(value.parse().map_err(|_| bad())?),
-            "cpu" => condition.cpu = Some(value.parse().map_err(|_| bad())?),
-            _ => return Err(bad()),
-        }
-    }
-    Ok(condition)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn conditions_are_read_and_refused() {
-        let want = Condition { pid: Some(3), cr3: Some(0x1f3d000), ring: Some(0), cpu: None };
-        assert_eq!(parse_condition(&["pid=3", "cr3=0x01f3d000", "ring=0"]), Ok(want));
-        for bad in ["pid", "pid=x", "color=3"] {
-            assert!(parse_condition(&[bad]).is_err(), "{bad}");
-        }
+fn unset(stub: &mut Stub<'_>, number: &str) -> Outcome {
+    let is_gone = number.parse().is_ok_and(|number| stub.remove_stop(number));
+    match is_gone {
+        true => Ok(Vec::new()),
+        false => Err(usage(&format!("unbreak: there is no number `{number}`; `monitor break` lists them"))),
     }
 }

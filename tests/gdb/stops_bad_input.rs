@@ -94,9 +94,25 @@ fn second_gdb() {
 
 fn refused_accesses() {
     let machine = Waiting::start();
+    // A script ends at its first error; Python can go on.
     let script = format!(
-        "x/x 0xf0000000\nset $cpl = 2\nset *(int*)0xf0000000 = 1\nstepi\nprintf \"stepped\\n\"\n\
-         hbreak start_kernel\ncontinue\ncompare-sections .text\nfile {}\ncompare-sections\ndelete\ncontinue\n",
+        "python\n\
+         def tries(command):\n\
+         {0}try:\n\
+         {0}{0}print(gdb.execute(command, to_string=True))\n\
+         {0}except gdb.error as error:\n\
+         {0}{0}print(error)\n\
+         end\n\
+         python tries('x/x 0xf0000000')\n\
+         python tries('set $cpl = 2')\n\
+         python tries('set *(int*)0xf0000000 = 1')\n\
+         stepi\nprintf \"stepped\\n\"\n\
+         hbreak start_kernel\ncontinue\n\
+         python tries('compare-sections .text')\n\
+         file {1}\n\
+         python tries('compare-sections')\n\
+         delete\ncontinue\n",
+        "    ",
         machine.program.display()
     );
     let text = machine.gdb(&machine.kernel(), &format!("set language c\n{script}"));

@@ -568,3 +568,73 @@ fn a_place_that_is_noted_stops_nothing_and_changes_nothing() {
     assert_eq!(finish(&mut stopped, &mut Detached), end);
     assert_eq!(passed(&stopped), passed(&noted));
 }
+
+/// Wants no stop, and counts what it was asked.
+#[derive(Default)]
+struct Never {
+    breakpoints: u32,
+    touches: u32,
+    events: u32,
+}
+
+impl Judge for Never {
+    fn stops(&mut self, machine: &Machine, stop: &Stop) -> bool {
+        match stop {
+            Stop::Breakpoint { .. } => self.breakpoints += 1,
+            Stop::Watchpoint { watch, addr } => {
+                let hit = machine.watch_hits()[0];
+                assert_eq!((hit.watch, hit.addr), (*watch, *addr));
+                self.touches += 1;
+            }
+            Stop::Caught(_) => self.events += 1,
+            other => panic!("nobody asked for {other}"),
+        }
+        false
+    }
+}
+
+#[test]
+fn stops_that_nobody_wants_leave_no_trace() {
+    let (mut plain, mut judged) = (machine(ticking), machine(ticking));
+    let end = finish(&mut plain, &mut Detached);
+    for space in [WatchSpace::Linear, WatchSpace::Physical] {
+        judged.add_watch(Watch::new(space, 0, 1 << 32, WatchKind::Access).unwrap());
+    }
+    let mut vectors = cpu::Vectors::default();
+    (0..=255).for_each(|vector| vectors.insert(vector));
+    judged.set_catches(cpu::Catches { vectors, ports: vec![(0, 0xffff)], ..cpu::Catches::default() });
+    judged.add_breakpoint(LinearAddr(ENTRY));
+    (1..0x80).for_each(|offset| judged.add_breakpoint(LinearAddr(ENTRY + offset)));
+    let mut never = Never::default();
+    assert_eq!(judged.run_judged(RunLimit::default(), &mut Detached, &mut never), end);
+    assert!(never.breakpoints > 30 && never.touches > 30 && never.events > 14);
+    assert_eq!((judged.state_hash(), judged.retired()), (plain.state_hash(), plain.retired()));
+}
+
+#[test]
+fn an_event_before_its_instruction_stops_once_and_is_then_passed() {
+    let mut machine = machine(|code| {
+        handle(code, 0x80, |code| code.iretd())?;
+        code.mov(ecx, 2)?;
+        let mut again = code.create_label();
+        code.set_label(&mut again)?;
+        code.int(0x80)?;
+        code.dec(ecx)?;
+        code.jne(again)?;
+        code.mov(eax, 7)?;
+        exit_with_eax(code)
+    });
+    let mut vectors = cpu::Vectors::default();
+    vectors.insert(0x80);
+    machine.set_catches(cpu::Catches { vectors, ..cpu::Catches::default() });
+    let caught = Stop::Caught(cpu::Occurrence::SoftwareInterrupt { vector: 0x80 });
+    assert_eq!(finish(&mut machine, &mut Detached), caught);
+    let (eip, retired) = (machine.cpu(0).eip, machine.retired());
+    // A step does the instruction.
+    assert_eq!(machine.step(&mut Detached), Stop::Limit);
+    assert_ne!(machine.cpu(0).eip, eip);
+    assert_eq!(machine.retired(), retired + 1);
+    assert_eq!(finish(&mut machine, &mut Detached), caught);
+    assert_eq!(machine.cpu(0).eip, eip);
+    assert_eq!(finish(&mut machine, &mut Detached), Stop::PowerOff { status: 7 });
+}

@@ -8,6 +8,7 @@ use std::{
 };
 
 use gdb::{Keeper, ListenAddr, Server, Setup, Verdict};
+use inspect::{Answer, Request, Target};
 use machine::{Detached, Host, Machine, Stop};
 
 /// Lets a session take only so many rests, and runs only so long.
@@ -30,6 +31,10 @@ impl Keeper for Patience {
     }
     fn limit(&self) -> Option<u64> {
         Some(self.limit)
+    }
+    fn look(&self, machine: &Machine, request: &Request) -> Result<Answer, inspect::Error> {
+        let cpus = (0..machine.cpu_count()).map(|cpu| machine.cpu(cpu)).collect();
+        inspect::look(&Target::new(cpus, machine.memory()), request)
     }
     fn file(&self, _: &Machine, _: &[u8]) -> Option<Vec<u8>> {
         None

@@ -8,7 +8,7 @@ use machine::{Machine, RunLimit, Stop};
 
 use super::resume::Plan;
 use super::stops::{Judge, Reason};
-use super::{Stub, breakpoints, tid};
+use super::{Stub, breakpoints, stops, tid};
 use crate::server::{Keeper, Verdict};
 
 /// Instructions between two looks for a packet.
@@ -191,9 +191,8 @@ impl Stub<'_> {
     }
 
     /// Whether a user-space address belongs to the program that is debugged.
-    pub(super) fn is_ours(&mut self, cpu: usize, addr: u32) -> bool {
-        let (machine, _, judge) = self.parts();
-        judge.is_ours(machine, cpu, addr)
+    pub(super) fn is_ours(&self, cpu: usize, addr: u32) -> bool {
+        stops::is_ours(self.machine, self.kernel, self.setup, &self.view, cpu, addr)
     }
 
     /// Whether something that gdb set wants a stop at the instruction that comes next.

@@ -210,13 +210,17 @@ impl Judge<'_> {
         any
     }
 
-    /// Whether a user-space address belongs to the program that is debugged: static programs
-    /// all link at the same addresses.
-    pub fn is_ours(&self, machine: &Machine, cpu: usize, addr: u32) -> bool {
-        let Some(program) = self.setup.program.as_ref().filter(|_| !self.view.break_any) else { return true };
-        let path = || Process::on(machine, self.kernel, cpu)?.path(machine, self.kernel);
-        addr >= USER_END || path().is_some_and(|path| path == *program)
+    fn is_ours(&self, machine: &Machine, cpu: usize, addr: u32) -> bool {
+        is_ours(machine, self.kernel, self.setup, self.view, cpu, addr)
     }
+}
+
+/// Whether a user-space address belongs to the program that is debugged: static programs
+/// all link at the same addresses.
+pub fn is_ours(machine: &Machine, kernel: &KernelImage, setup: &Setup, view: &View, cpu: usize, addr: u32) -> bool {
+    let Some(program) = setup.program.as_ref().filter(|_| !view.break_any) else { return true };
+    addr >= USER_END
+        || Process::on(machine, kernel, cpu).and_then(|it| it.path(machine, kernel)).as_ref() == Some(program)
 }
 
 fn vector_of(occurrence: Occurrence) -> Option<u8> {

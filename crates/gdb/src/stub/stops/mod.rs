@@ -12,7 +12,7 @@ use machine::{Catches, Machine, Watch};
 use x86::LinearAddr;
 
 pub use condition::Condition;
-pub use judge::{Judge, Process, Reason};
+pub use judge::{Judge, Process, Reason, is_ours};
 use parse::parse;
 
 use super::Stub;

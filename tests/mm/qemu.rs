@@ -105,7 +105,8 @@ fn text_on_demand() {
 }
 
 fn compaction() {
-    compaction::is_compacted(&plain(compaction::MEMORY_MIB, compaction::SCRIPT));
+    // What is in use just then, and cannot be moved, depends on how fast QEMU is at the moment.
+    compaction::is_compacted(&plain(compaction::MEMORY_MIB, compaction::SCRIPT), 4);
 }
 
 fn races() {

@@ -27,6 +27,8 @@ use crate::{
 pub const PIPE_SIZE: usize = 65536;
 /// A write of at most this many bytes is not mixed with others.
 pub const PIPE_BUF: usize = 4096;
+/// At most this many bytes go by way of the stack.
+const SHORT: usize = 64;
 const FIONREAD: u32 = 0x541b;
 
 static PIPE_MNT: Once<Arc<SuperBlock>> = Once::new();
@@ -143,6 +145,15 @@ impl Drop for PipeEnd {
     }
 }
 
+/// Room for `count` bytes: in `short`, if it is large enough.
+fn room_for<'a>(count: usize, short: &'a mut [u8; SHORT], long: &'a mut Vec<u8>) -> &'a mut [u8] {
+    if count <= SHORT {
+        return &mut short[..count];
+    }
+    long.resize(count, 0);
+    long
+}
+
 impl FileOps for PipeEnd {
     fn check_seekable(&self) -> Result<()> {
         not_seekable()
@@ -155,20 +166,20 @@ impl FileOps for PipeEnd {
         let pipe = &self.pipe;
         loop {
             // The bytes leave the buffer before they are stored, because storing may sleep.
-            let mut taken: Vec<u8> = Vec::new();
-            let ended = {
+            let (mut short, mut long) = ([0; SHORT], Vec::new());
+            let (taken, ended) = {
                 let mut state = pipe.state.lock();
                 let count = state.buffer.len().min(dest.remaining());
+                let taken = room_for(count, &mut short, &mut long);
                 let (first, second) = state.buffer.as_slices();
-                let of_first = count.min(first.len());
-                taken.reserve_exact(count);
-                taken.extend_from_slice(&first[..of_first]);
-                taken.extend_from_slice(&second[..count - of_first]);
+                let (lower, upper) = taken.split_at_mut(count.min(first.len()));
+                lower.copy_from_slice(&first[..lower.len()]);
+                upper.copy_from_slice(&second[..upper.len()]);
                 state.buffer.drain(..count);
-                state.writers == 0
+                (taken, state.writers == 0)
             };
             if !taken.is_empty() {
-                let stored = dest.put(&taken).unwrap_or(0);
+                let stored = dest.put(taken).unwrap_or(0);
                 let mut state = pipe.state.lock();
                 taken[stored..].iter().rev().for_each(|&b| state.buffer.push_front(b));
                 drop(state);
@@ -192,7 +203,8 @@ impl FileOps for PipeEnd {
         let pipe = &self.pipe;
         let total = source.remaining();
         let mut done = 0;
-        let mut chunk = alloc::vec![0; total.min(PIPE_BUF)];
+        let (mut short, mut long) = ([0; SHORT], Vec::new());
+        let chunk = room_for(total.min(PIPE_BUF), &mut short, &mut long);
         while done < total {
             // A short write goes in whole or not at all.
             let want = if total <= PIPE_BUF { total } else { (total - done).min(PIPE_BUF) };

@@ -321,7 +321,10 @@ pub fn change_protection(mm: &mut MmGuard, start: u32, end: u32, flags: u32, wri
     let accessible = flags & (vm::READ | vm::WRITE | vm::EXEC) != 0;
     // Where writes make pages dirty, the first write is to be noticed.
     let shared_write = flags & (vm::SHARED | vm::WRITE) == vm::SHARED | vm::WRITE && !write_notify;
+    let private_write = flags & (vm::SHARED | vm::WRITE) == vm::WRITE;
     let new = if accessible { rights(shared_write) } else { RIGHTS_NONE };
+    // What lost rights.
+    let mut lost = end..start;
     let mut addr = start;
     while let Some(at) = mm.pgd.next_with_table(addr, end) {
         addr = at;
@@ -329,10 +332,27 @@ pub fn change_protection(mm: &mut MmGuard, start: u32, end: u32, flags: u32, wri
         while addr < table_end {
             let pte = mm.pgd.get(addr);
             if pte.maps_page() {
-                mm.pgd.update(addr, |pte| pte.with_rights(new)).1.with_range();
+                let new = if private_write && is_writable_again(pte) { rights(true) } else { new };
+                let (old, flush) = mm.pgd.update(addr, |pte| pte.with_rights(new));
+                if old.0 & (Pte::P | Pte::RW) & !new == 0 {
+                    // So that this CPU need not fault to see it.
+                    flush.here();
+                } else {
+                    flush.with_range();
+                    lost = lost.start.min(addr)..addr + PAGE_SIZE;
+                }
             }
             addr += PAGE_SIZE;
         }
     }
-    mm.pgd.flush_range(start, end, Reason::Protect);
+    if !lost.is_empty() {
+        mm.pgd.flush_range(lost.start, lost.end, Reason::Protect);
+    }
+}
+
+/// Whether a page of a private area that may be written again needs no fault at its first write
+/// (`can_change_pte_writable`): it is this address space's own, and marked as written already.
+fn is_writable_again(pte: Pte) -> bool {
+    let is_own = |page: &Page| page.is_anon() && page.is(pg::ANON_EXCLUSIVE);
+    pte.0 & Pte::P != 0 && pte.0 & Pte::D != 0 && pte.page().is_some_and(is_own)
 }

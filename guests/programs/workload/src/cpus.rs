@@ -72,8 +72,8 @@ impl Drop for Watched {
     }
 }
 
-/// Takes the right to write from each of `pages` pages, which another thread reads all the
-/// time, and gives it back: each time the other CPU has to be told.
+/// Takes the right to write from each of `pages` pages, which another thread reads all the time:
+/// each time the other CPU has to be told. Gives it back: of that it need not hear.
 pub fn shootdown(pages: u32) -> io::Result<Round> {
     let watched = Watched::new(pages)?;
     Ok(Box::new(move || {

@@ -2,6 +2,7 @@
 
 use libtest_mimic::Trial;
 
+use super::packets::Wire;
 use super::waiting::{Waiting, contains};
 use crate::support::{Need, trial};
 
@@ -12,6 +13,8 @@ pub fn trials() -> Vec<Trial> {
         trial("gdb::stops_on_the_guests_own_int3_only_when_asked_to", &gdb, int3),
         trial("gdb::leaves_the_guests_own_trap_flag_alone", &gdb, trap_flag),
         trial("gdb::refuses_what_cannot_be_waited_for", &gdb, refusals),
+        trial("gdb::steps_over_a_breakpoint_with_the_scheduler_locked_on_4_cpus", &gdb, locked),
+        trial("gdb::steps_through_a_range_with_a_system_call_in_it", &[], range),
     ];
     for cpus in ["1", "4"] {
         trials.extend([
@@ -263,4 +266,33 @@ fn refusals() {
         ],
     );
     assert_eq!(machine.end().0, Some(0));
+}
+
+fn locked() {
+    let machine = running(PAIR, "4");
+    let script = format!(
+        "break *{COMMON:#x}\nset scheduler-locking on\ncontinue\nstepi\nprintf \"locked %x\\n\", $pc\n\
+         set scheduler-locking off\ncontinue\nprintf \"again %x\\n\", $pc\ncontinue\n"
+    );
+    let text = machine.gdb(&machine.program, &script);
+    let [locked, again] = [format!("locked {:x}", COMMON + 1), format!("again {COMMON:x}")];
+    contains(&text, &[&locked, &again, "exited normally"]);
+    assert_eq!(machine.end().0, Some(0));
+}
+
+fn range() {
+    let machine = running(PAIR, "1");
+    let mut wire = Wire::connect(&machine);
+    let command: String = format!("break {START:x} pid=2").bytes().map(|byte| format!("{byte:02x}")).collect();
+    let range = format!("vCont;r{START:x},{TOUCH:x}:1");
+    for (packet, end) in [(&format!("qRcmd,{command}")[..], "$OK#"), ("vCont;c", "$T05"), (&range, "$T05")] {
+        wire.packet(packet);
+        // Texts to print come first.
+        while !wire.answer().contains(end) {}
+    }
+    wire.packet("p8");
+    let digits: String = TOUCH.to_le_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let answer = wire.answer().replace("0*", "000");
+    assert!(answer.contains(&digits), "{answer} is not {digits}");
+    wire.packet("k");
 }

@@ -16,6 +16,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("gdb::garbled_packets_are_asked_for_again_and_nonsense_is_answered", &[], garbled_packets),
         trial("gdb::a_connection_that_says_nothing_does_not_start_the_machine", &[], silent_connection),
+        trial("gdb::lldb_is_told_of_machine_and_registers", &[], lldb),
         trial("gdb::a_port_in_use_is_one_clear_line", &[], port_in_use),
     ]
 }
@@ -72,6 +73,27 @@ fn garbled_packets() {
     wire.packet("D;1");
     assert_eq!(wire.answer(), "+$OK#9a");
     assert_eq!(machine.end().0, Some(0));
+}
+
+/// What lldb asks first.
+fn lldb() {
+    let machine = Waiting::start();
+    let mut wire = Wire::connect(&machine);
+    let mut ask = |packet: &str| {
+        wire.packet(packet);
+        wire.answer()
+    };
+    // "i386-unknown-linux-gnu" as lldb writes it: in hex.
+    let triple = "triple:693338362d756e6b6e6f776e2d6c696e75782d676e75;endian:little;";
+    let (host, process) = (ask("qHostInfo"), ask("qProcessInfo"));
+    assert!(host.contains(triple) && host.contains(";ptrsize:4;"), "{host}");
+    assert!(process.contains(&format!("pid:1;{triple}")), "{process}");
+    let eip = ask("qRegisterInfo8");
+    assert!(
+        eip.contains("name:eip;bitsize:32;offset:32;encoding:uint;format:hex;") && eip.contains("generic:pc;"),
+        "{eip}"
+    );
+    assert!(ask("qRegisterInfo34").contains("$E"), "behind the last one");
 }
 
 fn silent_connection() {

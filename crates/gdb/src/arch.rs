@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use gdbstub::arch::{Arch, RegId, Registers};
+use gdbstub::arch::{Arch, RegId, Registers, lldb::RegisterInfo};
 
 use crate::registers::{CORE, COUNT, LINUX, NAMES, Register, SSE};
 
@@ -14,6 +14,10 @@ impl Arch for X86 {
     type Registers = Bytes;
     type RegId = Register;
     type BreakpointKind = usize;
+
+    fn lldb_register_info(reg_id: usize) -> Option<RegisterInfo<'static>> {
+        Some(crate::lldb::register(reg_id))
+    }
 }
 
 /// All registers, one after the other.

@@ -11,6 +11,7 @@ mod arch;
 mod error;
 mod link;
 mod listen;
+mod lldb;
 mod registers;
 mod server;
 mod session;

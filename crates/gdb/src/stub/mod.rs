@@ -6,6 +6,7 @@ mod breakpoints;
 mod catch;
 mod detour;
 mod libraries;
+mod lldb;
 mod memory;
 mod monitor;
 mod process;
@@ -24,9 +25,11 @@ use gdbstub::target::ext::base::BaseOps;
 use gdbstub::target::ext::breakpoints::BreakpointsOps;
 use gdbstub::target::ext::catch_syscalls::CatchSyscallsOps;
 use gdbstub::target::ext::exec_file::ExecFileOps;
+use gdbstub::target::ext::host_info::HostInfoOps;
 use gdbstub::target::ext::host_io::HostIoOps;
 use gdbstub::target::ext::libraries::LibrariesSvr4Ops;
 use gdbstub::target::ext::monitor_cmd::MonitorCmdOps;
+use gdbstub::target::ext::process_info::ProcessInfoOps;
 use gdbstub::target::ext::target_description_xml_override::{
     TargetDescriptionXmlOverride, TargetDescriptionXmlOverrideOps,
 };
@@ -210,6 +213,14 @@ impl Target for Stub<'_> {
     }
 
     fn support_auxv(&mut self) -> Option<AuxvOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_host_info(&mut self) -> Option<HostInfoOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_process_info(&mut self) -> Option<ProcessInfoOps<'_, Self>> {
         Some(self)
     }
 

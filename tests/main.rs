@@ -41,6 +41,8 @@ mod smp;
 mod support;
 #[cfg(unix)]
 mod trace;
+#[cfg(unix)]
+mod why;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -84,5 +86,7 @@ fn main() {
     trials.extend(shootdown::trials());
     #[cfg(unix)]
     trials.extend(trace::trials());
+    #[cfg(unix)]
+    trials.extend(why::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

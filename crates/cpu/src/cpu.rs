@@ -8,8 +8,9 @@ use crate::{
     alu::Flags,
     block::{Op, Target},
     coherence::Coherence,
+    event::FaultLog,
     lazy::LazyFlags,
-    mmu::Projection,
+    mmu::{Projection, TableChanges},
     slow::Flow,
     stops::{Guarded, Stops, Touch},
 };
@@ -22,6 +23,8 @@ pub struct Cpu {
     /// Architectural state.
     pub state: CpuState,
     pub(crate) run: RunContext,
+    /// The last faults, for who explains them: never read by the machine.
+    pub faults: FaultLog,
 }
 
 /// What a run needs beside the state. Null and zero at rest.
@@ -88,6 +91,10 @@ pub(crate) struct RunContext {
     stops: *mut Stops,
     /// Whoever checks how translations are used; null without.
     pub coherence: *mut Coherence,
+    /// Who changed entries of tables last; null where nobody asks.
+    pub table_changes: *mut TableChanges,
+    /// The current store is one of a repeated instruction's, with more to come.
+    pub in_series: bool,
 }
 
 impl RunContext {
@@ -184,8 +191,15 @@ impl Cpu {
             number: 0,
             stops: null_mut(),
             coherence: null_mut(),
+            table_changes: null_mut(),
+            in_series: false,
         };
-        Cpu { state, run }
+        Cpu { state, run, faults: FaultLog::default() }
+    }
+
+    /// A CPU at rest in the same state that remembers the same faults.
+    pub fn duplicate(&self) -> Self {
+        Cpu { faults: self.faults.clone(), ..Cpu::new(self.state.clone()) }
     }
 
     /// PAUSEs that the last run had still to execute before they would have ended it; see
@@ -215,6 +229,7 @@ impl Cpu {
                 run.projections = no_projections();
                 run.stops = std::ptr::null_mut();
                 run.coherence = std::ptr::null_mut();
+                run.table_changes = std::ptr::null_mut();
                 run.read = std::ptr::null();
                 run.write = std::ptr::null();
                 run.exec = std::ptr::null();
@@ -294,6 +309,13 @@ impl Cpu {
     pub(crate) fn coherence(&mut self) -> Option<&mut Coherence> {
         // SAFETY: as in `mem`; it is null without a checker.
         unsafe { self.run.coherence.as_mut() }
+    }
+
+    /// Who changed entries of tables last, during a run in an engine.
+    #[inline]
+    pub(crate) fn table_changes(&mut self) -> Option<&mut TableChanges> {
+        // SAFETY: as in `mem`; it is null where nobody asks.
+        unsafe { self.run.table_changes.as_mut() }
     }
 
     /// What a debugger asked for, during a run.

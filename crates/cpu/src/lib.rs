@@ -39,6 +39,7 @@ pub use activity::Activity;
 pub use bus::{Bus, IoEffect, IoRead, IoSize};
 pub use cpu::Cpu;
 pub use engine::{Engine, EngineConfig, EngineStats, RunRequest};
+pub use event::{FaultLog, FaultRecord};
 pub use exception::Exception;
 pub use exit::Exit;
 pub use fpu::{F80, Fpu};

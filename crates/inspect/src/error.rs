@@ -56,6 +56,9 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// Nothing to explain.
+    #[error("no fault of this machine is known that was not resolved")]
+    NoFault,
     /// Only CPUs and memory of the machine are known.
     #[error("the machine's display is not known here")]
     NoScreen,

@@ -27,6 +27,7 @@ mod symbol;
 mod target;
 pub mod timeline;
 mod trace;
+pub mod why;
 
 pub use absent::absent_page;
 pub use address::{Address, Segmented, parse_address};

@@ -40,10 +40,11 @@ pub enum Request {
     Stats,
     Screen,
     Timeline,
+    Why,
 }
 
 /// A lens by name: how it is called and what it shows.
-pub const HELP: [(&str, &str); 31] = [
+pub const HELP: [(&str, &str); 32] = [
     ("ps", "processes"),
     ("maps PID", "a process's areas, as /proc/PID/maps"),
     ("smaps PID", "the same with what each area holds, as /proc/PID/smaps"),
@@ -75,6 +76,7 @@ pub const HELP: [(&str, &str); 31] = [
     ("stats", "counters of the run"),
     ("screen", "the text screen"),
     ("timeline", "the last TLB shootdowns, step by step"),
+    ("why", "the last fault that was not resolved, explained"),
 ];
 
 /// Instructions or lines when no number is given.
@@ -125,6 +127,7 @@ impl Request {
             "stats" => Request::Stats,
             "screen" => Request::Screen,
             "timeline" => Request::Timeline,
+            "why" => Request::Why,
             _ => return Err(Error::Usage(format!("`{name}` is not a lens of this version"))),
         };
         args.finish()?;

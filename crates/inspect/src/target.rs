@@ -1,5 +1,5 @@
-use cpu::CpuState;
-use machine::{TextView, Timeline};
+use cpu::{CpuState, FaultLog, mmu::TableChanges};
+use machine::{Explanation, Machine, TextView, Timeline, Unresolved};
 use memory::PhysMem;
 
 use crate::{Error, KernelImage, Reader, Result, Symbols};
@@ -54,6 +54,14 @@ pub struct Target<'a> {
     pub screen: Option<TextView>,
     /// The last interrupts and TLB flushes, if they were recorded.
     pub timeline: Option<&'a Timeline>,
+    /// The last faults of each CPU; none of a saved machine.
+    pub faults: Vec<&'a FaultLog>,
+    /// Who changed entries of the paging structures last.
+    pub table_changes: Option<&'a TableChanges>,
+    /// The last fault that the kernel did not resolve.
+    pub unresolved: Option<&'a Unresolved>,
+    /// The words that were found for it then.
+    pub explanation: Option<&'a Explanation>,
     /// Counters of the run, by name, in the order to show them.
     pub counters: &'a [(String, u64)],
 }
@@ -70,7 +78,22 @@ impl<'a> Target<'a> {
             wiring: None,
             screen: None,
             timeline: None,
+            faults: Vec::new(),
+            table_changes: None,
+            unresolved: None,
+            explanation: None,
             counters: &[],
+        }
+    }
+
+    /// What `machine` knows of its last faults, too.
+    pub fn with_faults(self, machine: &'a Machine) -> Self {
+        Target {
+            faults: (0..machine.cpu_count()).map(|number| machine.faults(number)).collect(),
+            table_changes: machine.table_changes(),
+            unresolved: machine.unresolved(),
+            explanation: machine.explanation(),
+            ..self
         }
     }
 

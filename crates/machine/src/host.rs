@@ -1,6 +1,20 @@
 use devices::Outlet;
 
-use crate::InputEvent;
+use x86::LinearAddr;
+
+use crate::{InputEvent, Machine};
+
+/// What a host may want to look at while the machine stands between two instructions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Notice {
+    /// The CPU whose turn it is stands before this instruction, which [`Machine::tell_at`] named.
+    Place(LinearAddr),
+    /// A CPU has taken a double fault, and may have run on since.
+    DoubleFault {
+        /// Its number.
+        cpu: usize,
+    },
+}
 
 /// What is outside the machine during a run. Nothing that it does may depend on the host's
 /// time except through input, which is stamped.
@@ -30,6 +44,12 @@ pub trait Host {
     /// Whether the run is to stop now. Asked often.
     fn interrupted(&mut self) -> bool {
         false
+    }
+
+    /// Something happened that is worth a look. The machine may be told what was found
+    /// ([`Machine::keep_unresolved`]), and must else be left as it is.
+    fn noticed(&mut self, machine: &mut Machine, notice: Notice) {
+        let _ = (machine, notice);
     }
 }
 

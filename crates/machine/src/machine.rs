@@ -1,8 +1,9 @@
 use std::collections::BTreeSet;
 
 use cpu::{
-    Catches, Cpu, CpuState, Engine, EngineConfig, EngineStats, Watch, WatchHit,
+    Catches, Cpu, CpuState, Engine, EngineConfig, EngineStats, FaultLog, Watch, WatchHit,
     coherence::{Change, Coherence, Finding},
+    mmu::TableChanges,
 };
 use devices::VGA_TEXT_BYTES;
 use memory::{FrameKind, PhysMem};
@@ -21,6 +22,7 @@ use crate::{
     schedule::Schedule,
     stats::MachineStats,
     timeline::Timeline,
+    unresolved::{Explanation, LastUnresolved, Unresolved},
 };
 
 const VIDEO_START: u64 = 0xa_0000;
@@ -44,12 +46,18 @@ pub struct Machine {
     /// Instructions retired by all CPUs plus skipped time, in nanoseconds.
     pub(crate) now_ns: u64,
     pub(crate) timeline: Timeline,
+    /// Of which a snapshot has the explanation.
+    pub(crate) unresolved: LastUnresolved,
     // What follows from the rest, or belongs to this run of the host alone.
     pub(crate) engine: Engine,
     pub(crate) ports: PortMap,
     pub(crate) signals: Signals,
     /// Where the host wants a stop.
     pub(crate) breakpoints: BTreeSet<LinearAddr>,
+    /// Of which instructions the host is told that a CPU comes there, without a stop.
+    pub(crate) told: BTreeSet<LinearAddr>,
+    /// When it was last told, and of which.
+    pub(crate) told_last: Option<(u64, LinearAddr)>,
     /// The CPU that ran last.
     pub(crate) entered: usize,
     /// The CPU that stopped before an instruction, and its count of retired instructions then.
@@ -77,10 +85,13 @@ impl Machine {
             schedule: Schedule::new(&config),
             now_ns: 0,
             timeline: Timeline::default(),
+            unresolved: LastUnresolved::default(),
             engine: Engine::new(engine),
             ports: PortMap::new(&config),
             signals: Signals::default(),
             breakpoints: BTreeSet::new(),
+            told: BTreeSet::new(),
+            told_last: None,
             entered: 0,
             before: None,
             before_event: None,
@@ -225,6 +236,49 @@ impl Machine {
         self.engine.add_breakpoint(addr);
     }
 
+    /// Has the host told ([`crate::Host::noticed`]) each time that a CPU comes to the instruction at `addr`, in
+    /// every address space. It changes nothing in the machine, and no snapshot remembers it.
+    pub fn tell_at(&mut self, addr: LinearAddr) {
+        self.told.insert(addr);
+        self.engine.add_breakpoint(addr);
+    }
+
+    /// The last faults of CPU `number`, which must be below [`Machine::cpu_count`].
+    pub fn faults(&self, number: usize) -> &FaultLog {
+        &self.cpus[number].faults
+    }
+
+    /// Follows changes of the paging structures from now on, for [`Machine::table_changes`]. It changes nothing in
+    /// the machine, but costs where a kernel often stores into its tables.
+    pub fn follow_tables(&mut self) {
+        self.engine.follow_tables();
+    }
+
+    /// Who changed entries of the paging structures last, if that is followed.
+    pub fn table_changes(&self) -> Option<&TableChanges> {
+        self.engine.table_changes()
+    }
+
+    /// Keeps a fault that the kernel did not resolve, in place of an earlier one and its explanation.
+    pub fn keep_unresolved(&mut self, fault: Unresolved) {
+        self.unresolved = LastUnresolved { fault: Some(fault), explanation: None };
+    }
+
+    /// Keeps the words for the last fault that was kept, so that they outlive what they tell of.
+    pub fn keep_explanation(&mut self, explanation: Explanation) {
+        self.unresolved.explanation = Some(explanation);
+    }
+
+    /// The last fault that was kept, unless the machine was saved since.
+    pub fn unresolved(&self) -> Option<&Unresolved> {
+        self.unresolved.fault.as_ref()
+    }
+
+    /// The words for the last fault that was kept, if somebody has given some.
+    pub fn explanation(&self) -> Option<&Explanation> {
+        self.unresolved.explanation.as_ref()
+    }
+
     /// Has every use of a translation checked from now on; see [`cpu::coherence`]. While there are findings,
     /// [`Machine::run`] returns [`crate::Stop::Interrupted`]: they must be taken.
     pub fn check_tlb(&mut self) {
@@ -280,7 +334,7 @@ impl Machine {
     /// Takes a breakpoint away.
     pub fn remove_breakpoint(&mut self, addr: LinearAddr) {
         self.breakpoints.remove(&addr);
-        if self.timeline.noted_since(addr.0).is_none() {
+        if self.timeline.noted_since(addr.0).is_none() && !self.told.contains(&addr) {
             self.engine.remove_breakpoint(addr);
         }
     }

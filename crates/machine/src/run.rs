@@ -9,7 +9,7 @@ use devices::{CpuSignal, Outlet};
 use x86::{Eflags, LinearAddr};
 
 use crate::{
-    Host, InputEvent, Machine,
+    Host, InputEvent, Machine, Notice,
     board::BoardView,
     bus::MachineBus,
     stop::{IdleReason, Stop},
@@ -144,14 +144,17 @@ impl Machine {
             let pass_breakpoint = judged == Some(place) || goal.limit.pass_breakpoint && self.is_known(goal, is_first);
             is_first = false;
             if pass_breakpoint {
-                self.passes(LinearAddr(self.cpus[place.0].state.pc()));
+                self.passes(LinearAddr(self.cpus[place.0].state.pc()), host);
             }
             let exit = self.enter(goal, pass_breakpoint);
+            if self.cpus[self.entered].faults.take_double() {
+                host.noticed(self, Notice::DoubleFault { cpu: self.entered });
+            }
             let place = self.place(self.entered);
             match exit {
                 Exit::Budget | Exit::Bus | Exit::Halted | Exit::Paused => {}
                 Exit::Breakpoint { addr } => {
-                    self.passes(addr);
+                    self.passes(addr, host);
                     let stop = Stop::Breakpoint { addr };
                     if self.breakpoints.contains(&addr) && judge.stops(self, &stop) {
                         self.before = Some(place);
@@ -178,8 +181,14 @@ impl Machine {
         }
     }
 
-    /// The CPU whose turn it is stands before this instruction, which may have to be noted.
-    fn passes(&mut self, addr: LinearAddr) {
+    /// The CPU whose turn it is stands before this instruction, which may have to be noted, and the host told.
+    fn passes(&mut self, addr: LinearAddr, host: &mut dyn Host) {
+        let now = (self.now_ns, addr);
+        if self.told.contains(&addr) && self.told_last != Some(now) {
+            self.told_last = Some(now);
+            self.entered = self.schedule.current();
+            host.noticed(self, Notice::Place(addr));
+        }
         if self.timeline.noted_since(addr.0).is_some() {
             let number = self.schedule.current();
             let registers = [Gpr::Eax, Gpr::Ecx, Gpr::Edx].map(|gpr| self.cpus[number].state.gpr(gpr));

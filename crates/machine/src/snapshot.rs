@@ -27,6 +27,7 @@ use crate::{
     schedule::Schedule,
     stats::MachineStats,
     timeline::Timeline,
+    unresolved::{Explanation, LastUnresolved},
 };
 pub use error::SnapshotError;
 
@@ -43,6 +44,7 @@ struct Saved<'a> {
     schedule: &'a Schedule,
     now_ns: u64,
     timeline: Timeline,
+    explanation: &'a Option<Explanation>,
 }
 
 /// The same, read back.
@@ -57,6 +59,7 @@ struct Restored {
     schedule: Schedule,
     now_ns: u64,
     timeline: Timeline,
+    explanation: Option<Explanation>,
 }
 
 impl Machine {
@@ -94,7 +97,7 @@ impl Machine {
             ports: PortMap::new(&self.config),
             config: self.config.clone(),
             boot: self.boot.clone(),
-            cpus: self.cpus.iter().map(|cpu| Cpu::new(cpu.state.clone())).collect(),
+            cpus: self.cpus.iter().map(Cpu::duplicate).collect(),
             mem,
             chipset: self.chipset.clone(),
             disks: self.disks.duplicate(),
@@ -102,9 +105,12 @@ impl Machine {
             schedule: self.schedule.clone(),
             now_ns: self.now_ns,
             timeline: self.timeline.clone(),
+            unresolved: self.unresolved.clone(),
             engine: Engine::new(EngineConfig::default()),
             signals: Signals::default(),
             breakpoints: BTreeSet::new(),
+            told: BTreeSet::new(),
+            told_last: None,
             entered: self.entered,
             before: None,
             before_event: None,
@@ -136,6 +142,7 @@ impl Machine {
             schedule: &self.schedule,
             now_ns: self.now_ns,
             timeline: self.timeline.last(),
+            explanation: &self.unresolved.explanation,
         };
         let state = postcard::to_stdvec(&saved).expect("plain data can be serialised");
         body.write_all(&(state.len() as u64).to_le_bytes())?;
@@ -189,9 +196,12 @@ fn read_body(body: &mut dyn Read, engine: EngineConfig) -> Result<Machine, Snaps
         schedule: restored.schedule,
         now_ns: restored.now_ns,
         timeline: restored.timeline,
+        unresolved: LastUnresolved { fault: None, explanation: restored.explanation },
         engine,
         signals: Signals::default(),
         breakpoints: BTreeSet::new(),
+        told: BTreeSet::new(),
+        told_last: None,
         entered,
         before: None,
         before_event: None,

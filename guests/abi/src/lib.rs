@@ -12,6 +12,7 @@ pub mod books;
 pub mod cpio;
 pub mod elf;
 pub mod errno;
+pub mod fault;
 pub mod ldisc;
 pub mod module;
 pub mod nr;

@@ -140,6 +140,9 @@ pub struct RunArgs {
     /// Report every use of a translation that the tables no longer give, once its flush should be over; exit 120 if there was one.
     #[arg(long, help_heading = "Looking", conflicts_with = "snapshot")]
     pub check_tlb: bool,
+    /// Remember who changed which paging-structure entry last, so that the report of a fault tells it (always so with --gdb, --name, --save, --trace and on a terminal).
+    #[arg(long, help_heading = "Looking")]
+    pub follow_tables: bool,
     /// Print counters on standard error at the end.
     #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text", help_heading = "Looking")]
     pub stats: Option<StatsFormat>,
@@ -285,8 +288,8 @@ use `pagewalk run --gdb PROGRAM` in one terminal and `target remote :1234` in an
 Commands may come on standard input. The exit status is gdb's. Leaving gdb ends the machine.";
 
 /// Commands of later versions, refused by name.
-pub const LATER_COMMANDS: [&str; 12] =
-    ["replay", "top", "diff", "report", "status", "pause", "resume", "step", "save", "restore", "why", "proc"];
+pub const LATER_COMMANDS: [&str; 11] =
+    ["replay", "top", "diff", "report", "status", "pause", "resume", "step", "save", "restore", "proc"];
 
 impl RunArgs {
     /// The file to run.

@@ -25,7 +25,7 @@ use crate::{
     coherence::{self, Coherence},
     cpu::RunContext,
     mmu::{
-        Projection,
+        Projection, TableChanges,
         access::{self, View},
         flush,
     },
@@ -95,6 +95,8 @@ pub struct Engine {
     breakpoints: Vec<LinearAddr>,
     stops: Stops,
     coherence: Option<Box<Coherence>>,
+    /// Taken out for the time of a run.
+    table_changes: Option<Box<TableChanges>>,
     /// The opcodes that were missed and named in the log, ascending.
     named: Vec<iced_x86::Code>,
     translated: u64,
@@ -120,6 +122,7 @@ impl Engine {
             breakpoints: Vec::new(),
             stops: Stops::default(),
             coherence: None,
+            table_changes: None,
             named: Vec::new(),
             translated: 0,
             lookups: 0,
@@ -144,10 +147,12 @@ impl Engine {
         stops.watches.forget_hits();
         cpu.run.pass_at = if request.pass_event { cpu.state.retired } else { RunContext::NO_PASS };
         let mut coherence = self.coherence.take();
+        let mut table_changes = self.table_changes.take();
         let exit = cpu.with_context(mem, bus, &mut projections, request.cpu, &mut stops, |cpu| {
             flush::address_line_20(cpu);
             select_view(cpu);
             cpu.run.coherence = coherence.as_deref_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
+            cpu.run.table_changes = table_changes.as_deref_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
             coherence::begins(cpu);
             let exit = self.dispatch(cpu, request.pass_breakpoint);
             coherence::rests(cpu);
@@ -159,6 +164,7 @@ impl Engine {
         self.projections = projections;
         self.stops = stops;
         self.coherence = coherence;
+        self.table_changes = table_changes;
 
         cpu.state.gpr[8..].fill(0);
         exit
@@ -188,6 +194,18 @@ impl Engine {
     /// The checker, if there is one.
     pub fn coherence(&mut self) -> Option<&mut Coherence> {
         self.coherence.as_deref_mut()
+    }
+
+    /// Follows changes of the paging structures from now on, for [`Engine::table_changes`].
+    pub fn follow_tables(&mut self) {
+        self.table_changes.get_or_insert_default();
+        // Whoever holds a projection of a table has to look again.
+        self.projections.clear();
+    }
+
+    /// Who changed entries of the paging structures last, if that is followed.
+    pub fn table_changes(&self) -> Option<&TableChanges> {
+        self.table_changes.as_deref()
     }
 
     /// What has been done so far.

@@ -3,6 +3,7 @@
 mod frame;
 mod interrupt;
 mod iret;
+mod record;
 mod task;
 
 use x86::{Vector, has_error_code};
@@ -11,6 +12,7 @@ use crate::{Activity, Cpu, Exception, Occurrence, coherence, mmu::flush};
 
 pub(crate) use frame::{Stack, inner_stack};
 pub(crate) use iret::{iret, loaded_flags};
+pub use record::{FaultLog, FaultRecord};
 pub(crate) use task::{Reason, available as available_task, switch as switch_task};
 
 /// What is delivered through the IDT.
@@ -68,6 +70,7 @@ pub(crate) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Exception> {
     let mut first = None;
     let mut is_second = false;
     if let Event::Exception(e) = event {
+        record::note(cpu, e);
         note_page_fault(cpu, e);
     }
     loop {
@@ -85,8 +88,13 @@ pub(crate) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Exception> {
         if !event.is_software() && matches!(second.vector.0, 10..=13) {
             second.code |= 1;
         }
+        let outcome = Severity::of(event).with(Severity::of(Event::Exception(second)));
+        match outcome {
+            Outcome::Serial => record::note(cpu, second),
+            Outcome::Double | Outcome::Triple => record::note_next(cpu, event, second),
+        }
         note_page_fault(cpu, second);
-        event = match Severity::of(event).with(Severity::of(Event::Exception(second))) {
+        event = match outcome {
             Outcome::Serial => Event::Exception(second),
             Outcome::Double => Event::Exception(Exception::df()),
             Outcome::Triple => {

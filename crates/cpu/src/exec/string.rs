@@ -67,6 +67,9 @@ impl Pointers {
     }
 }
 
+/// Stores of one instruction that are no series yet.
+const FEW: u32 = 8;
+
 fn repeat<W: Word>(cpu: &mut Cpu, insn: &Instruction, kind: Kind) -> Result<Flow, Exception> {
     let pointers = Pointers::of(insn);
     let repne = insn.has_repne_prefix();
@@ -81,7 +84,10 @@ fn repeat<W: Word>(cpu: &mut Cpu, insn: &Instruction, kind: Kind) -> Result<Flow
         }
         let done = match bulk::run::<W>(cpu, kind, &pointers, count, repne) {
             0 => {
-                iterate::<W>(cpu, kind, &pointers)?;
+                cpu.run.in_series = count > FEW;
+                let iterated = iterate::<W>(cpu, kind, &pointers);
+                cpu.run.in_series = false;
+                iterated?;
                 1
             }
             done => done,

@@ -8,7 +8,7 @@ use memory::FrameKind;
 use x86::{Cr0, Cr4, Eflags, LinearAddr, PAGE_SIZE, PageFaultCode, PhysAddr};
 
 use super::{
-    breakpoint, flush,
+    breakpoint, changes, flush,
     project::Slot,
     rights::{Access, AccessKind, Guards, Privilege},
     tlb::TlbEntry,
@@ -213,7 +213,7 @@ fn project(cpu: &mut Cpu, addr: LinearAddr, phys: PhysAddr, access: Access, allo
     if guarded.loads {
         return;
     }
-    let watched = guarded.stores || coherence::watches_stores(cpu, frame);
+    let watched = guarded.stores || coherence::watches_stores(cpu, frame) || changes::are_followed(cpu, frame);
     let mem = cpu.mem();
     let kind = mem.kind(frame);
     if kind == FrameKind::Bus {
@@ -264,9 +264,9 @@ fn load(cpu: &mut Cpu, addr: PhysAddr, bytes: &mut [u8]) {
 /// Writes within a frame.
 fn store(cpu: &mut Cpu, addr: PhysAddr, bytes: &[u8]) {
     if cpu.mem().kind(addr.frame()) != FrameKind::Bus {
-        return match coherence::watches_stores(cpu, addr.frame()) && !bytes.is_empty() {
-            true => coherence::store(cpu, addr, bytes),
-            false => cpu.mem().write(addr, bytes),
+        return match changes::are_followed(cpu, addr.frame()) && !bytes.is_empty() {
+            true => changes::store(cpu, addr, bytes),
+            false => store_in_memory(cpu, addr, bytes),
         };
     }
     let now = cpu.now();
@@ -275,6 +275,14 @@ fn store(cpu: &mut Cpu, addr: PhysAddr, bytes: &[u8]) {
         value[..size as usize].copy_from_slice(&bytes[at..at + size as usize]);
         let effect = cpu.bus().mmio_write(now, addr.add(at as u64), size, u32::from_le_bytes(value));
         note_effect(cpu, effect);
+    }
+}
+
+/// Writes within a frame of RAM or ROM.
+pub(super) fn store_in_memory(cpu: &mut Cpu, addr: PhysAddr, bytes: &[u8]) {
+    match coherence::watches_stores(cpu, addr.frame()) && !bytes.is_empty() {
+        true => coherence::store(cpu, addr, bytes),
+        false => cpu.mem().write(addr, bytes),
     }
 }
 

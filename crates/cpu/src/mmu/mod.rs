@@ -3,6 +3,7 @@
 
 pub(crate) mod access;
 pub(crate) mod breakpoint;
+mod changes;
 pub(crate) mod fetch;
 pub(crate) mod flush;
 mod host;
@@ -15,7 +16,8 @@ mod tlb;
 mod walk;
 mod watch;
 
+pub use changes::{Burst, EntryChange, LastChange, TableChanges, Writer};
 pub(crate) use project::Projection;
 pub use rights::{Access, AccessKind, Guards, Privilege, Rights};
 pub use tlb::{FetchLatch, Tlb, TlbCounts, TlbEntry, TlbGeometry};
-pub use walk::{Level, Mapping, PageFault, PageSize, Paging, Step, Walk, WalkResult, walk};
+pub use walk::{Glance, Level, Mapping, PageFault, PageSize, Paging, Step, Walk, WalkResult, walk};

@@ -182,27 +182,49 @@ impl Walk {
 
 /// Walks the tables for `addr` and changes nothing: for lenses and debuggers.
 pub fn walk(mem: &PhysMem, paging: Paging, addr: LinearAddr) -> Walk {
-    if !paging.enabled() {
-        return Walk { steps: Vec::new(), result: WalkResult::PagingOff };
+    Glance::at(mem, &paging, addr).walk(&paging, addr)
+}
+
+/// What a walk met, without room for it on the heap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Glance {
+    pde: Option<Entry>,
+    pte: Option<Entry>,
+    result: WalkResult,
+}
+
+impl Glance {
+    /// Reads the entries for `addr` and changes nothing.
+    pub(crate) fn at(mem: &PhysMem, paging: &Paging, addr: LinearAddr) -> Self {
+        if !paging.enabled() {
+            return Glance { pde: None, pte: None, result: WalkResult::PagingOff };
+        }
+        let Path { pde, pte, end } = Path::read(mem, paging, addr);
+        let result = match end {
+            Ok(mapping) => WalkResult::Mapped(mapping),
+            Err(Stop::NotPresent) => WalkResult::NotPresent,
+            Err(Stop::Reserved) => WalkResult::Reserved,
+        };
+        Glance { pde, pte, result }
     }
-    let mut steps = Vec::new();
-    if paging.pae() {
-        let index = addr.pdpte_index();
-        let place = paging.gate(paging.table().add(u64::from(index * 8)));
-        steps.push(Step { level: Level::Pdpt, index, addr: place, value: paging.pdpte[index as usize] });
+
+    /// The steps, of the walk of `addr` that `paging` then decided.
+    pub fn walk(&self, paging: &Paging, addr: LinearAddr) -> Walk {
+        let mut steps = Vec::new();
+        if paging.pae() && paging.enabled() {
+            let index = addr.pdpte_index();
+            let place = paging.gate(paging.table().add(u64::from(index * 8)));
+            steps.push(Step { level: Level::Pdpt, index, addr: place, value: paging.pdpte[index as usize] });
+        }
+        let [directory, table] = match paging.pae() {
+            true => [addr.pae_pde_index(), addr.pae_pte_index()],
+            false => [addr.pde_index(), addr.pte_index()],
+        };
+        let step = |level, index| move |entry: Entry| Step { level, index, addr: entry.addr, value: entry.value };
+        steps.extend(self.pde.map(step(Level::Directory, directory)));
+        steps.extend(self.pte.map(step(Level::Table, table)));
+        Walk { steps, result: self.result }
     }
-    let path = Path::read(mem, &paging, addr);
-    let [directory, table] =
-        if paging.pae() { [addr.pae_pde_index(), addr.pae_pte_index()] } else { [addr.pde_index(), addr.pte_index()] };
-    let step = |level, index| move |entry: Entry| Step { level, index, addr: entry.addr, value: entry.value };
-    steps.extend(path.pde.map(step(Level::Directory, directory)));
-    steps.extend(path.pte.map(step(Level::Table, table)));
-    let result = match path.end {
-        Ok(mapping) => WalkResult::Mapped(mapping),
-        Err(Stop::NotPresent) => WalkResult::NotPresent,
-        Err(Stop::Reserved) => WalkResult::Reserved,
-    };
-    Walk { steps, result }
 }
 
 /// A walk that did not end in an allowed page: what goes into CR2 and the error code.
@@ -234,21 +256,13 @@ pub(crate) fn translate(
     paging: &Paging,
     addr: LinearAddr,
     access: Access,
-) -> Result<Mapping, PageFault> {
+) -> (TableFrames, Result<Mapping, PageFault>) {
     let path = Path::read(mem, paging, addr);
-    let fault = |cause| PageFault::new(paging, addr, access, cause);
-    let mut mapping = path.end.map_err(|stop| match stop {
-        Stop::NotPresent => fault(PageFaultCode::empty()),
-        Stop::Reserved => fault(PageFaultCode::P | PageFaultCode::RSVD),
-    })?;
-    if !mapping.rights.allow(access, Guards::of(paging.cr0, paging.cr4)) {
-        return Err(fault(PageFaultCode::P));
-    }
-    path.set_accessed(mem, access.kind == AccessKind::Write);
-    mapping.accessed = true;
-    mapping.dirty |= access.kind == AccessKind::Write;
-    Ok(mapping)
+    (path.frames(), path.allow(mem, paging, addr, access))
 }
+
+/// The frames of the directory and of the table that a walk read.
+pub(crate) type TableFrames = [Option<u32>; 2];
 
 /// Why a walk ended without a page.
 #[derive(Clone, Copy)]
@@ -258,7 +272,7 @@ enum Stop {
 }
 
 /// An entry that was read from memory.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Entry {
     addr: PhysAddr,
     value: u64,
@@ -273,6 +287,26 @@ struct Path {
 }
 
 impl Path {
+    fn frames(&self) -> TableFrames {
+        [self.pde, self.pte].map(|entry| entry.map(|entry| entry.addr.frame()))
+    }
+
+    /// The page, with the accessed and dirty flags set, if it allows `access` to `addr`.
+    fn allow(self, mem: &mut PhysMem, paging: &Paging, addr: LinearAddr, access: Access) -> Result<Mapping, PageFault> {
+        let fault = |cause| PageFault::new(paging, addr, access, cause);
+        let mut mapping = self.end.map_err(|stop| match stop {
+            Stop::NotPresent => fault(PageFaultCode::empty()),
+            Stop::Reserved => fault(PageFaultCode::P | PageFaultCode::RSVD),
+        })?;
+        if !mapping.rights.allow(access, Guards::of(paging.cr0, paging.cr4)) {
+            return Err(fault(PageFaultCode::P));
+        }
+        self.set_accessed(mem, access.kind == AccessKind::Write);
+        mapping.accessed = true;
+        mapping.dirty |= access.kind == AccessKind::Write;
+        Ok(mapping)
+    }
+
     #[inline]
     fn read(mem: &PhysMem, paging: &Paging, addr: LinearAddr) -> Self {
         if paging.pae() { Self::read_pae(mem, paging, addr) } else { Self::read_32(mem, paging, addr) }
@@ -414,7 +448,7 @@ mod tests {
     }
 
     fn code(mem: &mut PhysMem, paging: Paging, access: Access) -> Option<u32> {
-        translate(mem, &paging, LinearAddr(0x3123), access).err().map(|fault| fault.code.bits())
+        translate(mem, &paging, LinearAddr(0x3123), access).1.err().map(|fault| fault.code.bits())
     }
 
     #[test]
@@ -441,9 +475,9 @@ mod tests {
     fn a_read_sets_accessed_and_a_write_sets_dirty_too() {
         let p = paging(Cr0::WP, Cr4::empty());
         let mut mem = tables(0x2007, 0x5007);
-        translate(&mut mem, &p, LinearAddr(0x3123), READ).unwrap();
+        translate(&mut mem, &p, LinearAddr(0x3123), READ).1.unwrap();
         assert_eq!((mem.read_u32(PhysAddr(0x1000)), mem.read_u32(PhysAddr(0x200c))), (0x2027, 0x5027));
-        let mapping = translate(&mut mem, &p, LinearAddr(0x3123), WRITE).unwrap();
+        let mapping = translate(&mut mem, &p, LinearAddr(0x3123), WRITE).1.unwrap();
         assert_eq!(mapping.translate(LinearAddr(0x3123)), PhysAddr(0x5123));
         assert_eq!((mem.read_u32(PhysAddr(0x1000)), mem.read_u32(PhysAddr(0x200c))), (0x2027, 0x5067));
     }
@@ -458,7 +492,7 @@ mod tests {
     #[test]
     fn a_large_page_needs_pse_and_sets_its_flags_in_the_directory() {
         let mut mem = tables(0x0040_0087, 0);
-        let large = translate(&mut mem, &paging(Cr0::WP, Cr4::PSE), LinearAddr(0x3123), WRITE).unwrap();
+        let large = translate(&mut mem, &paging(Cr0::WP, Cr4::PSE), LinearAddr(0x3123), WRITE).1.unwrap();
         assert_eq!(large.translate(LinearAddr(0x3123)), PhysAddr(0x40_3123));
         assert_eq!(mem.read_u32(PhysAddr(0x1000)), 0x0040_00e7);
         let without = walk(&mem, paging(Cr0::WP, Cr4::empty()), LinearAddr(0x3123));
@@ -560,7 +594,7 @@ mod tests {
     fn a_pointer_register_that_is_not_present_faults_without_reading_memory() {
         let (mut mem, paging) = pae(0x2007, 0x5007);
         assert_eq!(
-            translate(&mut mem, &paging, LinearAddr(0x4000_3123), WRITE).unwrap_err().code.bits(),
+            translate(&mut mem, &paging, LinearAddr(0x4000_3123), WRITE).1.unwrap_err().code.bits(),
             6,
             "of the second GiB"
         );
@@ -573,12 +607,12 @@ mod tests {
     #[test]
     fn pae_sets_accessed_and_dirty_in_the_low_half_and_keeps_the_high_one() {
         let (mut mem, paging) = pae(0x2007, 0x3_0000_5007 | XD);
-        let mapping = translate(&mut mem, &paging, LinearAddr(0x3123), WRITE).unwrap();
+        let mapping = translate(&mut mem, &paging, LinearAddr(0x3123), WRITE).1.unwrap();
         assert_eq!(mapping.translate(LinearAddr(0x3123)), PhysAddr(0x3_0000_5123), "above 4 GiB");
         assert_eq!((mem.read_u64(PhysAddr(0x1000)), mem.read_u64(PhysAddr(0x2018))), (0x2027, 0x3_0000_5067 | XD));
         let (mut mem, paging) = pae(0x0020_0187, 0);
         let paging = Paging { cr4: Cr4::PAE | Cr4::PGE, ..paging };
-        let large = translate(&mut mem, &paging, LinearAddr(0x12_3456), WRITE).unwrap();
+        let large = translate(&mut mem, &paging, LinearAddr(0x12_3456), WRITE).1.unwrap();
         assert_eq!((large.size, large.global), (PageSize::Mib2, true));
         assert_eq!(large.translate(LinearAddr(0x12_3456)), PhysAddr(0x32_3456));
         assert_eq!(mem.read_u64(PhysAddr(0x1000)), 0x0020_01e7);

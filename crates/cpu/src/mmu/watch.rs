@@ -6,6 +6,7 @@ use x86::{LinearAddr, PhysAddr};
 
 use super::{
     access::Span,
+    changes,
     rights::Access,
     walk::{self, Level, Mapping, PageFault, Paging},
 };
@@ -29,11 +30,15 @@ pub(super) fn stores(cpu: &mut Cpu, addr: LinearAddr, span: &Span, bytes: &[u8])
     }
 }
 
-/// As [`walk::translate`]; notes the A and D bits that it sets.
+/// As [`walk::translate`]; notes the A and D bits that it sets, and which frames hold tables.
 pub(super) fn walk(cpu: &mut Cpu, paging: &Paging, addr: LinearAddr, access: Access) -> Result<Mapping, PageFault> {
     match cpu.stops().is_some_and(|stops| stops.watches.has_physical()) {
         true => watched_walk(cpu, paging, addr, access),
-        false => walk::translate(cpu.mem(), paging, addr, access),
+        false => {
+            let (tables, mapping) = walk::translate(cpu.mem(), paging, addr, access);
+            changes::walked(cpu, tables);
+            mapping
+        }
     }
 }
 
@@ -68,7 +73,9 @@ fn watched_walk(cpu: &mut Cpu, paging: &Paging, addr: LinearAddr, access: Access
     let size = if paging.pae() { 8 } else { 4 };
     let read = |mem: &PhysMem, place| if size == 8 { mem.read_u64(place) } else { mem.read_u32(place).into() };
     let steps = walk::walk(cpu.mem(), *paging, addr).steps;
-    let mapping = walk::translate(cpu.mem(), paging, addr, access)?;
+    let (tables, mapping) = walk::translate(cpu.mem(), paging, addr, access);
+    changes::walked(cpu, tables);
+    let mapping = mapping?;
     // With PAE the first level is in registers.
     for step in steps.iter().filter(|step| step.level != Level::Pdpt) {
         let now = read(cpu.mem(), step.addr);

@@ -133,7 +133,8 @@ impl<'a> Stub<'a> {
             programs: &self.setup.programs,
             screen: Some(self.machine.chipset().vga.text_view()),
             timeline: Some(self.machine.timeline()),
-            ..inspect::Target::new(cpus, self.machine.memory())
+            current: self.machine.current_cpu(),
+            ..inspect::Target::new(cpus, self.machine.memory()).with_faults(self.machine)
         }
     }
 

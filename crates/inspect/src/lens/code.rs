@@ -65,8 +65,15 @@ pub(crate) fn instruction_at(target: &Target<'_>, state: &CpuState, addr: u32) -
     let mut words = String::new();
     match insn.is_invalid() {
         true => words += "(not readable)",
-        false => intel().format(&insn, &mut words),
+        false => words = instruction_words(&insn),
     }
+    words
+}
+
+/// The words of an instruction.
+pub(crate) fn instruction_words(insn: &Instruction) -> String {
+    let mut words = String::new();
+    intel().format(insn, &mut words);
     words
 }
 

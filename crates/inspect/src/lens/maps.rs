@@ -99,6 +99,33 @@ pub(crate) fn area_line(books: &Books<'_>, mm: &MmRecord, addr: LinearAddr) -> R
     Ok(found.map(|area| super::lossy(&render(|out| area.line(out))).trim_end().to_owned()))
 }
 
+/// An area near an address.
+pub(crate) struct Neighbour {
+    /// The kernel's record.
+    pub vma: VmaRecord,
+    /// Its line of `maps`.
+    pub line: String,
+    /// The same for programs.
+    pub json: serde_json::Value,
+}
+
+/// The area below an address, the one that holds it, and the one above.
+pub(crate) fn neighbours(books: &Books<'_>, mm: &MmRecord, addr: LinearAddr) -> Result<[Option<Neighbour>; 3]> {
+    let mut found = [None, None, None];
+    for area in areas(books, mm)? {
+        let place = match () {
+            _ if area.vma.end <= addr.0 => 0,
+            _ if area.vma.start <= addr.0 => 1,
+            _ => 2,
+        };
+        if place < 2 || found[2].is_none() {
+            let line = super::lossy(&render(|out| area.line(out))).trim_end().to_owned();
+            found[place] = Some(Neighbour { vma: area.vma, line, json: area.json() });
+        }
+    }
+    Ok(found)
+}
+
 /// The swap area and slot that an entry of a page table names: P and the bit of `PROT_NONE`
 /// clear, not empty.
 fn swap_entry(step: &Step) -> Option<(u32, u32)> {

@@ -27,13 +27,14 @@ use x86::LinearAddr;
 
 use crate::{Books, KernelImage, Reader, Request, Result, Target, timeline::Points, with_directory};
 
-pub(crate) use code::{MAX_INSTRUCTION, instruction_at};
-pub(crate) use maps::area_line;
+pub(crate) use backtrace::{Registers, frames};
+pub(crate) use code::{MAX_INSTRUCTION, instruction_at, instruction_words};
+pub(crate) use maps::{Neighbour, area_line, neighbours};
 pub(crate) use modules::tables as module_tables;
 pub use process::{process_file, process_of_directory};
 pub use screen::{Cell, Screen};
 pub(crate) use tlb::{describe as describe_tlb_entry, stale as stale_words, tlb_entry};
-pub(crate) use walk::walk_lines;
+pub(crate) use walk::{describe_step, walk_lines};
 
 /// What a lens shows: text, with its last line feed, and the same as JSON.
 #[derive(Clone, PartialEq, Debug)]
@@ -47,7 +48,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn new(text: impl Into<Vec<u8>>, json: impl Serialize) -> Answer {
+    pub(crate) fn new(text: impl Into<Vec<u8>>, json: impl Serialize) -> Answer {
         let json = serde_json::to_value(json).expect("lens rows have string keys and plain values");
         Answer { text: text.into(), json, note: None }
     }
@@ -90,6 +91,7 @@ pub fn look(target: &Target<'_>, request: &Request) -> Result<Answer> {
         Request::Stats => regs::stats(target),
         Request::Screen => screen::screen(target),
         Request::Timeline => timeline(target),
+        Request::Why => crate::why::why(target),
     }
 }
 

@@ -41,6 +41,25 @@ pub(crate) fn walk_lines(target: &Target<'_>, paging: Paging, linear: LinearAddr
     page.text
 }
 
+/// A step by its name and in words.
+pub(crate) fn describe_step(paging: Paging, step: Step, is_last: bool) -> (&'static str, String) {
+    let Step { level, index, addr, value } = step;
+    let name = match level {
+        Level::Pdpt => "PDPTE",
+        Level::Directory => "PDE",
+        Level::Table => "PTE",
+    };
+    let leaf = is_leaf(step, is_last);
+    let (bits, leads) = (bits(paging, step, leaf), leads(paging, step, leaf));
+    let digits = if paging.pae() { 18 } else { 10 };
+    (name, format!("[{index}] at {:#010x} = {value:#0digits$x}  {bits}{leads}", addr.0))
+}
+
+/// A directory entry that leads to no table is read as that of a large page.
+fn is_leaf(step: Step, is_last: bool) -> bool {
+    step.level == Level::Table || step.level == Level::Directory && is_last
+}
+
 struct Page {
     text: String,
     json: Value,
@@ -78,16 +97,13 @@ impl Page {
         self.json["cr3"] = paging.cr3.into();
         for step in steps {
             let Step { level, index, addr, value } = *step;
-            let (name, key) = match level {
-                Level::Pdpt => ("PDPTE", "pdpte"),
-                Level::Directory => ("PDE", "pde"),
-                Level::Table => ("PTE", "pte"),
+            let key = match level {
+                Level::Pdpt => "pdpte",
+                Level::Directory => "pde",
+                Level::Table => "pte",
             };
-            // A directory entry that leads to no table is read as that of a large page.
-            let leaf = level == Level::Table || level == Level::Directory && steps.last() == Some(step);
-            let (bits, leads) = (bits(paging, *step, leaf), leads(paging, *step, leaf));
-            let digits = if paging.pae() { 18 } else { 10 };
-            let mut text = format!("[{index}] at {:#010x} = {value:#0digits$x}  {bits}{leads}", addr.0);
+            let (name, mut text) = describe_step(paging, *step, steps.last() == Some(step));
+            let bits = bits(paging, *step, is_leaf(*step, steps.last() == Some(step)));
             let mut json = json!({"index": index, "addr": addr.0, "value": value, "bits": bits});
             if level == Level::Pdpt {
                 let memory = target.mem.read_u64(paging.gate(addr));

@@ -7,6 +7,7 @@ use super::linear;
 use crate::{
     Books, Reader, Target, comm,
     lens::{MAX_INSTRUCTION, area_line, instruction_at, process_of_directory, symbol_at, tlb_entry, walk_lines},
+    why::code_words,
 };
 
 /// What the processor pushed for a page fault.
@@ -230,26 +231,6 @@ fn leaf(target: &Target<'_>, state: &CpuState, address: LinearAddr) -> Option<u6
     (last.level == cpu::mmu::Level::Table || last.value & 1 != 0).then_some(last.value)
 }
 
-/// An error code in words.
-fn code_words(code: PageFaultCode, write_protect: bool) -> String {
-    let mut words = Vec::new();
-    words.push(match () {
-        _ if code.contains(PageFaultCode::RSVD) => "a reserved bit is set",
-        _ if code.contains(PageFaultCode::P) => "present",
-        _ => "not present",
-    });
-    words.push(match () {
-        _ if code.contains(PageFaultCode::ID) => "fetch",
-        _ if code.contains(PageFaultCode::WR) => "write",
-        _ => "read",
-    });
-    words.push(if code.contains(PageFaultCode::US) { "user" } else { "supervisor" });
-    if code.contains(PageFaultCode::P | PageFaultCode::WR) && !code.contains(PageFaultCode::US) && write_protect {
-        words.push("CR0.WP is set");
-    }
-    words.join(", ")
-}
-
 /// A frame by the kernel's descriptor of it.
 fn frame_words(target: &Target<'_>, pfn: u32) -> String {
     let mut text = format!("{pfn:#07x}");
@@ -265,18 +246,4 @@ fn frame_words(target: &Target<'_>, pfn: u32) -> String {
     }
     let mapped = page.mapcount.wrapping_add(1);
     text + &format!(", refcount {}, mapcount {mapped}", page.refcount)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_code_is_spelled_out() {
-        let code = PageFaultCode::from_bits_retain;
-        assert_eq!(code_words(code(6), true), "not present, write, user");
-        assert_eq!(code_words(code(3), true), "present, write, supervisor, CR0.WP is set");
-        assert_eq!(code_words(code(0x15), true), "present, fetch, user");
-        assert_eq!(code_words(code(9), true), "a reserved bit is set, read, supervisor");
-    }
 }

@@ -6,5 +6,6 @@ pub mod kallsyms;
 mod memory;
 pub mod oops;
 pub mod panic;
+pub mod points;
 pub mod printk;
 pub mod race;

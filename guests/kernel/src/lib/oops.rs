@@ -3,7 +3,7 @@
 
 use x86::{Cr0, Eflags};
 
-use super::{kallsyms, panic, printk};
+use super::{kallsyms, panic, points, printk};
 use crate::{
     arch::{PAGE_OFFSET, PtRegs, THREAD_SIZE, cpu, percpu::cpu_number},
     module, pr_info, printk, task,
@@ -107,6 +107,7 @@ pub fn caller_outside(frame: u32, parts: &[&str]) -> u32 {
 
 /// Everything about a fault of the kernel, and the end.
 pub fn die(what: core::fmt::Arguments, regs: &PtRegs, error_code: u32) -> ! {
+    points::died(regs, error_code);
     printk::set_console(true);
     pr_info!("Oops: {:04x} [#1] {}", error_code, what);
     show_regs(regs);

@@ -5,7 +5,7 @@ use core::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use super::{oops, printk};
+use super::{oops, points, printk};
 use crate::{
     arch::{cpu, irqflags, smp},
     drivers::debug_exit,
@@ -38,6 +38,7 @@ pub fn end(message: core::fmt::Arguments) -> ! {
     printk::force_unlock();
     crate::pr_info!("Kernel panic - not syncing: {message}");
     crate::pr_info!("---[ end Kernel panic - not syncing: {message} ]---");
+    points::panicked(message);
     stop()
 }
 

@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     arch::{PtRegs, TASK_SIZE, extable, percpu::this_cpu, traps::in_interrupt},
-    lib::oops,
+    lib::{oops, points},
     pr_info, printk,
     task::{self, signal},
 };
@@ -172,8 +172,12 @@ pub fn do_page_fault(regs: &mut PtRegs, error_code: u32, addr: u32) {
     let shown = if addr >= TASK_SIZE { error_code | PageFaultCode::P.bits() } else { error_code };
     match error {
         FaultError::Oom => oom::out_of_memory(),
-        FaultError::Sigbus => signal::force_sig_fault(SIGBUS, BUS_ADRERR, addr, 14, shown),
+        FaultError::Sigbus => {
+            points::refused(regs, addr, error_code, SIGBUS);
+            signal::force_sig_fault(SIGBUS, BUS_ADRERR, addr, 14, shown);
+        }
         FaultError::Maperr | FaultError::Accerr => {
+            points::refused(regs, addr, error_code, SIGSEGV);
             show_signal_message(regs, error_code, addr);
             let si_code = if error == FaultError::Maperr { SEGV_MAPERR } else { SEGV_ACCERR };
             signal::force_sig_fault(SIGSEGV, si_code, addr, 14, shown);

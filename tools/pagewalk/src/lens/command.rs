@@ -237,6 +237,11 @@ pub enum Command {
         #[command(flatten)]
         at: Where,
     },
+    /// The last fault that was not resolved, explained.
+    Why {
+        #[command(flatten)]
+        at: Where,
+    },
     /// End a running machine.
     Quit {
         /// The machine (`run --name NAME`). Default: the only one that runs.
@@ -281,6 +286,7 @@ impl Command {
             Command::Stats { at } => (Request::Stats, at),
             Command::Screen { at } => (Request::Screen, at),
             Command::Timeline { at } => (Request::Timeline, at),
+            Command::Why { at } => (Request::Why, at),
             Command::Quit { vm } => {
                 control::ask(vm.as_deref(), &Ask::Quit)?;
                 return Ok(());

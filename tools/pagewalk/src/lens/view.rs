@@ -26,16 +26,16 @@ impl Known {
     /// Runs `look` on the machine.
     pub fn look<T>(&self, machine: &Machine, look: impl FnOnce(&Target<'_>) -> T) -> T {
         let counters = counters(machine);
+        let cpus = (0..machine.cpu_count()).map(|number| machine.cpu(number)).collect();
         look(&Target {
-            cpus: (0..machine.cpu_count()).map(|number| machine.cpu(number)).collect(),
             current: machine.current_cpu(),
-            mem: machine.memory(),
             kernel: self.kernel.as_ref(),
             programs: &self.programs,
             wiring: Some(&self.wiring),
             screen: Some(machine.chipset().vga.text_view()),
             timeline: Some(machine.timeline()),
             counters: &counters,
+            ..Target::new(cpus, machine.memory()).with_faults(machine)
         })
     }
 }

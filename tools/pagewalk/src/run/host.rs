@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use machine::{Host, InputEvent, Machine, Outlet};
+use machine::{Host, InputEvent, Machine, Notice, Outlet, Stop};
 
 use super::{
     display::Display,
@@ -20,6 +20,7 @@ use super::{
     keys,
     prepare::{Mode, Stream, Streams},
     terminal::{Terminal, Typed},
+    why::{self, Explainer},
 };
 
 /// The kernel's console, for the report of a panic: its last so many bytes.
@@ -70,6 +71,7 @@ pub struct Surroundings {
     flushed: Instant,
     want: Option<Want>,
     lens_waits: Box<dyn Fn() -> bool>,
+    explainer: Explainer,
 }
 
 impl Surroundings {
@@ -101,12 +103,36 @@ impl Surroundings {
             flushed: Instant::now(),
             want: None,
             lens_waits,
+            explainer: Explainer::default(),
         }
     }
 
     /// Gives the guest the terminal.
     pub fn set_terminal(&mut self, terminal: Terminal) {
         self.terminal = Some(terminal);
+    }
+
+    /// Tells of faults from now on.
+    pub fn set_explainer(&mut self, explainer: Explainer) {
+        self.explainer = explainer;
+    }
+
+    /// Tells of the fault that ended the run, if one did.
+    pub fn explain_end(&mut self, machine: &mut Machine, stop: Stop) {
+        let words = self.explainer.end(machine, stop);
+        self.say(words);
+    }
+
+    /// Has the words for the last fault kept with the machine, which is about to be saved.
+    pub fn keep_explanation(&mut self, machine: &mut Machine) {
+        self.explainer.keep(machine);
+    }
+
+    fn say(&mut self, words: Option<String>) {
+        if let Some(words) = words {
+            self.flush();
+            why::print(&words);
+        }
     }
 
     /// The terminal, for the monitor.
@@ -318,6 +344,11 @@ impl Host for Surroundings {
                 return Some(deadline_ns.map_or(now, |deadline| deadline.min(now)));
             }
         }
+    }
+
+    fn noticed(&mut self, machine: &mut Machine, notice: Notice) {
+        let words = self.explainer.noticed(machine, notice);
+        self.say(words);
     }
 
     fn interrupted(&mut self) -> bool {

@@ -16,6 +16,7 @@ mod signals;
 pub mod stats;
 mod terminal;
 mod trace;
+mod why;
 
 use crate::{
     cli::{EngineArg, RunArgs},

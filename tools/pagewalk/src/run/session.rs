@@ -23,6 +23,7 @@ use super::{
     signals, stats,
     terminal::Terminal,
     trace::Tracer,
+    why::Explainer,
 };
 use crate::{
     cli::{DisplayArg, RunArgs},
@@ -111,6 +112,9 @@ impl<'a> Session<'a> {
         if machine.cpu_count() > 1 && is_looked_at(args, streams) {
             lens::note_points(&mut machine);
         }
+        if args.follow_tables || is_looked_at(args, streams) {
+            machine.follow_tables();
+        }
         let tracer = Tracer::new(args, &mut machine)?;
         let check = args.check_tlb.then(|| TlbCheck::begin(&mut machine));
         let signal = signals::watch(streams.stdin)?;
@@ -130,6 +134,7 @@ impl<'a> Session<'a> {
         if streams.stdin == Stream::Terminal {
             host.set_terminal(Terminal::open()?);
         }
+        host.set_explainer(Explainer::begin(&mut machine));
         if build::shows_live(args, streams) {
             host.open_display();
         }
@@ -164,6 +169,7 @@ impl<'a> Session<'a> {
         }
         let status = self.status(&end)?;
         if let Some(file) = &self.args.save {
+            self.host.keep_explanation(&mut self.machine);
             finish::save(&self.machine, file)?;
         }
         if let Some(format) = self.args.stats {
@@ -288,6 +294,7 @@ impl<'a> Session<'a> {
             crate::say(&line);
         }
         if finish::is_crash(*stop) {
+            self.host.explain_end(&mut self.machine, *stop);
             finish::show_console(&self.host);
             if !matches!(stop, Stop::PowerOff { .. }) {
                 eprint!("{}", finish::registers(&self.machine));
@@ -306,7 +313,8 @@ fn wait_for(signal: &AtomicBool, most: Duration) {
     }
 }
 
-/// Whether somebody may ask for the time line: then the kernel's own word of its shootdowns is worth a stop at each.
+/// Whether somebody may ask for the time line or for a fault: then the kernel's own word of its shootdowns is
+/// worth a stop at each, and who changed a mapping is worth following.
 fn is_looked_at(args: &RunArgs, streams: Streams) -> bool {
     args.save.is_some()
         || args.name.is_some()

@@ -1,0 +1,48 @@
+//! A report without what moves from one build of the kernel to the next.
+
+/// Addresses of entries and frames, the kernel's addresses, counts and symbols are replaced; a program's own
+/// addresses stay, and so do the flags of an entry.
+pub fn shape(report: &str) -> String {
+    let lines = report.trim().lines().map(|line| {
+        let physical = ["PDPTE", "PDE", "PTE", "TLB", "changed"].iter().any(|name| line.trim().starts_with(name));
+        let line = match line.split_once("  stack    ") {
+            // Who called in the kernel is the compiler's choice; the innermost frame is not.
+            Some((_, frames)) if frames.contains("::") => {
+                format!("  stack    {}", frames.split(" < ").next().unwrap_or_default())
+            }
+            Some(_) => line.to_owned(),
+            None => without_symbol(line),
+        };
+        line.split(' ').map(|text| word(text, physical)).collect::<Vec<_>>().join(" ")
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A symbol in brackets is a function of the kernel with its offset, and may have blanks.
+fn without_symbol(line: &str) -> String {
+    let begin = line.match_indices(" <").map(|(at, _)| at).find(|at| !line[at + 2..].starts_with('-'));
+    match (begin, line.rfind('>')) {
+        (Some(begin), Some(end)) if begin < end => format!("{} <symbol>{}", &line[..begin], &line[end + 1..]),
+        _ => line.to_owned(),
+    }
+}
+
+fn word(word: &str, physical: bool) -> String {
+    let core = word.trim_matches([',', ':', '(', ')', '[', ']', '.', ';']);
+    let core = core.rsplit([':', '=']).next().unwrap_or(core);
+    let digits = core.strip_prefix("0x").unwrap_or_default();
+    let shape = match u64::from_str_radix(digits, 16) {
+        Ok(value) if digits.len() >= 8 => hex(value, physical),
+        Err(_) if core.len() >= 3 && core.chars().all(|c| c.is_ascii_digit()) => "N".to_owned(),
+        _ => return word.split_once("+0x").map_or(word.to_owned(), |(symbol, _)| format!("{symbol}+N")),
+    };
+    word.replace(core, &shape)
+}
+
+/// Of what is physical or the kernel's the last three digits do not move.
+fn hex(value: u64, physical: bool) -> String {
+    match value >= 0xc000_0000 || physical && value < 0x1000_0000 {
+        true => format!("0x…{:03x}", value & 0xfff),
+        false => format!("{value:#010x}"),
+    }
+}

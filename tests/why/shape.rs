@@ -4,6 +4,11 @@
 /// addresses stay, and so do the flags of an entry.
 pub fn shape(report: &str) -> String {
     let lines = report.trim().lines().map(|line| {
+        // How large the guest's own programs are, and how many files it has, is not what this is about.
+        if let Some((_, path)) = line.split_once("/.pagewalk/bin/") {
+            return format!("{}/.pagewalk/bin/{path}", &line[..11.min(line.len())]);
+        }
+        let is_area = ["VMA", "below", "above"].iter().any(|name| line.trim().starts_with(name));
         let physical = ["PDPTE", "PDE", "PTE", "TLB", "changed"].iter().any(|name| line.trim().starts_with(name));
         let line = match line.split_once("  stack    ") {
             // Who called in the kernel is the compiler's choice; the innermost frame is not.
@@ -13,7 +18,10 @@ pub fn shape(report: &str) -> String {
             Some(_) => line.to_owned(),
             None => without_symbol(line),
         };
-        line.split(' ').map(|text| word(text, physical)).collect::<Vec<_>>().join(" ")
+        line.split(' ')
+            .map(|text| if is_area && is_number(text) { "N".to_owned() } else { word(text, physical) })
+            .collect::<Vec<_>>()
+            .join(" ")
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -39,10 +47,15 @@ fn word(word: &str, physical: bool) -> String {
     word.replace(core, &shape)
 }
 
-/// Of what is physical or the kernel's the last three digits do not move.
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_digit())
+}
+
+/// Of what is physical the last three digits do not move; of what is the kernel's everything does.
 fn hex(value: u64, physical: bool) -> String {
-    match value >= 0xc000_0000 || physical && value < 0x1000_0000 {
-        true => format!("0x…{:03x}", value & 0xfff),
-        false => format!("{value:#010x}"),
+    match value {
+        0xc000_0000.. if value >> 32 == 0 => "0x…".to_owned(),
+        _ if physical && value & 0xffff_ffff < 0x1000_0000 => format!("0x…{:03x}", value & 0xfff),
+        _ => format!("{value:#010x}"),
     }
 }

@@ -14,10 +14,7 @@ use std::collections::HashMap;
 
 use x86::{Cr4, PaePde, Pde, PhysAddr};
 
-use super::{
-    access::store_in_memory,
-    walk::TableFrames,
-};
+use super::{access::store_in_memory, walk::TableFrames};
 use crate::Cpu;
 
 /// Stores into a frame of tables, with no walk by it in between, that are followed one by one.

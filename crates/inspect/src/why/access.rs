@@ -1,9 +1,7 @@
 //! The instruction that faulted, with its operands.
 
 use cpu::FaultRecord;
-use iced_x86::{
-    Decoder, DecoderOptions, Instruction, InstructionInfoFactory, OpAccess, Register, UsedMemory,
-};
+use iced_x86::{Decoder, DecoderOptions, Instruction, InstructionInfoFactory, OpAccess, Register, UsedMemory};
 use serde_json::{Value, json};
 use x86::{LinearAddr, PageFaultCode, SegReg};
 

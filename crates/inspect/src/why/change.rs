@@ -62,7 +62,8 @@ fn store(target: &Target<'_>, record: &FaultRecord, step: &Step, change: EntryCh
     let who = writer(target, record, by);
     // A and D are set by the processor itself, and are no change of the mapping.
     let digits = if record.paging.pae() { 18 } else { 10 };
-    let json = json!({"known": true, "old": old, "new": new, "value": step.value, "by": writer_json(target, record, by)});
+    let json =
+        json!({"known": true, "old": old, "new": new, "value": step.value, "by": writer_json(target, record, by)});
     (format!("{old:#0digits$x} -> {new:#0digits$x} {who}"), json)
 }
 

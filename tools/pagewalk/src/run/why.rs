@@ -84,7 +84,9 @@ impl Explainer {
         let Explanation { text, .. } = words;
         match self.told.saturating_sub(TOLD) {
             0 => Some(text),
-            1 => Some(format!("{}\n  (of further faults of this run only the first line is told)\n", first_line(&text))),
+            1 => {
+                Some(format!("{}\n  (of further faults of this run only the first line is told)\n", first_line(&text)))
+            }
             _ => Some(format!("{}\n", first_line(&text))),
         }
     }
@@ -130,9 +132,6 @@ mod tests {
     #[test]
     fn colour_marks_the_first_line_and_what_refused() {
         let text = coloured("CPU 0: x\n  PTE      y   <- refuses: P = 0\n  TLB      z\n");
-        assert_eq!(
-            text,
-            "\x1b[1mCPU 0: x\x1b[0m\n  PTE      y   \x1b[31m<- refuses: P = 0\x1b[0m\n  TLB      z\n"
-        );
+        assert_eq!(text, "\x1b[1mCPU 0: x\x1b[0m\n  PTE      y   \x1b[31m<- refuses: P = 0\x1b[0m\n  TLB      z\n");
     }
 }

@@ -229,7 +229,7 @@ impl Page {
             None => "held nothing for the page".to_owned(),
             Some(held) => {
                 let stale = stale.map_or(String::new(), |why| format!("  STALE: {why}"));
-                let mark = if matches!(refused, Refused::Tlb { .. }) { "   <- refuses" } else { "" };
+                let mark = if matches!(refused, Refused::Tlb) { "   <- refuses" } else { "" };
                 format!("held {}{stale}{mark}", describe_tlb_entry(held))
             }
         };

@@ -20,7 +20,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("guests/images", &["abi"]),
     ("tools/bench", &["abi", "images"]),
     ("tools/pagewalk", &["x86", "machine", "inspect", "gdb", "abi", "images"]),
-    ("tests/fuzz", &["x86", "memory", "cpu", "machine", "gdb", "abi", "mm"]),
+    ("tests/fuzz", &["x86", "memory", "cpu", "machine", "inspect", "gdb", "abi", "mm"]),
     ("tests/oracle", &["x86", "memory", "cpu"]),
     ("tests/privileged", &["x86", "memory", "cpu"]),
 ];

@@ -3,8 +3,9 @@
 //! A walk says which frames hold tables. Stores into these take the slow path, as those into code do, and
 //! are noted by the entry that they change: when, by whom, from what to what. Of many stores into a frame
 //! with no walk through it in between (a kernel clears a whole table, or the frame is a table no more) only
-//! the first [`MOST_STORES`] are followed one by one (of those of a repeated instruction the first); then its stores are fast again, and of the rest it is
-//! known who made them and between which two times, until a walk comes by the frame again.
+//! the first [`MOST_STORES`] are followed one by one (of those of a repeated instruction the first); then its
+//! stores are fast again, and of the rest it is known who made them and between which two times, until a walk
+//! comes by the frame again.
 //!
 //! All of this is the host's data, never state: nothing in the machine depends on it, no hash or snapshot
 //! has it. It is bounded, and what had to go is said to be forgotten, never guessed. Not seen is what

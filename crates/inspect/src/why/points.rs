@@ -19,13 +19,7 @@ pub struct Points {
 }
 
 impl Points {
-    /// Those of a kernel; `None` if it has none.
-    pub fn of_symbols(symbols: &Symbols) -> Option<Points> {
-        let place = |name| symbols.named(name).map(|symbol| symbol.addr);
-        Some(Points { refused: place(REFUSED)?, died: place(DIED)?, panicked: place(PANICKED)? })
-    }
-
-    /// Those of a kernel by its ELF file alone, without a look at the other symbols.
+    /// Those of a kernel's ELF file, without a look at its other symbols; `None` if it has none.
     pub fn of_elf(bytes: &[u8]) -> Option<Points> {
         let elf = goblin::elf::Elf::parse(bytes).ok()?;
         let place = |name| {

@@ -333,19 +333,20 @@ fn mov(mut op: Op, insn: &Instruction, mode: Mode) -> Option<Op> {
                 _ => return None,
             };
             op.imm = segment;
+            let has_handler = |register: Register| register.is_gpr32() || register.is_gpr8();
             let store = match (insn.op0_kind(), insn.op1_kind()) {
-                (OpKind::Register, OpKind::Memory) if insn.op0_register().is_gpr32() => {
+                (OpKind::Register, OpKind::Memory) if has_handler(insn.op0_register()) => {
                     op.dst = register(insn.op0_register())?;
                     false
                 }
-                (OpKind::Memory, OpKind::Register) if insn.op1_register().is_gpr32() => {
+                (OpKind::Memory, OpKind::Register) if has_handler(insn.op1_register()) => {
                     op.src = register(insn.op1_register())?;
                     true
                 }
                 _ => return None,
             };
             address(&mut op, insn)?;
-            data::mov_segment(store)
+            data::mov_segment(store, size(insn))
         }
     };
     Some(op)

@@ -112,6 +112,60 @@ fn segment_registers_of_the_same_kind_change_in_mid_block() {
 }
 
 #[test]
+fn the_selectors_of_an_entry_and_an_exit_are_the_same_at_every_stop() {
+    // Of the last two one was never loaded and one is the program's.
+    let descriptors = [0x00cf_9300_6000_ffff_u64, 0x00cf_9200_0000_ffff, 0x00cf_f300_0000_ffff];
+    let code = assemble(|a| {
+        a.push(fs)?;
+        a.push(es)?;
+        a.push(ds)?;
+        a.push(ss)?;
+        a.std()?;
+        a.mov(eax, 0x20)?;
+        a.mov(ds, eax)?;
+        a.mov(es, eax)?;
+        a.cld()?;
+        a.mov(eax, 0x18)?;
+        a.mov(fs, eax)?;
+        a.mov(bl, byte_ptr(0x110).fs())?;
+        a.mov(byte_ptr(0x10).fs(), bh)?;
+        a.xor(eax, eax)?;
+        a.mov(gs, eax)?;
+        a.mov(ecx, gs)?;
+        a.mov(edx, es)?;
+        a.fld(dword_ptr(0x110))?;
+        a.pop(esi)?;
+        a.pop(ds)?;
+        a.pop(es)?;
+        a.mov(eax, 0x2b)?;
+        a.mov(fs, eax)?;
+        a.pop(eax)?;
+        a.mov(eax, 0x33)?;
+        a.mov(gs, eax)?;
+        a.hlt()
+    });
+    let mut last = (0, 0);
+    for budget in 1..30 {
+        let [eager, new, single] = labs(&code).map(|mut lab| {
+            for (number, descriptor) in descriptors.iter().enumerate() {
+                lab.mem.write(PhysAddr(0x618 + 8 * number as u64), &descriptor.to_le_bytes());
+            }
+            lab.cpu.state.gdtr.limit = 0x2f;
+            lab.cpu.state.set_gpr(Gpr::Ebx, 0x1234_5678);
+            let exit = lab.run(budget);
+            let marked = (0..0x30).map(|at| lab.mem.read_u8(PhysAddr(0x600 + at))).collect::<Vec<_>>();
+            let stored = [STACK - 4, STACK - 8, STACK - 12, STACK - 16, 0x7000].map(|at| lab.read_u32(at));
+            (exit, lab.cpu.state.seg, shown(&lab), marked, stored, lab.cpu.state.fpu)
+        });
+        assert_eq!(eager, single, "{budget} instructions");
+        assert_eq!(new, single, "{budget} instructions, not kept");
+        last = (single.2.4, single.4[4]);
+    }
+    // The last load is refused, for its selector is beyond the table's limit; the handler has two instructions.
+    assert_eq!(last, (25 + 1 + 2, 13));
+}
+
+#[test]
 fn a_program_may_not_mask_interrupts() {
     let code = assemble(|a| {
         a.xor(eax, eax)?;

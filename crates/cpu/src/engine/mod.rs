@@ -145,6 +145,7 @@ impl Engine {
         }
         let mut stops = std::mem::take(&mut self.stops);
         stops.watches.forget_hits();
+        stops.beside_hits = None;
         cpu.run.pass_at = if request.pass_event { cpu.state.retired } else { RunContext::NO_PASS };
         let mut coherence = self.coherence.take();
         let mut table_changes = self.table_changes.take();

@@ -40,19 +40,19 @@ handlers! {
         go(cpu, op.add(1))
     }
 
-    /// MOV from memory through a segment with a base; `src` is the segment's number.
-    fn mov_r_segment<const STORE: bool>(cpu, op) {
+    /// MOV between a register and memory in segment `imm`, which may have a base.
+    fn mov_r_segment[W: Word]<const STORE: bool>(cpu, op) {
         let segment = &(*cpu).state.seg[usize::from((*op).imm as u8 & 7)];
         if !segment.unlimited() {
             return slow(cpu, op);
         }
         let addr = effective::<true>(cpu, op).wrapping_add(segment.base);
         if STORE {
-            let place = place!(cpu, op, u32, addr);
-            place.write_unaligned(get::<u32>(cpu, (*op).src));
+            let place = place!(cpu, op, W, addr);
+            place.write_unaligned(get::<W>(cpu, (*op).src));
         } else {
-            let value = load!(cpu, op, u32, addr);
-            set::<u32>(cpu, (*op).dst, value);
+            let value = load!(cpu, op, W, addr);
+            set::<W>(cpu, (*op).dst, value);
         }
         go(cpu, op.add(1))
     }
@@ -171,9 +171,14 @@ pub(crate) fn mov(form: super::alu::Form, size: u32) -> Handler {
     }
 }
 
-/// The handler of MOV of 32 bits between a register and memory in segment `imm`.
-pub(crate) fn mov_segment(store: bool) -> Handler {
-    if store { mov_r_segment::<true> } else { mov_r_segment::<false> }
+/// The handler of MOV of `size` bytes, 1 or 4, between a register and memory in segment `imm`.
+pub(crate) fn mov_segment(store: bool, size: u32) -> Handler {
+    match (size, store) {
+        (1, false) => mov_r_segment::<u8, false>,
+        (1, true) => mov_r_segment::<u8, true>,
+        (_, false) => mov_r_segment::<u32, false>,
+        (_, true) => mov_r_segment::<u32, true>,
+    }
 }
 
 /// The handler of MOVZX or MOVSX to 32 bits from `size` bytes.

@@ -17,6 +17,7 @@ mod float_agree;
 pub(crate) mod fuse;
 pub(crate) mod interrupt;
 pub(crate) mod segment;
+pub(crate) mod selector;
 pub(crate) mod shift;
 mod slow;
 #[cfg(target_arch = "x86_64")]

@@ -4,7 +4,7 @@
 mod sorted;
 
 use alloc::boxed::Box;
-use core::ops::DerefMut;
+use core::{cell::Cell, ops::DerefMut};
 
 use abi::{
     Ptr32,
@@ -90,6 +90,9 @@ impl<F: AreaFile> AreaPtr for Box<VmArea<F>> {
 #[derive(Debug)]
 pub struct VmaTree<P> {
     areas: Sorted<P>,
+    /// Where the last search ended: a page fault comes beside the one before, and a call asks for one area many
+    /// times. What stands there may be another area now, or nothing.
+    last: Cell<Place>,
 }
 
 impl<P: AreaPtr> Default for VmaTree<P> {
@@ -101,7 +104,7 @@ impl<P: AreaPtr> Default for VmaTree<P> {
 impl<P: AreaPtr> VmaTree<P> {
     /// No area.
     pub const fn new() -> Self {
-        VmaTree { areas: Sorted::new() }
+        VmaTree { areas: Sorted::new(), last: Cell::new(Place::FIRST) }
     }
 
     /// Number of areas.
@@ -124,18 +127,41 @@ impl<P: AreaPtr> VmaTree<P> {
         self.areas.values().map(|p| &**p)
     }
 
+    /// The place where the last search ended, if the area there is the right one.
+    fn last_if(&self, is_right: impl FnOnce(&VmaRecord) -> bool) -> Option<Place> {
+        let at = self.last.get();
+        self.areas.get(at).is_some_and(|area| is_right(&area.record)).then_some(at)
+    }
+
     /// Where the last area stands that begins at `addr` or below.
     fn place_of_last(&self, addr: u32) -> Option<Place> {
-        self.areas.before(self.areas.place_above(addr))
+        let known = self.last_if(|area| area.start <= addr && addr < area.end);
+        known.or_else(|| {
+            let at = self.areas.before(self.areas.place_above(addr))?;
+            self.last.set(at);
+            Some(at)
+        })
     }
 
     /// Where the first area stands that ends above `addr`, or the end of the list.
     fn place(&self, addr: u32) -> Place {
+        if let Some(at) = self.last_if(|area| area.start <= addr && addr < area.end) {
+            return at;
+        }
         let above = self.areas.place_above(addr);
         match self.areas.before(above) {
-            Some(at) if self.areas.get(at).is_some_and(|area| area.record.end > addr) => at,
+            Some(at) if self.areas.get(at).is_some_and(|area| area.record.end > addr) => {
+                self.last.set(at);
+                at
+            }
             _ => above,
         }
+    }
+
+    /// Where the first area stands that begins at `addr` or above, or the end of the list.
+    fn place_from(&self, addr: u32) -> Place {
+        let known = self.last_if(|area| area.start == addr);
+        known.unwrap_or_else(|| addr.checked_sub(1).map_or(Place::FIRST, |below| self.areas.place_above(below)))
     }
 
     /// `find_vma`: the first area that ends above `addr`; it may begin above it, too.
@@ -213,16 +239,90 @@ impl<P: AreaPtr> VmaTree<P> {
 
     /// `split_vma`: if an area reaches across `addr`, makes two of it that meet there.
     pub fn split(&mut self, addr: u32) {
-        let Some(at) = self.place_of_last(addr) else { return };
-        let Some(lower) = self.areas.get_mut(at).filter(|area| area.record.start < addr && area.record.end > addr)
-        else {
+        if self.last_if(|area| area.start == addr || area.end == addr).is_some() {
             return;
-        };
-        let mut upper = VmArea::clone(lower);
-        upper.record.pgoff = lower.pgoff(addr);
-        upper.record.start = addr;
-        lower.record.end = addr;
-        self.insert_at(self.areas.after(at), P::new(upper));
+        }
+        let Some(at) = self.place_of_last(addr) else { return };
+        if self.areas.get(at).is_some_and(|area| area.record.start < addr && area.record.end > addr) {
+            let upper_at = self.split_at(at, addr, |flags| flags);
+            self.last.set(upper_at);
+        }
+    }
+
+    /// Makes two areas of the one at a place that meet at `addr`, inside it. Where the upper one stands, whose flags
+    /// are what `flags` makes of the lower one's.
+    fn split_at(&mut self, at: Place, addr: u32, flags: impl FnOnce(u32) -> u32) -> Place {
+        let upper_at = self.areas.after(at);
+        if let Some(lower) = self.areas.get_mut(at) {
+            let mut upper = VmArea::clone(lower);
+            upper.record.pgoff = lower.pgoff(addr);
+            upper.record.start = addr;
+            upper.record.flags = flags(lower.record.flags);
+            lower.record.end = addr;
+            self.insert_at(upper_at, P::new(upper));
+        }
+        upper_at
+    }
+
+    /// Gives `start..end`, which lies in one area, these flags, and joins it with what lies beside it where nothing
+    /// tells them apart any more (`vma_merge`, else `split_vma`). Without such an area nothing happens.
+    pub fn set_part(&mut self, start: u32, end: u32, flags: u32) {
+        let Some(at) = self.place_of_last(start) else { return };
+        let Some(area) = self.areas.get_mut(at).filter(|area| start < end && end <= area.record.end) else { return };
+        let (is_first, is_last) = (area.record.start == start, area.record.end == end);
+        let old = core::mem::replace(&mut area.record.flags, flags);
+        if old == flags {
+            return;
+        }
+        let before = if is_first { self.areas.before(at).filter(|&before| self.can_join(before, at)) } else { None };
+        let behind = Some(self.areas.after(at)).filter(|&behind| is_last && self.can_join(at, behind));
+        match (is_first, is_last) {
+            (true, true) => {
+                if let Some(behind) = behind {
+                    self.join(at, behind);
+                }
+                if let Some(before) = before {
+                    self.join(before, at);
+                }
+                self.last.set(before.unwrap_or(at));
+            }
+            (true, false) if before.is_none() => {
+                self.split_at(at, end, |_| old);
+            }
+            _ => {
+                if let Some(area) = self.areas.get_mut(at) {
+                    area.record.flags = old;
+                }
+                match (before, behind) {
+                    (Some(before), _) => self.move_border(before, at, end),
+                    (_, Some(behind)) => self.move_border(at, behind, start),
+                    _ => {
+                        if !is_last {
+                            self.split_at(at, end, |flags| flags);
+                        }
+                        let part_at = self.split_at(at, start, |_| flags);
+                        self.last.set(part_at);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves the border of two areas that meet to `addr`, inside one of them.
+    fn move_border(&mut self, lower_at: Place, upper_at: Place, addr: u32) {
+        let (Some(lower), Some(upper)) = (self.areas.get(lower_at), self.areas.get(upper_at)) else { return };
+        let anon = lower.anon || upper.anon;
+        let moved = (i64::from(addr) - i64::from(upper.record.start)) >> PAGE_SHIFT;
+        if let Some(lower) = self.areas.get_mut(lower_at) {
+            lower.record.end = addr;
+            lower.anon = anon;
+        }
+        if let Some(upper) = self.areas.get_mut(upper_at) {
+            upper.record.pgoff = upper.record.pgoff.wrapping_add(moved as u32);
+            upper.record.start = addr;
+            upper.anon = anon;
+        }
+        self.areas.set_key(upper_at, addr);
     }
 
     /// Takes out everything in a range, splitting what reaches across its ends, and gives
@@ -263,23 +363,30 @@ impl<P: AreaPtr> VmaTree<P> {
 
     /// Joins the area at a place to the one before it, if they meet and nothing tells them apart.
     fn merge_at(&mut self, at: Place) -> bool {
-        let Some(before) = self.areas.before(at) else { return false };
-        let (Some(lower), Some(upper)) = (self.areas.get(before), self.areas.get(at)) else { return false };
-        if lower.record.end != upper.record.start || !can_merge(lower, upper) {
-            return false;
-        }
-        let (end, anon) = (upper.record.end, upper.anon);
-        drop(self.remove_at(at));
-        if let Some(lower) = self.areas.get_mut(before) {
-            lower.record.end = end;
-            lower.anon |= anon;
-        }
+        let Some(before) = self.areas.before(at).filter(|&before| self.can_join(before, at)) else { return false };
+        self.join(before, at);
+        self.last.set(before);
         true
+    }
+
+    /// Whether two areas meet and nothing tells them apart.
+    fn can_join(&self, lower: Place, upper: Place) -> bool {
+        let (Some(lower), Some(upper)) = (self.areas.get(lower), self.areas.get(upper)) else { return false };
+        lower.record.end == upper.record.start && can_merge(lower, upper)
+    }
+
+    /// Makes one area of two that can be joined, where the lower one stands.
+    fn join(&mut self, lower: Place, upper: Place) {
+        let Some(gone) = self.remove_at(upper) else { return };
+        if let Some(lower) = self.areas.get_mut(lower) {
+            lower.record.end = gone.record.end;
+            lower.anon |= gone.anon;
+        }
     }
 
     /// Joins what can be joined at every border from `start` to `end`, both included.
     pub fn merge_range(&mut self, start: u32, end: u32) {
-        let mut at = start.checked_sub(1).map_or(Place::FIRST, |below| self.areas.place_above(below));
+        let mut at = self.place_from(start);
         while self.areas.get(at).is_some_and(|area| area.record.start <= end) {
             if self.merge_at(at) {
                 at = self.areas.normal(at);
@@ -381,6 +488,48 @@ mod tests {
         assert_eq!(show(&tree), [(10, 11, 3), (11, 12, 1), (12, 13, 3)]);
         map(&mut tree, area(11, 12, 3, None));
         assert_eq!(show(&tree), [(10, 13, 3)]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_part_gets_flags_as_if_split_and_joined(
+            ops in proptest::collection::vec((0u32..60, 1u32..12, 1u32..4, any::<bool>()), 1..60)
+        ) {
+            let (mut tree, mut other) = (Tree::new(), Tree::new());
+            for (number, (start, len, flags, is_new)) in ops.into_iter().enumerate() {
+                if is_new {
+                    let file = (number % 3 == 0).then_some((7, start));
+                    for tree in [&mut tree, &mut other] {
+                        map(tree, area(start, start + len, flags, file));
+                    }
+                    continue;
+                }
+                let Some((start, end)) = other.find(start * P).map(|area| {
+                    let first = area.record.start.max(start * P);
+                    (first, area.record.end.min(first + len * P))
+                }) else {
+                    continue;
+                };
+                tree.set_part(start, end, flags);
+                other.split(start);
+                other.split(end);
+                other.set_flags(start, end, |_| flags);
+                other.merge_range(start, end);
+                let records = |tree: &Tree| tree.iter().map(|area| {
+                    let record = &area.record;
+                    (record.start, record.end, record.flags, record.pgoff, area.file)
+                }).collect::<Vec<_>>();
+                prop_assert_eq!(records(&tree), records(&other));
+                for area in tree.iter() {
+                    let found = tree.lookup(area.record.start).map(|found| found.record.end);
+                    prop_assert_eq!(found, Some(area.record.end));
+                    let next = tree.find(area.record.end).map_or(Ptr32::NULL, |next| {
+                        Ptr32::new((&raw const next.record).addr() as u32)
+                    });
+                    prop_assert_eq!(area.record.next, next);
+                }
+            }
+        }
     }
 
     #[test]

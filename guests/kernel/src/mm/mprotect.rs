@@ -47,7 +47,7 @@ pub fn do_mprotect(mm: &MmStruct, mut start: u32, len: u32, prot_bits: u32) -> R
 
     let new = calc_vm_prot_bits(prot_bits);
     let mut at = start;
-    let result = loop {
+    loop {
         let Some(area) = mm.areas.lookup(at) else { break Err(ENOMEM) };
         let (old, to) = (area.record.flags, area.record.end.min(end));
         let flags = old & !(vm::READ | vm::WRITE | vm::EXEC) | new;
@@ -69,9 +69,7 @@ pub fn do_mprotect(mm: &MmStruct, mut start: u32, len: u32, prot_bits: u32) -> R
             } else {
                 flags
             };
-            mm.areas.split(at);
-            mm.areas.split(to);
-            mm.areas.set_flags(at, to, |_| flags);
+            mm.areas.set_part(at, to, flags);
             let notify = mm.areas.lookup(at).is_some_and(wants_writenotify);
             change_protection(&mut mm, at, to, flags, notify);
         }
@@ -79,7 +77,5 @@ pub fn do_mprotect(mm: &MmStruct, mut start: u32, len: u32, prot_bits: u32) -> R
         if at >= end {
             break Ok(());
         }
-    };
-    mm.areas.merge_range(start, at);
-    result
+    }
 }

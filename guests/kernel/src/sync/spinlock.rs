@@ -33,8 +33,16 @@ impl<T> SpinLock<T> {
 }
 
 impl<T: ?Sized> SpinLock<T> {
+    #[inline(always)]
     fn acquire(&self) {
         preempt_count_add();
+        if self.locked.swap(true, Ordering::Acquire) {
+            self.spin();
+        }
+    }
+
+    #[cold]
+    fn spin(&self) {
         let mut spins = 0u32;
         while self.locked.swap(true, Ordering::Acquire) {
             core::hint::spin_loop();
@@ -46,12 +54,14 @@ impl<T: ?Sized> SpinLock<T> {
     }
 
     /// Takes the lock. For data that no interrupt handler touches.
+    #[inline(always)]
     pub fn lock(&self) -> SpinLockGuard<'_, T> {
         self.acquire();
         SpinLockGuard { lock: self }
     }
 
     /// Takes the lock with interrupts off until it is given back.
+    #[inline(always)]
     pub fn lock_irqsave(&self) -> SpinLockIrqGuard<'_, T> {
         let flags = local_irq_save();
         self.acquire();
@@ -61,6 +71,11 @@ impl<T: ?Sized> SpinLock<T> {
     /// The data, when nobody else can have it.
     pub fn get_mut(&mut self) -> &mut T {
         self.data.get_mut()
+    }
+
+    /// Where the data lies, for whoever tells the host of it.
+    pub fn data_ptr(&self) -> *const T {
+        self.data.get()
     }
 
     /// Where the host sees whether somebody holds the lock.
@@ -112,6 +127,7 @@ impl<T: ?Sized> DerefMut for SpinLockGuard<'_, T> {
 }
 
 impl<T: ?Sized> Drop for SpinLockGuard<'_, T> {
+    #[inline(always)]
     fn drop(&mut self) {
         self.lock.locked.store(false, Ordering::Release);
         preempt_count_sub();
@@ -140,6 +156,7 @@ impl<T: ?Sized> DerefMut for SpinLockIrqGuard<'_, T> {
 }
 
 impl<T: ?Sized> Drop for SpinLockIrqGuard<'_, T> {
+    #[inline(always)]
     fn drop(&mut self) {
         self.guard = None;
         local_irq_restore(self.flags);

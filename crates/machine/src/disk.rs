@@ -103,6 +103,34 @@ impl DiskBank {
         Ok(())
     }
 
+    /// Opens the image files of a saved machine that takes the place of a running one: those that both have
+    /// are locked by that one, and handed over.
+    pub fn attach_in_place_of(
+        &mut self,
+        config: &MachineConfig,
+        running: &DiskBank,
+        running_config: &MachineConfig,
+    ) -> Result<(), Error> {
+        let held: Vec<_> = running_config.disks.iter().zip(&running.disks).collect();
+        for (disk, config) in self.disks.iter_mut().zip(&config.disks) {
+            let DiskSource::Image { path, access } = &config.source else { continue };
+            let ours = held.iter().find(|(theirs, _)| theirs.source == config.source);
+            let (file, sectors) = match ours.and_then(|(theirs, held)| Some((held.file.clone()?, theirs.sectors))) {
+                Some(handed_over) => handed_over,
+                None => {
+                    let (file, sectors) = file::open(path, *access).map_err(|error| config.error(error))?;
+                    (Arc::new(file), sectors)
+                }
+            };
+            let image = file::fingerprint(&file).map_err(|error| config.error(error.into()))?;
+            if sectors != config.sectors || Some(image) != disk.expected_image {
+                return Err(config.error(DiskError::Changed));
+            }
+            disk.file = Some(file);
+        }
+        Ok(())
+    }
+
     /// What a snapshot holds.
     pub fn save(&self, config: &MachineConfig) -> Result<Vec<SavedDisk>, Error> {
         let save = |(disk, config): (&Disk, &DiskConfig)| {

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use cpu::{
-    Catches, Cpu, CpuState, Engine, EngineConfig, EngineStats, FaultLog, Watch, WatchHit,
+    Catches, Cpu, CpuState, Engine, EngineConfig, EngineStats, FaultLog, Occurrence, Watch, WatchHit,
     coherence::{Change, Coherence, Finding},
     mmu::TableChanges,
 };
@@ -19,6 +19,7 @@ use crate::{
     firmware::{self, MemoryRegion},
     input::InputQueue,
     resource::{PortMap, Resource},
+    samples::{Sample, Samples},
     schedule::Schedule,
     stats::MachineStats,
     timeline::Timeline,
@@ -46,6 +47,7 @@ pub struct Machine {
     /// Instructions retired by all CPUs plus skipped time, in nanoseconds.
     pub(crate) now_ns: u64,
     pub(crate) timeline: Timeline,
+    pub(crate) samples: Samples,
     /// Of which a snapshot has the explanation.
     pub(crate) unresolved: LastUnresolved,
     // What follows from the rest, or belongs to this run of the host alone.
@@ -85,6 +87,7 @@ impl Machine {
             schedule: Schedule::new(&config),
             now_ns: 0,
             timeline: Timeline::default(),
+            samples: Samples::default(),
             unresolved: LastUnresolved::default(),
             engine: Engine::new(engine),
             ports: PortMap::new(&config),
@@ -126,6 +129,15 @@ impl Machine {
     /// [`Error::Disk`] for [`DiskPurpose::Run`] when an image is missing, in use, or not as it was.
     pub fn attach_disks(&mut self, purpose: DiskPurpose) -> Result<(), Error> {
         self.disks.attach(&self.config, purpose)
+    }
+
+    /// As [`Machine::attach_disks`] of a machine that is to run in the place of `running`, which may have the
+    /// same image files open.
+    ///
+    /// # Errors
+    /// [`Error::Disk`] when an image is missing, in use by somebody else, or not as it was.
+    pub fn attach_disks_in_place_of(&mut self, running: &Machine) -> Result<(), Error> {
+        self.disks.attach_in_place_of(&self.config, &running.disks, &running.config)
     }
 
     fn load(&mut self) -> Result<(), Error> {
@@ -243,6 +255,21 @@ impl Machine {
         self.engine.add_breakpoint(addr);
     }
 
+    /// Counters over time, if they were sampled.
+    pub fn samples(&self) -> &Samples {
+        &self.samples
+    }
+
+    /// From now on a sample is due every so many instructions; whoever lets the machine run takes it.
+    pub fn sample_every(&mut self, instructions: u64) {
+        self.samples.set_every(instructions);
+    }
+
+    /// Takes a sample in. Older ones may go for it.
+    pub fn keep_sample(&mut self, sample: Sample) {
+        self.samples.push(sample);
+    }
+
     /// The last faults of CPU `number`, which must be below [`Machine::cpu_count`].
     pub fn faults(&self, number: usize) -> &FaultLog {
         &self.cpus[number].faults
@@ -356,6 +383,11 @@ impl Machine {
     /// All that the last instruction met, after [`crate::Stop::Watchpoint`].
     pub fn watch_hits(&self) -> &[WatchHit] {
         self.engine.watch_hits()
+    }
+
+    /// The event that was asked for and came with the same instruction, after [`crate::Stop::Watchpoint`].
+    pub fn caught_beside_hits(&self) -> Option<Occurrence> {
+        self.engine.caught_beside_hits()
     }
 
     /// Stops at these events from now on, and at no others. One that comes before its instruction is passed when

@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use cpu::{Activity, CpuState, Exit, Gpr, RunRequest};
+use cpu::{Activity, CpuState, Exit, Gpr, Occurrence, RunRequest};
 use devices::{CpuSignal, Outlet};
 use x86::{Eflags, LinearAddr};
 
@@ -169,12 +169,19 @@ impl Machine {
                     }
                 }
                 Exit::Caught(occurrence) => {
-                    (self.before, self.before_event) = (Some(place), Some(place));
+                    let is_before = comes_before(occurrence);
+                    if is_before {
+                        self.before_event = Some(place);
+                    }
                     let stop = Stop::Caught(occurrence);
                     if judge.stops(self, &stop) {
+                        self.before = Some(place);
                         return stop;
                     }
-                    judged = Some(place);
+                    // What comes after one instruction says nothing of the next, which may have a breakpoint.
+                    if is_before {
+                        (self.before, judged) = (Some(place), Some(place));
+                    }
                 }
                 Exit::TripleFault { first } => return Stop::TripleFault { first },
             }
@@ -386,6 +393,11 @@ impl Machine {
         }
         self.signals.output.clear();
     }
+}
+
+/// Whether an event is told before its instruction.
+fn comes_before(occurrence: Occurrence) -> bool {
+    matches!(occurrence, Occurrence::SoftwareInterrupt { .. } | Occurrence::SystemEnter | Occurrence::Exception(_))
 }
 
 /// Whether an interrupt of some kind would end the CPU's rest.

@@ -1,7 +1,8 @@
-//! Saved machines: a header with version and checksums, then one compressed stream of the
-//! state, by serde, and the pages of memory.
+//! Saved machines: a header with version and checksums, then one compressed stream of sections: the
+//! state, by serde, the samples, and the pages of memory. `docs/snapshots.md` has the format.
 mod error;
 mod file;
+mod section;
 #[cfg(test)]
 mod tests;
 
@@ -20,16 +21,18 @@ use crate::{
     Boot, Chipset, Error, Machine, MachineConfig,
     board::Signals,
     boot,
-    disk::{DiskBank, SavedDisk},
+    disk::{DiskBank, DiskConfig, DiskSource, SavedDisk},
     input::InputQueue,
     machine::empty_memory,
     resource::PortMap,
+    samples::Samples,
     schedule::Schedule,
     stats::MachineStats,
     timeline::Timeline,
     unresolved::{Explanation, LastUnresolved},
 };
 pub use error::SnapshotError;
+use section::{Section, Tag};
 
 /// What a saved machine is, beside memory. The order of the fields is the file's format:
 /// whoever changes it, or what is inside, raises [`file::VERSION`].
@@ -68,6 +71,13 @@ impl Machine {
     /// # Errors
     /// [`Error::Snapshot`] when the file cannot be written, [`Error::Disk`] when a disk cannot be read.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
+        let is_image = |disk: &DiskConfig, there: &Path| match &disk.source {
+            DiskSource::Image { path, .. } => path == there,
+            DiskSource::Swap => false,
+        };
+        if path.canonicalize().is_ok_and(|there| self.config.disks.iter().any(|disk| is_image(disk, &there))) {
+            return Err(named(path, SnapshotError::ADisk));
+        }
         let disks = self.disks.save(&self.config)?;
         file::write(path, |body| self.write_body(&disks, body)).map_err(|source| named(path, source))
     }
@@ -105,6 +115,7 @@ impl Machine {
             schedule: self.schedule.clone(),
             now_ns: self.now_ns,
             timeline: self.timeline.clone(),
+            samples: self.samples.clone(),
             unresolved: self.unresolved.clone(),
             engine: Engine::new(EngineConfig::default()),
             signals: Signals::default(),
@@ -144,29 +155,34 @@ impl Machine {
             timeline: self.timeline.last(),
             explanation: &self.unresolved.explanation,
         };
-        let state = postcard::to_stdvec(&saved).expect("plain data can be serialised");
-        body.write_all(&(state.len() as u64).to_le_bytes())?;
-        body.write_all(&state)?;
+        let plain = "plain data can be serialised";
+        section::write(body, Tag::STATE, &postcard::to_stdvec(&saved).expect(plain))?;
+        section::write(body, Tag::SAMPLES, &postcard::to_stdvec(&self.samples).expect(plain))?;
+        let mut pages = Vec::with_capacity(PAGES_TOGETHER * PAGE_RECORD);
         self.each_page(|frame, page| {
-            body.write_all(&frame.to_le_bytes())?;
-            body.write_all(page)
+            pages.extend_from_slice(&frame.to_le_bytes());
+            pages.extend_from_slice(page);
+            if pages.len() < PAGES_TOGETHER * PAGE_RECORD {
+                return Ok(());
+            }
+            section::write(body, Tag::PAGES, &std::mem::take(&mut pages))
         })?;
-        body.write_all(&END_OF_PAGES.to_le_bytes())?;
-        Ok(())
+        if !pages.is_empty() {
+            section::write(body, Tag::PAGES, &pages)?;
+        }
+        section::write(body, Tag::END, &[])
     }
 }
 
 /// A machine's time is no later: some 146 years, and as many are left before it overflows.
 const LATEST_NS: u64 = 1 << 62;
 
-/// Stands where the number of a further frame would.
-const END_OF_PAGES: u32 = u32::MAX;
+/// Bytes of a page with its frame's number, and pages of one section.
+const PAGE_RECORD: usize = 4 + PAGE_SIZE as usize;
+const PAGES_TOGETHER: usize = 256;
 
 fn read_body(body: &mut dyn Read, engine: EngineConfig) -> Result<Machine, SnapshotError> {
-    let mut len = [0; 8];
-    body.read_exact(&mut len)?;
-    let mut state = Vec::new();
-    body.take(u64::from_le_bytes(len)).read_to_end(&mut state)?;
+    let state = section::read_expected(body, Tag::STATE)?;
     let restored: Restored = postcard::from_bytes(&state).map_err(|error| corrupt(format!("its state: {error}")))?;
     restored.config.check().map_err(|error| corrupt(error.to_string()))?;
     let cpus = usize::from(restored.config.cpus);
@@ -175,6 +191,11 @@ fn read_body(body: &mut dyn Read, engine: EngineConfig) -> Result<Machine, Snaps
     }
     if restored.now_ns > LATEST_NS || !restored.chipset.fits(&restored.config, restored.now_ns) {
         return Err(corrupt("its chips are in a state that they cannot come to".into()));
+    }
+    let samples = section::read_expected(body, Tag::SAMPLES)?;
+    let samples: Samples = postcard::from_bytes(&samples).map_err(|error| corrupt(format!("its samples: {error}")))?;
+    if !samples.fits() {
+        return Err(corrupt("its samples are more than are kept, or out of order".into()));
     }
     let stats = MachineStats::new(restored.config.cpus);
     let entered = restored.schedule.current();
@@ -196,6 +217,7 @@ fn read_body(body: &mut dyn Read, engine: EngineConfig) -> Result<Machine, Snaps
         schedule: restored.schedule,
         now_ns: restored.now_ns,
         timeline: restored.timeline,
+        samples,
         unresolved: LastUnresolved { fault: None, explanation: restored.explanation },
         engine,
         signals: Signals::default(),
@@ -211,19 +233,29 @@ fn read_body(body: &mut dyn Read, engine: EngineConfig) -> Result<Machine, Snaps
 }
 
 fn read_pages(body: &mut dyn Read, mem: &mut PhysMem) -> Result<(), SnapshotError> {
-    let mut frame = [0; 4];
-    let mut page = [0; PAGE_SIZE as usize];
     loop {
-        body.read_exact(&mut frame)?;
-        let frame = u32::from_le_bytes(frame);
-        if frame == END_OF_PAGES {
-            return Ok(());
+        let Section { tag, bytes } = section::read(body)?;
+        match tag {
+            Tag::PAGES => {}
+            Tag::END => break,
+            other => return Err(corrupt(format!("a section {other} where pages are expected"))),
         }
-        if mem.kind(frame) == FrameKind::Bus {
-            return Err(corrupt(format!("a page for frame {frame:#x}, where there is no memory")));
+        let (records, rest) = bytes.as_chunks::<PAGE_RECORD>();
+        if !rest.is_empty() {
+            return Err(corrupt("a part of a page".into()));
         }
-        body.read_exact(&mut page)?;
-        mem.load(PhysAddr::from_frame(frame), &page);
+        for record in records {
+            let (frame, page) = record.split_at(4);
+            let frame = u32::from_le_bytes(frame.try_into().expect("four bytes"));
+            if frame >= 1 << 20 || mem.kind(frame) == FrameKind::Bus {
+                return Err(corrupt(format!("a page for frame {frame:#x}, where there is no memory")));
+            }
+            mem.load(PhysAddr::from_frame(frame), page);
+        }
+    }
+    match body.read(&mut [0])? {
+        0 => Ok(()),
+        _ => Err(corrupt("more behind its last section".into())),
     }
 }
 

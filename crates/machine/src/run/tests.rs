@@ -627,7 +627,7 @@ fn an_event_before_its_instruction_stops_once_and_is_then_passed() {
     let mut vectors = cpu::Vectors::default();
     vectors.insert(0x80);
     machine.set_catches(cpu::Catches { vectors, ..cpu::Catches::default() });
-    let caught = Stop::Caught(cpu::Occurrence::SoftwareInterrupt { vector: 0x80 });
+    let caught = Stop::Caught(Occurrence::SoftwareInterrupt { vector: 0x80 });
     assert_eq!(finish(&mut machine, &mut Detached), caught);
     let (eip, retired) = (machine.cpu(0).eip, machine.retired());
     // A step does the instruction.

@@ -9,6 +9,9 @@ pub enum SnapshotError {
     /// A device, a pipe or a folder, which no snapshot replaces.
     #[error("not a regular file: a snapshot wants one of its own")]
     NotAFile,
+    /// What the machine's own disk is on.
+    #[error("an image of a disk of this machine: a snapshot wants a file of its own")]
+    ADisk,
     /// Another kind of file.
     #[error("not a snapshot")]
     NotASnapshot,

@@ -6,14 +6,13 @@ use std::{
     path::Path,
 };
 
-use tempfile::NamedTempFile;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use super::{SnapshotError, corrupt};
 
 const MAGIC: &[u8; 8] = b"PAGEWALK";
 /// Version of everything behind the header.
-pub(super) const VERSION: u32 = 10;
+pub(super) const VERSION: u32 = 11;
 /// Magic, version, four bytes of zero, length and checksum of the body, checksum of these 32 bytes.
 const HEADER_BYTES: usize = 40;
 const COMPRESSION: i32 = 1;
@@ -28,7 +27,9 @@ pub(super) fn write(
         return Err(SnapshotError::NotAFile);
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::new_in(folder)?;
+    let mut prefix = std::ffi::OsString::from(".");
+    prefix.push(path.file_name().unwrap_or_default());
+    let mut file = tempfile::Builder::new().prefix(&prefix).suffix(".part").tempfile_in(folder)?;
     file.write_all(&[0; HEADER_BYTES])?;
     let body = Checksummed::new(BufWriter::new(file.as_file_mut()));
     let mut stream = zstd::Encoder::new(body, COMPRESSION)?;
@@ -41,7 +42,15 @@ pub(super) fn write(
     file.write_all(&header)?;
     file.as_file().sync_data()?;
     file.persist(path).map_err(|error| error.error)?;
+    sync_folder(folder);
     Ok(())
+}
+
+/// Makes the new name as lasting as the contents. Not every file system can: then it lasts as others do.
+fn sync_folder(folder: &Path) {
+    if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
+        log::debug!("{}: {error}", folder.display());
+    }
 }
 
 /// Checks a file and gives its body to `contents`.

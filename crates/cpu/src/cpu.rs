@@ -336,8 +336,11 @@ impl Cpu {
         let pc = LinearAddr(self.state.pc());
         let Some(stops) = self.stops() else { return };
         stops.watches.note(pc, touch);
-        if !stops.watches.hits().is_empty() {
-            self.run.told = Some(Told::Watched);
+        if !stops.watches.hits().is_empty()
+            && let Some(Told::Caught(occurrence)) = self.run.told.replace(Told::Watched)
+            && let Some(stops) = self.stops()
+        {
+            stops.beside_hits = Some(occurrence);
         }
     }
 
@@ -349,7 +352,15 @@ impl Cpu {
 
     /// Has a debugger told of what is complete.
     pub(crate) fn tell(&mut self, occurrence: Occurrence) {
-        self.run.told.get_or_insert(Told::Caught(occurrence));
+        match self.run.told {
+            None => self.run.told = Some(Told::Caught(occurrence)),
+            Some(Told::Caught(_)) => {}
+            Some(Told::Watched) => {
+                if let Some(stops) = self.stops() {
+                    stops.beside_hits.get_or_insert(occurrence);
+                }
+            }
+        }
     }
 
     /// Instructions retired by this CPU up to the current one, which does not count yet.

@@ -22,11 +22,37 @@ pub enum Error {
         /// Where it should be.
         addr: u32,
     },
-    /// A list in the guest's books is longer than any sane one: a cycle.
+    /// A list in the guest's books is longer than any sane one.
     #[error("the guest kernel's list of {what} does not end: its books are damaged")]
     Endless {
         /// Which list.
         what: &'static str,
+    },
+    /// A list in the guest's books comes back to where it was.
+    #[error("the guest kernel's list of {what} comes back to {addr:#010x}: its books are damaged")]
+    Cycle {
+        /// Which list.
+        what: &'static str,
+        /// The record that comes again.
+        addr: u32,
+    },
+    /// A record in the guest's books says what can't be.
+    #[error("the guest kernel's {what} at {addr:#010x}: {why}: its books are damaged")]
+    Lie {
+        /// Which record.
+        what: &'static str,
+        /// Where it is.
+        addr: u32,
+        /// What can't be.
+        why: String,
+    },
+    /// What was asked for is not there, and the books are damaged.
+    #[error("{why}; {damage}")]
+    Damaged {
+        /// What is missing.
+        why: Box<Error>,
+        /// What was found wrong.
+        damage: String,
     },
     /// No process has this number.
     #[error("no process {0} in the guest")]

@@ -1,8 +1,9 @@
 //! The guest kernel's records, decoded from bytes.
 
 use abi::books::{
-    CpuRecord, CpuStateRecord, DentryRecord, FileRecord, InodeRecord, IrqRecord, KernelBooks, KernelNote,
-    KmemCacheRecord, MmRecord, ModuleRecord, ModuleSymbolRecord, PageRecord, ResourceRecord, SwapRecord, TaskRecord,
+    ChildUsageRecord, CpuRecord, CpuStateRecord, CpuTimeRecord, CredRecord, DentryRecord, FileRecord, InodeRecord,
+    IrqRecord, KernelBooks, KernelNote, KmemCacheRecord, MmRecord, ModuleRecord, ModuleSymbolRecord, PageRecord,
+    PendingRecord, ResourceRecord, SigActionRecord, SwapRecord, SystemPlaces, TaskPlacesRecord, TaskRecord,
     VmStatRecord, VmStructRecord, VmaRecord, ZoneRecord,
 };
 use abi::{Ptr32, U64};
@@ -30,6 +31,14 @@ impl<T> Field for Ptr32<T> {
 impl Field for U64 {
     fn take(bytes: &mut &[u8]) -> Option<Self> {
         Some(U64([u32::take(bytes)?, u32::take(bytes)?]))
+    }
+}
+
+impl Field for SystemPlaces {
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        let (head, rest) = bytes.split_at_checked(SystemPlaces::SIZE)?;
+        *bytes = rest;
+        SystemPlaces::decode(head)
     }
 }
 
@@ -85,12 +94,24 @@ records! {
     KernelBooks {
         version, tasks, cpu_states, nr_cpus, iomem, ioports, zones, nr_zones, caches, mem_map, max_pfn, swapper_pg_dir,
         seq, resource_lock, zone_lock, slab_lock, vmstat, irqs, cpus, vmap_areas,
-        vmap_unpurged, vmap_lock, pageblocks, swaps, modules, modules_lock,
+        vmap_unpurged, vmap_lock, pageblocks, swaps, modules, modules_lock, tty_pgrp, system,
+    }
+    SystemPlaces {
+        switches, last_pid, total_forks, averages, tsc_mult, tsc_base, realtime_offset_ns,
     }
     TaskRecord {
         next, pid, tgid, ppid, pgrp, session, state, cpu, mm, comm, tty_nr, exit_code, min_flt, maj_flt, utime_ns,
-        stime_ns, start_time_ns, nr_threads, stack, uid, gid, cpus_allowed,
+        stime_ns, start_time_ns, nr_threads, stack, uid, gid, cpus_allowed, places,
     }
+    TaskPlacesRecord {
+        nr_fds, umask, cred, sigactions, blocked, pending, shared_pending, children, dead_threads, rlimits, exit_signal, nice, nvcsw,
+        nivcsw,
+    }
+    CredRecord { uid, euid, suid, gid, egid, sgid }
+    SigActionRecord { handler, flags, restorer, mask }
+    PendingRecord { set, count }
+    CpuTimeRecord { user_ns, system_ns }
+    ChildUsageRecord { user_ns, system_ns, min_flt, maj_flt, maxrss }
     MmRecord {
         pgd, mmap, map_count, mm_users, start_code, end_code, start_data, end_data, start_brk, brk, start_stack,
         arg_start, arg_end, env_start, env_end, total_vm, rss_anon, rss_file, rss_shmem, hiwater_rss, hiwater_vm,
@@ -173,6 +194,12 @@ mod tests {
         check::<KernelNote>();
         check::<KernelBooks>();
         check::<TaskRecord>();
+        check::<TaskPlacesRecord>();
+        check::<CredRecord>();
+        check::<SigActionRecord>();
+        check::<PendingRecord>();
+        check::<CpuTimeRecord>();
+        check::<ChildUsageRecord>();
         check::<MmRecord>();
         check::<VmaRecord>();
         check::<FileRecord>();

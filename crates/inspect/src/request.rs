@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, nearest};
 
 /// One look at a machine.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -10,12 +10,25 @@ use crate::{Error, Result};
 #[allow(missing_docs, reason = "each is the lens of its name; fields are its words")]
 pub enum Request {
     Ps,
-    Maps { pid: u32 },
-    Smaps { pid: u32 },
-    Pmap { pid: u32, extended: bool },
-    Status { pid: u32 },
-    Iomem { machine: bool },
-    Ioports { machine: bool },
+    Maps {
+        pid: u32,
+    },
+    Smaps {
+        pid: u32,
+    },
+    Pmap {
+        pid: u32,
+        extended: bool,
+    },
+    Status {
+        pid: u32,
+    },
+    Iomem {
+        machine: bool,
+    },
+    Ioports {
+        machine: bool,
+    },
     Buddyinfo,
     Pagetypeinfo,
     Slabinfo,
@@ -27,24 +40,61 @@ pub enum Request {
     Interrupts,
     Cpuinfo,
     Swaps,
-    Page { pfn: u32 },
+    Page {
+        pfn: u32,
+    },
     Verify,
-    Walk { addr: String, cpu: usize, pid: Option<u32> },
-    Pagetable { cpu: usize, pid: Option<u32> },
-    Tlb { cpu: Option<usize> },
-    Regs { cpu: Option<usize> },
-    Disas { addr: String, count: u32, cpu: usize, pid: Option<u32> },
-    X { addr: String, count: u32, cpu: usize, pid: Option<u32> },
-    Sym { what: String },
-    Bt { cpu: usize },
+    Walk {
+        addr: String,
+        cpu: usize,
+        pid: Option<u32>,
+    },
+    Pagetable {
+        cpu: usize,
+        pid: Option<u32>,
+    },
+    Tlb {
+        cpu: Option<usize>,
+    },
+    Regs {
+        cpu: Option<usize>,
+    },
+    Disas {
+        addr: String,
+        count: u32,
+        cpu: usize,
+        pid: Option<u32>,
+    },
+    X {
+        addr: String,
+        count: u32,
+        cpu: usize,
+        pid: Option<u32>,
+    },
+    Sym {
+        what: String,
+    },
+    Bt {
+        cpu: usize,
+    },
     Stats,
     Screen,
     Timeline,
     Why,
+    /// The whole machine for those who draw it, in about so many bytes of JSON; no lens of the command line.
+    Picture {
+        limit: usize,
+    },
+    #[serde(rename = "pagetable-cost")]
+    PagetableCost,
+    /// A folder that looks like the guest's `/proc`, as a `newc` archive.
+    Proc,
+    /// The time line as a Chrome trace; no lens of its own on the command line, but `timeline -o`.
+    TimelineTrace,
 }
 
 /// A lens by name: how it is called and what it shows.
-pub const HELP: [(&str, &str); 32] = [
+pub const HELP: [(&str, &str); 33] = [
     ("ps", "processes"),
     ("maps PID", "a process's areas, as /proc/PID/maps"),
     ("smaps PID", "the same with what each area holds, as /proc/PID/smaps"),
@@ -77,6 +127,7 @@ pub const HELP: [(&str, &str); 32] = [
     ("screen", "the text screen"),
     ("timeline", "the last TLB shootdowns, step by step"),
     ("why", "the last fault that was not resolved, explained"),
+    ("pagetable --cost", "what the page tables of all processes cost"),
 ];
 
 /// Instructions or lines when no number is given.
@@ -111,6 +162,8 @@ impl Request {
             "page" => Request::Page { pfn: args.frame("PFN")? },
             "verify" => Request::Verify,
             "walk" => Request::Walk { addr: args.word("ADDR")?, cpu: args.cpu(), pid: args.pid() },
+            "pagetable" if args.flag("--cost") => Request::PagetableCost,
+            "proc" => Request::Proc,
             "pagetable" => Request::Pagetable { cpu: args.cpu(), pid: args.pid() },
             "tlb" => Request::Tlb { cpu: args.given_cpu() },
             "regs" => Request::Regs { cpu: args.given_cpu() },
@@ -128,7 +181,11 @@ impl Request {
             "screen" => Request::Screen,
             "timeline" => Request::Timeline,
             "why" => Request::Why,
-            _ => return Err(Error::Usage(format!("`{name}` is not a lens of this version"))),
+            _ => {
+                let names = HELP.iter().map(|(usage, _)| usage.split(' ').next().unwrap_or_default());
+                let hint = nearest(name, names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                return Err(Error::Usage(format!("`{name}` is not a lens of this version{hint}")));
+            }
         };
         args.finish()?;
         Ok(request)
@@ -243,6 +300,7 @@ mod tests {
         assert_eq!(error("ps 3"), "ps: unexpected `3`");
         assert_eq!(error("regs --cpu"), "regs: --cpu needs a number");
         assert_eq!(error("buddyinfo --pid 1"), "buddyinfo: unexpected `--pid`");
+        assert_eq!(error("pagetabel"), "`pagetabel` is not a lens of this version; did you mean `pagetable`?");
         assert_eq!(error("frob"), "`frob` is not a lens of this version");
     }
 

@@ -3,7 +3,6 @@
 
 use abi::Ptr32;
 use machine::{Detached, Host, InputEvent, Machine, Outlet, RunLimit, Stop};
-use x86::LinearAddr;
 
 use crate::{Books, Error, KernelImage, Request, Result, Target};
 
@@ -35,14 +34,38 @@ pub fn in_flux(target: &Target<'_>, request: &Request) -> Option<&'static str> {
         Request::Slabinfo => vec![caches],
         Request::Vmallocinfo => vec![(root.vmap_lock, "the lock of vmalloc's areas is held")],
         Request::Modules => vec![(root.modules_lock, "the lock of the modules is held")],
+        // Not those of the address spaces: in a busy machine one is always held.
+        Request::Picture { .. } => vec![
+            zones,
+            caches,
+            (root.vmap_lock, "the lock of vmalloc's areas is held"),
+            (root.modules_lock, "the lock of the modules is held"),
+        ],
         Request::Meminfo | Request::Vmstat | Request::Zoneinfo => vec![zones, caches],
+        Request::PagetableCost => mmap_locks(&books),
+        Request::Proc => {
+            let others = [
+                (root.resource_lock, "the lock of the resource trees is held"),
+                (root.vmap_lock, "the lock of vmalloc's areas is held"),
+                (root.modules_lock, "the lock of the modules is held"),
+                zones,
+                caches,
+            ];
+            mmap_locks(&books).into_iter().chain(others).collect()
+        }
         _ => return None,
     };
     if root.seq & 1 != 0 {
         return Some("the kernel's lists are being changed");
     }
-    let is_held = |lock: Ptr32<u8>| books.reader().bytes(LinearAddr(lock.0), 1).is_some_and(|byte| byte[0] != 0);
-    locks.into_iter().find(|&(lock, _)| !lock.is_null() && is_held(lock)).map(|(_, what)| what)
+    locks.into_iter().find(|&(lock, _)| !lock.is_null() && books.is_held(lock)).map(|(_, what)| what)
+}
+
+/// The locks of all address spaces.
+fn mmap_locks(books: &Books<'_>) -> Vec<(Ptr32<u8>, &'static str)> {
+    let tasks = books.processes().unwrap_or_default();
+    let mms = tasks.iter().filter_map(|task| books.mm(task).ok().flatten());
+    mms.map(|mm| (mm.mmap_lock, "the lock of a process's address space is held")).collect()
 }
 
 /// The machine in which to look.

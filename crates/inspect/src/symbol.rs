@@ -81,6 +81,11 @@ impl Symbols {
         self.rows.iter().filter(move |row| row.name.rsplit("::").next() == Some(name))
     }
 
+    /// All of them, by ascending address.
+    pub fn iter(&self) -> impl Iterator<Item = &Symbol> {
+        self.rows.iter()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()

@@ -1,8 +1,8 @@
 use cpu::{CpuState, FaultLog, mmu::TableChanges};
-use machine::{Explanation, Machine, TextView, Timeline, Unresolved};
+use machine::{Explanation, Machine, Sample, TextView, Timeline, Unresolved};
 use memory::PhysMem;
 
-use crate::{Error, KernelImage, Reader, Result, Symbols};
+use crate::{Damage, Error, KernelImage, Reader, Result, Symbols};
 
 /// A program of the guest whose ELF file the host has.
 #[derive(Clone, Debug, Default)]
@@ -64,6 +64,12 @@ pub struct Target<'a> {
     pub explanation: Option<&'a Explanation>,
     /// Counters of the run, by name, in the order to show them.
     pub counters: &'a [(String, u64)],
+    /// Counters over time, oldest first, if they were sampled.
+    pub samples: &'a [Sample],
+    /// Virtual time, where it is known: what the TSC counts.
+    pub now_ns: Option<u64>,
+    /// What a look found wrong in the kernel's books.
+    pub damage: Damage,
 }
 
 impl<'a> Target<'a> {
@@ -83,6 +89,9 @@ impl<'a> Target<'a> {
             unresolved: None,
             explanation: None,
             counters: &[],
+            samples: &[],
+            now_ns: None,
+            damage: Damage::default(),
         }
     }
 

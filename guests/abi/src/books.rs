@@ -17,7 +17,7 @@ pub const NOTE_NAME: &str = "PAGEWALK";
 /// Type of the ELF note.
 pub const NOTE_TYPE: u32 = 1;
 /// Version of all records; the host refuses another.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 10;
 /// Most CPUs that the kernel uses.
 pub const NR_CPUS: usize = 8;
 /// Free lists of a zone: orders 0 to 10.
@@ -88,6 +88,50 @@ pub struct KernelBooks {
     pub modules: Ptr32<ModuleRecord>,
     /// The lock that guards the list.
     pub modules_lock: Ptr32<u8>,
+    /// The foreground process group of the terminal; null without a terminal.
+    pub tty_pgrp: Ptr32<u32>,
+    pub system: SystemPlaces,
+}
+
+/// Where the words lie behind `/proc/stat`, `loadavg` and `uptime`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct SystemPlaces {
+    /// Context switches.
+    pub switches: Ptr32<u32>,
+    /// The last number given to a task, and how many forks there were.
+    pub last_pid: Ptr32<u32>,
+    pub total_forks: Ptr32<u32>,
+    /// Load averages over 1, 5 and 15 minutes, with 11 fraction bits.
+    pub averages: Ptr32<[u32; 3]>,
+    /// Nanoseconds since boot are the TSC's cycles since `tsc_base` times this, shifted right by
+    /// [`TSC_SHIFT`]; 0 while the TSC is not the clock.
+    pub tsc_mult: Ptr32<u32>,
+    pub tsc_base: Ptr32<U64>,
+    /// Nanoseconds since 1970 when the clock showed 0.
+    pub realtime_offset_ns: Ptr32<U64>,
+}
+
+impl SystemPlaces {
+    /// All zero.
+    pub const EMPTY: SystemPlaces = SystemPlaces {
+        switches: Ptr32::NULL,
+        last_pid: Ptr32::NULL,
+        total_forks: Ptr32::NULL,
+        averages: Ptr32::NULL,
+        tsc_mult: Ptr32::NULL,
+        tsc_base: Ptr32::NULL,
+        realtime_offset_ns: Ptr32::NULL,
+    };
+}
+
+/// Fraction bits of [`SystemPlaces::tsc_mult`].
+pub const TSC_SHIFT: u32 = 22;
+
+/// Nanoseconds of `cycles` of a TSC with this multiplier.
+pub const fn tsc_ns(cycles: u64, mult: u32) -> u64 {
+    let mult = mult as u64;
+    (((cycles & 0xffff_ffff) * mult) >> TSC_SHIFT).wrapping_add((cycles >> 32).wrapping_mul(mult) << (32 - TSC_SHIFT))
 }
 
 /// What the kernel keeps of a CPU.
@@ -166,6 +210,94 @@ pub struct TaskRecord {
     pub gid: u32,
     /// The CPUs that it may run on, as a mask.
     pub cpus_allowed: u32,
+    pub places: Ptr32<TaskPlacesRecord>,
+}
+
+/// Where the words lie that other structures of the kernel keep for a task: what `stat`,
+/// `status` and `limits` show beyond [`TaskRecord`].
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct TaskPlacesRecord {
+    /// `files_struct`: descriptors that its table has slots for.
+    pub nr_fds: Ptr32<u32>,
+    /// `fs_struct`.
+    pub umask: Ptr32<u32>,
+    pub cred: Ptr32<CredRecord>,
+    /// `sighand_struct`: an array of [`NSIG`], signal 1 first.
+    pub sigactions: Ptr32<SigActionRecord>,
+    pub blocked: Ptr32<U64>,
+    /// Signals for this thread, and for any thread of the process.
+    pub pending: Ptr32<PendingRecord>,
+    pub shared_pending: Ptr32<PendingRecord>,
+    /// Of children that were waited for.
+    pub children: Ptr32<ChildUsageRecord>,
+    /// Of threads of the process that have ended.
+    pub dead_threads: Ptr32<CpuTimeRecord>,
+    /// An array of [`RLIM_NLIMITS`] pairs: soft and hard.
+    pub rlimits: Ptr32<[u32; 2]>,
+    pub exit_signal: Ptr32<u32>,
+    /// An `i32`.
+    pub nice: Ptr32<u32>,
+    /// Voluntary and involuntary context switches.
+    pub nvcsw: Ptr32<u32>,
+    pub nivcsw: Ptr32<u32>,
+}
+
+/// Signals are numbered 1 to 64.
+pub const NSIG: u32 = 64;
+/// Limits of a process.
+pub const RLIM_NLIMITS: usize = 16;
+
+/// `cred`: who a task acts as.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct CredRecord {
+    pub uid: u32,
+    pub euid: u32,
+    pub suid: u32,
+    pub gid: u32,
+    pub egid: u32,
+    pub sgid: u32,
+}
+
+/// `sigaction`: what a process does with a signal; a handler of 0 or 1 is `SIG_DFL` or `SIG_IGN`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct SigActionRecord {
+    pub handler: u32,
+    pub flags: u32,
+    pub restorer: u32,
+    pub mask: U64,
+}
+
+/// `sigpending`: signals that wait for delivery.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct PendingRecord {
+    /// Which, bit 0 for signal 1.
+    pub set: U64,
+    /// How many are queued.
+    pub count: u32,
+}
+
+/// Time on the CPU, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct CpuTimeRecord {
+    pub user_ns: U64,
+    pub system_ns: U64,
+}
+
+/// Time and faults of children that were waited for.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct ChildUsageRecord {
+    pub user_ns: U64,
+    pub system_ns: U64,
+    pub min_flt: u32,
+    pub maj_flt: u32,
+    /// In pages.
+    pub maxrss: u32,
 }
 
 /// `mm_struct`: an address space.
@@ -629,8 +761,15 @@ pub struct PageRecord {
 
 const _: () = {
     assert!(size_of::<KernelNote>() == 12);
-    assert!(size_of::<KernelBooks>() == 104);
-    assert!(size_of::<TaskRecord>() == 112);
+    assert!(size_of::<KernelBooks>() == 136);
+    assert!(size_of::<SystemPlaces>() == 28);
+    assert!(size_of::<TaskRecord>() == 116);
+    assert!(size_of::<TaskPlacesRecord>() == 56);
+    assert!(size_of::<CredRecord>() == 24);
+    assert!(size_of::<SigActionRecord>() == 20);
+    assert!(size_of::<PendingRecord>() == 12);
+    assert!(size_of::<CpuTimeRecord>() == 16);
+    assert!(size_of::<ChildUsageRecord>() == 28);
     assert!(size_of::<MmRecord>() == 104);
     assert!(size_of::<VmaRecord>() == 28);
     assert!(size_of::<FileRecord>() == 8);

@@ -13,6 +13,7 @@ pub mod cpio;
 pub mod elf;
 pub mod errno;
 pub mod fault;
+pub mod layout;
 pub mod ldisc;
 pub mod module;
 pub mod nr;

@@ -85,6 +85,7 @@ extern "C" fn start_kernel(magic: u32, info: u32) -> ! {
     arch::local_irq_enable();
     drivers::resource::init();
     arch::smp::claim_resources();
+    arch::acpi::acpi_table_init();
     lib::books::publish();
     task::start_init()
 }

@@ -4,7 +4,7 @@
 use x86::LinearAddr;
 
 use super::Engine;
-use crate::{Catches, Watch, WatchHit};
+use crate::{Catches, Occurrence, Watch, WatchHit};
 
 impl Engine {
     /// Stops before the instruction at this linear address, in every address space.
@@ -39,6 +39,12 @@ impl Engine {
     /// What the last instruction of the last run met, if [`crate::Exit::Watchpoint`] ended it.
     pub fn watch_hits(&self) -> &[WatchHit] {
         self.stops.watches.hits()
+    }
+
+    /// The event that was asked for and came with the same instruction, if [`crate::Exit::Watchpoint`] ended the
+    /// last run.
+    pub fn caught_beside_hits(&self) -> Option<Occurrence> {
+        self.stops.beside_hits
     }
 
     /// Stops at these events from now on, and at no others.

@@ -15,4 +15,6 @@ pub(crate) use watch::{Guarded, Touch};
 pub(crate) struct Stops {
     pub(crate) watches: watch::Watches,
     pub(crate) catches: Catches,
+    /// What the last instruction did beside touching watched memory.
+    pub(crate) beside_hits: Option<Occurrence>,
 }

@@ -92,6 +92,12 @@ pub fn maps(target: &Target<'_>, pid: u32) -> Result<Answer> {
     Ok(Answer::new(text, areas.iter().map(Area::json).collect::<Vec<_>>()))
 }
 
+/// The areas as lines of `maps`, and for programs.
+pub(crate) fn area_rows(books: &Books<'_>, mm: &MmRecord) -> Result<Vec<(String, serde_json::Value)>> {
+    let row = |area: Area| (super::lossy(&render(|out| area.line(out))).trim_end().to_owned(), area.json());
+    Ok(areas(books, mm)?.into_iter().map(row).collect())
+}
+
 /// The area of a process that holds an address, as a line of `maps`.
 pub(crate) fn area_line(books: &Books<'_>, mm: &MmRecord, addr: LinearAddr) -> Result<Option<String>> {
     let holds = |area: &Area| (area.vma.start..area.vma.end).contains(&addr.0);
@@ -152,62 +158,117 @@ fn huge_page_sharers(books: &Books<'_>, step: &Step) -> Option<u32> {
 /// (`_PAGE_SPECIAL`).
 const PTE_SPECIAL: u32 = 1 << 9;
 
-/// What the page tables say of an area: frames that are reserved (the zero page) or mapped
-/// without being counted do not count.
-fn usage(target: &Target<'_>, books: &Books<'_>, paging: Paging, area: &Area) -> proc_smaps::Usage {
-    let mut usage = proc_smaps::Usage::default();
-    let mut pss_bytes = [0u64; 2];
-    let mut swap_pss_bytes = 0;
-    let mut at = area.vma.start & !0xfff;
-    while at < area.vma.end {
-        let found = walk(target.mem, paging, LinearAddr(at));
-        if let Some(sharers) = found.steps.last().and_then(|step| huge_page_sharers(books, step)) {
-            let kb = PageSize::Mib4.bytes() >> 10;
-            *if sharers > 1 { &mut usage.shared_hugetlb } else { &mut usage.private_hugetlb } += kb;
-            match at.checked_add(PageSize::Mib4.bytes()) {
-                Some(next) => at = next,
-                None => break,
-            }
-            continue;
-        }
-        let Some(leaf) = found.steps.last().and_then(present_or_none) else {
-            if let Some((kind, slot)) = found.steps.last().and_then(swap_entry) {
-                usage.swap += 4;
-                swap_pss_bytes += u64::from(4096 / books.swap_count(kind, slot).unwrap_or(0).max(1));
-            }
-            // What a missing table would cover is nothing: over it at once.
-            let gap = found.reach(&paging, LinearAddr(at));
-            match u32::try_from(u64::from(at) + gap) {
+/// What the page tables say of areas: whole pages in kB, and shares of pages in bytes.
+#[derive(Default)]
+struct Sums {
+    usage: proc_smaps::Usage,
+    anon: u64,
+    file: u64,
+    shmem: u64,
+    dirty: u64,
+    swap: u64,
+}
+
+impl Sums {
+    /// Adds what is in an area: frames that are reserved (the zero page) or mapped without
+    /// being counted do not count.
+    fn add(&mut self, target: &Target<'_>, books: &Books<'_>, paging: Paging, area: &Area) {
+        let mut at = area.vma.start & !0xfff;
+        while at < area.vma.end {
+            let found = walk(target.mem, paging, LinearAddr(at));
+            let next = match found.steps.last() {
+                Some(step) if let Some(sharers) = huge_page_sharers(books, step) => {
+                    let kb = PageSize::Mib4.bytes() >> 10;
+                    let usage = &mut self.usage;
+                    *if sharers > 1 { &mut usage.shared_hugetlb } else { &mut usage.private_hugetlb } += kb;
+                    u64::from(at) + u64::from(PageSize::Mib4.bytes())
+                }
+                Some(step) if let Some(pte) = present_or_none(step) => {
+                    self.add_page(books, pte);
+                    u64::from(at) + 4096
+                }
+                step => {
+                    if let Some((kind, slot)) = step.and_then(swap_entry) {
+                        self.usage.swap += 4;
+                        self.swap += u64::from(4096 / books.swap_count(kind, slot).unwrap_or(0).max(1));
+                    }
+                    // What a missing table would cover is nothing: over it at once.
+                    u64::from(at) + found.reach(&paging, LinearAddr(at))
+                }
+            };
+            match u32::try_from(next) {
                 Ok(next) => at = next,
                 Err(_) => break,
             }
-            continue;
-        };
-        let kb = 4;
-        let page = books.page(leaf.frame().frame()).unwrap_or_default();
-        if page.flags & pg::RESERVED == 0 && leaf.0 & PTE_SPECIAL == 0 {
-            let sharers = page.mapcount.wrapping_add(1).max(1);
-            let dirty = leaf.dirty() || page.flags & pg::DIRTY != 0;
-            usage.rss += kb;
-            usage.referenced += if leaf.accessed() || page.flags & pg::REFERENCED != 0 { kb } else { 0 };
-            usage.anonymous += if page.mapping & PAGE_MAPPING_ANON != 0 { kb } else { 0 };
-            pss_bytes[usize::from(dirty)] += u64::from(4096 / sharers);
-            *match (sharers > 1, dirty) {
-                (true, true) => &mut usage.shared_dirty,
-                (true, false) => &mut usage.shared_clean,
-                (false, true) => &mut usage.private_dirty,
-                (false, false) => &mut usage.private_clean,
-            } += kb;
-        }
-        match at.checked_add(4096) {
-            Some(next) => at = next,
-            None => break,
         }
     }
-    usage.pss = ((pss_bytes[0] + pss_bytes[1]) / 1024) as u32;
-    usage.swap_pss = (swap_pss_bytes / 1024) as u32;
-    usage.pss_dirty = (pss_bytes[1] / 1024) as u32;
-    usage
+
+    fn add_page(&mut self, books: &Books<'_>, pte: Pte) {
+        const PAGE_KB: u32 = 4;
+        let Some(page) = books.page(pte.frame().frame()) else { return };
+        if page.flags & pg::RESERVED != 0 || pte.0 & PTE_SPECIAL != 0 {
+            return;
+        }
+        let usage = &mut self.usage;
+        let sharers = page.mapcount.wrapping_add(1).max(1);
+        let is_dirty = pte.dirty() || page.flags & pg::DIRTY != 0;
+        let is_anon = page.mapping & PAGE_MAPPING_ANON != 0;
+        usage.rss += PAGE_KB;
+        usage.anonymous += if is_anon { PAGE_KB } else { 0 };
+        usage.referenced += if pte.accessed() || page.flags & pg::REFERENCED != 0 { PAGE_KB } else { 0 };
+        let share = u64::from(4096 / sharers);
+        self.dirty += if is_dirty { share } else { 0 };
+        *match (is_anon, page.flags & pg::SWAPBACKED != 0) {
+            (true, _) => &mut self.anon,
+            (false, true) => &mut self.shmem,
+            (false, false) => &mut self.file,
+        } += share;
+        *match (sharers > 1, is_dirty) {
+            (true, true) => &mut usage.shared_dirty,
+            (true, false) => &mut usage.shared_clean,
+            (false, true) => &mut usage.private_dirty,
+            (false, false) => &mut usage.private_clean,
+        } += PAGE_KB;
+    }
+
+    fn usage(&self) -> proc_smaps::Usage {
+        let kb = |bytes: u64| (bytes / 1024) as u32;
+        proc_smaps::Usage {
+            pss: kb(self.anon + self.file + self.shmem),
+            pss_dirty: kb(self.dirty),
+            pss_anon: kb(self.anon),
+            pss_file: kb(self.file),
+            pss_shmem: kb(self.shmem),
+            swap_pss: kb(self.swap),
+            ..self.usage
+        }
+    }
+}
+
+fn usage(target: &Target<'_>, books: &Books<'_>, paging: Paging, area: &Area) -> proc_smaps::Usage {
+    let mut sums = Sums::default();
+    sums.add(target, books, paging, area);
+    sums.usage()
+}
+
+/// `/proc/PID/smaps_rollup`.
+pub(super) fn rollup_text(target: &Target<'_>, pid: u32) -> Result<Vec<u8>> {
+    let books = Books::of(target)?;
+    let paging = super::paging(target, 0, Some(pid))?;
+    let (mut sums, mut range) = (Sums::default(), None);
+    if with_memory(&books, pid)? {
+        for area in areas_of(&books, pid)? {
+            sums.add(target, &books, paging, &area);
+            range = Some((range.map_or(area.vma.start, |(start, _)| start), area.vma.end));
+        }
+        let (start, end) = range.unwrap_or((0, 0));
+        return Ok(render(|out| proc_smaps::rollup(out, start, end, &sums.usage())));
+    }
+    Ok(Vec::new())
+}
+
+fn with_memory(books: &Books<'_>, pid: u32) -> Result<bool> {
+    Ok(process::with_mm(books, pid)?.1.is_some())
 }
 
 fn usages(target: &Target<'_>, books: &Books<'_>, pid: u32) -> Result<Vec<(Area, proc_smaps::Usage)>> {

@@ -2,16 +2,21 @@
 
 mod backtrace;
 mod code;
+mod cost;
+mod frame;
 mod maps;
 mod modules;
 mod page;
+mod pagemap;
 mod pagetable;
+mod proc;
 mod process;
 mod regs;
 mod resources;
 mod screen;
 mod symbols;
 mod system;
+mod system_files;
 #[cfg(test)]
 mod tests;
 mod tlb;
@@ -25,12 +30,13 @@ use serde::Serialize;
 use serde_json::Value;
 use x86::LinearAddr;
 
-use crate::{Books, KernelImage, Reader, Request, Result, Target, timeline::Points, with_directory};
+use crate::{Books, Error, KernelImage, Picture, Reader, Request, Result, Target, timeline::Points, with_directory};
 
 pub(crate) use backtrace::{Registers, frames};
 pub(crate) use code::{MAX_INSTRUCTION, instruction_at, instruction_words};
-pub(crate) use maps::{Neighbour, area_line, neighbours};
+pub(crate) use maps::{Neighbour, area_line, area_rows, neighbours};
 pub(crate) use modules::tables as module_tables;
+pub(crate) use page::{PROTNONE, USER_ENTRIES, table};
 pub use process::{process_file, process_of_directory};
 pub use screen::{Cell, Screen};
 pub(crate) use tlb::{describe as describe_tlb_entry, stale as stale_words, tlb_entry};
@@ -43,7 +49,8 @@ pub struct Answer {
     pub text: Vec<u8>,
     /// For programs. Keys are stable.
     pub json: Value,
-    /// What the reader must know of both, as one line that is part of neither.
+    /// What the reader must know of both, in lines that are part of neither: how it was looked
+    /// at, and where the kernel's books are damaged.
     pub note: Option<String>,
 }
 
@@ -59,6 +66,21 @@ impl Answer {
 /// # Errors
 /// Whatever keeps the lens from showing anything, as one clear line.
 pub fn look(target: &Target<'_>, request: &Request) -> Result<Answer> {
+    target.damage.take();
+    let answer = show(target, request);
+    let damage = target.damage.take();
+    match answer {
+        _ if damage.is_empty() => answer,
+        Ok(answer) => {
+            let lines = answer.note.into_iter().chain(damage);
+            Ok(Answer { note: Some(lines.collect::<Vec<_>>().join("\n")), ..answer })
+        }
+        Err(why) => Err(Error::Damaged { why: Box::new(why), damage: damage.join("; ") }),
+    }
+}
+
+/// Looks, and leaves in `target` what was found wrong.
+pub(crate) fn show(target: &Target<'_>, request: &Request) -> Result<Answer> {
     match request {
         Request::Ps => process::ps(target),
         Request::Maps { pid } => maps::maps(target, *pid),
@@ -92,7 +114,18 @@ pub fn look(target: &Target<'_>, request: &Request) -> Result<Answer> {
         Request::Screen => screen::screen(target),
         Request::Timeline => timeline(target),
         Request::Why => crate::why::why(target),
+        Request::Picture { limit } => Ok(picture(target, *limit)),
+        Request::PagetableCost => cost::cost(target),
+        Request::Proc => proc::proc(target),
+        Request::TimelineTrace => Ok(timeline_trace(target)),
     }
+}
+
+/// Everything; as text only what could not be known.
+fn picture(target: &Target<'_>, limit: usize) -> Answer {
+    let picture = Picture::of(target, limit);
+    let text: String = picture.notes.iter().map(|note| format!("{note}\n")).collect();
+    Answer::new(text, picture)
 }
 
 /// The last shootdowns.
@@ -103,6 +136,14 @@ fn timeline(target: &Target<'_>) -> Result<Answer> {
     };
     let (text, json) = crate::timeline::show(&events, forgotten, Points::of(target));
     Ok(Answer::new(text, json))
+}
+
+/// The time line for Perfetto.
+fn timeline_trace(target: &Target<'_>) -> Answer {
+    let events: Vec<_> = target.timeline.iter().flat_map(|timeline| timeline.events()).copied().collect();
+    let trace = crate::timeline::chrome(&events, Points::of(target), target.cpus.len());
+    let text = trace.iter().map(|event| format!("{event}\n")).collect::<String>();
+    Answer::new(text, trace)
 }
 
 /// The tables to look through: those of a process, or those that the CPU uses now.
@@ -138,6 +179,6 @@ pub(crate) fn symbol_at(target: &Target<'_>, paging: Paging, addr: LinearAddr) -
 }
 
 /// Bytes for JSON: text if they are UTF-8.
-fn lossy(bytes: &[u8]) -> String {
+pub(crate) fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -9,7 +9,7 @@ use crate::{Books, Result, Symbols, Target};
 
 /// `/proc/modules`.
 pub fn modules(target: &Target<'_>) -> Result<Answer> {
-    let books = Books::of(target)?;
+    let books = &Books::of(target)?;
     let all = books.modules()?;
     let users = |at| all.iter().filter(move |(_, other)| books.module_uses(other, at)).map(|(_, other)| other);
     let text = render(|out| all.iter().for_each(|(at, module)| rows::line(out, module, users(*at))));

@@ -61,7 +61,7 @@ pub fn pagetable(target: &Target<'_>, cpu: usize, pid: Option<u32>) -> Result<An
     Ok(Answer::new(text, json!({"paging": true, "pae": paging.pae(), "cr3": paging.cr3, "ranges": json_ranges})))
 }
 
-fn letters(mapping: &Mapping) -> String {
+pub(super) fn letters(mapping: &Mapping) -> String {
     super::tlb::rights(mapping.rights) + if mapping.global { "G" } else { "-" }
 }
 

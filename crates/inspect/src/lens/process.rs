@@ -1,12 +1,12 @@
 //! The guest's processes.
 
-use abi::books::{MmRecord, TaskRecord, vm};
+use abi::books::{MmRecord, TaskRecord, VmaRecord, vm};
 use abi::proc::{clock_ticks, pid_stat, status as proc_status};
-use abi::{Out, out, out::render};
+use abi::{Out, U64, out, out::render};
 use serde_json::json;
 use x86::LinearAddr;
 
-use super::{Answer, maps};
+use super::{Answer, maps, pagemap};
 use crate::{Books, Reader, Result, Target, comm, with_directory};
 
 /// The most of a command line or an auxiliary vector that is read.
@@ -70,34 +70,111 @@ pub fn status(target: &Target<'_>, pid: u32) -> Result<Answer> {
     Ok(Answer::new(text, fields))
 }
 
+/// The text of `status`, by the rules of the guest's own (`fs/procfs/pid.rs`).
 fn status_text(books: &Books<'_>, task: &TaskRecord, mm: Option<&MmRecord>) -> Result<Vec<u8>> {
-    let mut more = proc_status::Status {
-        umask: 0o022,
-        uids: [task.uid; 4],
-        gids: [task.gid; 4],
-        nr_cpus: books.root().nr_cpus.clamp(1, 31),
+    let more = books.task_more(task);
+    let cred = more.cred;
+    let mut status = proc_status::Status {
+        umask: more.umask,
+        uids: [cred.uid, cred.euid, cred.suid, cred.euid],
+        gids: [cred.gid, cred.egid, cred.sgid, cred.egid],
+        fd_size: proc_status::fd_size(more.nr_fds),
+        sig_queued: more.pending.count,
+        sig_limit: more.rlimits[RLIMIT_SIGPENDING][0],
+        sig_pnd: more.pending.set.get(),
+        shd_pnd: more.shared_pending.set.get(),
+        sig_blk: more.blocked,
+        sig_ign: more.ignored,
+        sig_cgt: more.caught,
+        voluntary_switches: more.nvcsw,
+        nonvoluntary_switches: more.nivcsw,
+        nr_cpus: books.nr_cpus(),
         ..Default::default()
     };
     if let Some(mm) = mm {
-        for vma in books.vmas(mm)? {
-            let pages = vma.end.wrapping_sub(vma.start) >> 12;
-            let writable = vma.flags & (vm::WRITE | vm::SHARED) == vm::WRITE;
-            match vma.flags & vm::GROWSDOWN != 0 {
-                true => more.vm_stk += pages,
-                false if writable => more.vm_data += pages,
-                false => {}
-            }
-        }
-        more.vm_exe = mm.end_code.saturating_sub(mm.start_code & !0xfff).div_ceil(4096);
+        let areas = books.vmas(mm)?;
+        status.vm_stk = pages_where(&areas, |flags| flags & vm::GROWSDOWN != 0);
+        status.vm_data = pages_where(&areas, is_data) + status.vm_stk;
+        status.vm_exe = pages(mm.start_code, mm.end_code);
+        status.vm_lib = pages_where(&areas, is_exec).saturating_sub(status.vm_exe);
+        status.vm_lck = pages_where(&areas, |flags| flags & vm::LOCKED != 0);
     }
-    Ok(render(|out| proc_status::write(out, task, mm, &more)))
+    Ok(render(|out| proc_status::write(out, task, mm, &status)))
+}
+
+/// The text of `stat`: of a process, whose time is that of all its threads, or of one thread.
+fn stat_text(books: &Books<'_>, task: &TaskRecord, mm: Option<&MmRecord>, whole: bool) -> Result<Vec<u8>> {
+    let more = books.task_more(task);
+    let mut record = TaskRecord { tgid: task.pid, ..*task };
+    if whole && task.pid == task.tgid {
+        let threads = books.tasks()?.into_iter().filter(|other| other.tgid == task.tgid);
+        let dead = (more.dead_threads.user_ns.get(), more.dead_threads.system_ns.get());
+        let (user, system) = threads.fold(dead, |(user, system), thread| {
+            (user.wrapping_add(thread.utime_ns.get()), system.wrapping_add(thread.stime_ns.get()))
+        });
+        (record.utime_ns, record.stime_ns) = (U64::new(user), U64::new(system));
+    }
+    let pending = more.pending.set.get() | more.shared_pending.set.get();
+    let stat = pid_stat::PidStat {
+        tpgid: books.tpgid(task),
+        flags: 0x40_0000,
+        nice: more.nice.clamp(-20, 19),
+        cmin_flt: more.children.min_flt,
+        cmaj_flt: more.children.maj_flt,
+        cutime_ns: more.children.user_ns.get(),
+        cstime_ns: more.children.system_ns.get(),
+        rss_limit: more.rlimits[RLIMIT_RSS][0],
+        signals: [pending, more.blocked, more.ignored, more.caught].map(|set| set as u32),
+        exit_signal: more.exit_signal,
+        exit_code: if task.state == u32::from(b'Z') { task.exit_code } else { 0 },
+        ..Default::default()
+    };
+    Ok(render(|out| pid_stat::stat(out, &record, mm, &stat)))
+}
+
+/// The text of `statm`.
+fn statm_text(books: &Books<'_>, mm: Option<&MmRecord>) -> Result<Vec<u8>> {
+    let (text, data) = match mm {
+        Some(mm) => {
+            let which = |flags| is_data(flags) || flags & vm::GROWSDOWN != 0;
+            (pages(mm.start_code, mm.end_code), pages_where(&books.vmas(mm)?, which))
+        }
+        None => (0, 0),
+    };
+    Ok(render(|out| pid_stat::statm(out, mm, text, data)))
+}
+
+/// Numbers of limits.
+const RLIMIT_RSS: usize = 5;
+const RLIMIT_SIGPENDING: usize = 11;
+
+fn is_data(flags: u32) -> bool {
+    flags & (vm::WRITE | vm::SHARED | vm::GROWSDOWN) == vm::WRITE
+}
+
+fn is_exec(flags: u32) -> bool {
+    flags & (vm::EXEC | vm::WRITE | vm::GROWSDOWN) == vm::EXEC
+}
+
+/// Pages of the areas whose flags satisfy a condition.
+fn pages_where(areas: &[VmaRecord], which: impl Fn(u32) -> bool) -> u32 {
+    areas.iter().filter(|vma| which(vma.flags)).map(|vma| vma.end.wrapping_sub(vma.start) >> 12).sum()
+}
+
+/// Whole pages that a range touches.
+fn pages(start: u32, end: u32) -> u32 {
+    end.div_ceil(4096).saturating_sub(start / 4096)
 }
 
 /// The arguments of a process as `/proc/PID/cmdline` gives them; empty without an address space.
 fn cmdline(target: &Target<'_>, books: &Books<'_>, task: &TaskRecord) -> Result<Vec<u8>> {
     let Some(mm) = books.mm(task)? else { return Ok(Vec::new()) };
-    let len = mm.arg_end.saturating_sub(mm.arg_start).min(MAX_STRINGS);
-    Ok(user_bytes(target, &mm, mm.arg_start, len))
+    Ok(user_range(target, &mm, mm.arg_start, mm.arg_end))
+}
+
+/// The strings between two addresses of a process.
+fn user_range(target: &Target<'_>, mm: &MmRecord, start: u32, end: u32) -> Vec<u8> {
+    user_bytes(target, mm, start, end.saturating_sub(start).min(MAX_STRINGS))
 }
 
 /// Bytes of a process's own memory, as many as are there.
@@ -146,14 +223,16 @@ pub fn process_file(target: &Target<'_>, pid: u32, name: &str) -> Result<Option<
         "cmdline" => cmdline(target, &books, &task)?,
         "comm" => format!("{}\n", comm(&task)).into_bytes(),
         "status" => status_text(&books, &task, mm.as_ref())?,
-        "stat" => {
-            let more = pid_stat::PidStat { tpgid: -1, rss_limit: u32::MAX, exit_signal: 17, ..Default::default() };
-            render(|out| pid_stat::stat(out, &task, mm.as_ref(), &more))
-        }
-        "statm" => {
-            let text = mm.map_or(0, |mm| mm.end_code.saturating_sub(mm.start_code).div_ceil(4096));
-            render(|out| pid_stat::statm(out, mm.as_ref(), text, mm.map_or(0, |mm| mm.total_vm)))
-        }
+        "smaps_rollup" => maps::rollup_text(target, pid)?,
+        "stat" => stat_text(&books, &task, mm.as_ref(), true)?,
+        "statm" => statm_text(&books, mm.as_ref())?,
+        "limits" => super::system_files::limits(&books.task_more(&task)),
+        "environ" => mm.map(|mm| user_range(target, &mm, mm.env_start, mm.env_end)).unwrap_or_default(),
+        "oom_score_adj" | "wchan" => b"0\n".to_vec(),
+        "pagemap" => match mm {
+            Some(mm) => pagemap::pagemap(target, &books, &mm),
+            None => Vec::new(),
+        },
         "coredump_filter" => b"00000033\n".to_vec(),
         "auxv" => mm.map(|mm| auxv(target, &mm)).unwrap_or_default(),
         "exe" => match mm {
@@ -162,6 +241,12 @@ pub fn process_file(target: &Target<'_>, pid: u32, name: &str) -> Result<Option<
         },
         _ => return Ok(None),
     }))
+}
+
+/// The text of `stat` and `status` of one thread.
+pub(super) fn thread_files(books: &Books<'_>, task: &TaskRecord) -> Result<[(&'static str, Vec<u8>); 2]> {
+    let mm = books.mm(task)?;
+    Ok([("stat", stat_text(books, task, mm.as_ref(), true)?), ("status", status_text(books, task, mm.as_ref())?)])
 }
 
 /// A header and rows in the shape of `pmap`, used by the lens of that name.

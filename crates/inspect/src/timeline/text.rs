@@ -109,6 +109,18 @@ pub fn event_line(event: &TimelineEvent, points: Option<Points>) -> String {
     format!("{at_ns} CPU {cpu} {what}\n")
 }
 
+/// A fact as a mark in the row of its CPU; nothing of one that says nothing to people.
+pub(super) fn mark(event: &TimelineEvent, points: Option<Points>) -> Option<Value> {
+    let line = event_line(event, points);
+    // Without time and CPU, which the picture has anyway.
+    let name = line.trim_end().splitn(4, ' ').nth(3)?;
+    let category = if matches!(event.fact, Fact::Flushed(_) | Fact::Passed { .. }) { "tlb" } else { "ipi" };
+    Some(json!({
+        "name": name, "cat": category, "ph": "i", "s": "t", "pid": 0, "tid": event.cpu,
+        "ts": event.at_ns as f64 / 1000.0,
+    }))
+}
+
 fn mode_words(mode: Ipi, vector: u8) -> String {
     match mode {
         Ipi::Fixed => format!("IPI {vector:#04x}"),
@@ -211,6 +223,15 @@ shootdown at 1000: CPU 0 asks CPU 1, 2, 3 by vector 0xfd
   not done yet
 ";
         assert_eq!(describe(&shootdown()), expected);
+    }
+
+    #[test]
+    fn a_fact_is_a_mark_with_its_words() {
+        let event = TimelineEvent { at_ns: 2500, cpu: 1, fact: Fact::Flushed(Flush::Page(0x8048)) };
+        let mark = mark(&event, None).expect("a mark");
+        assert_eq!((&mark["name"], &mark["ts"]), (&"drops page 0x08048000".into(), &2.5.into()));
+        let silent = TimelineEvent { fact: Fact::Passed { place: 1, registers: [0; 3] }, ..event };
+        assert_eq!(super::mark(&silent, None), None);
     }
 
     #[test]

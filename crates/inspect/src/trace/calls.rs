@@ -1,4 +1,4 @@
-//! System calls that make, move or take areas, in words.
+//! System calls in words.
 
 use abi::nr;
 use cpu::{CpuState, Gpr};
@@ -47,6 +47,125 @@ pub fn changing_areas(state: &CpuState, memory: Reader<'_>) -> Option<String> {
     Some(format!("{name}({args})"))
 }
 
+/// How the arguments of the common calls are written, one letter each: `i` a signed number, `u` an unsigned one,
+/// `f` a descriptor, `o` octal, `x` an address or bits, `s` a string of the program's, `b` bytes of its, as many as the
+/// next argument says.
+const SHAPES: [(&str, &str); 78] = [
+    ("exit", "i"),
+    ("fork", ""),
+    ("read", "fxu"),
+    ("write", "fbu"),
+    ("open", "sxo"),
+    ("close", "f"),
+    ("waitpid", "ixx"),
+    ("creat", "so"),
+    ("link", "ss"),
+    ("unlink", "s"),
+    ("execve", "sxx"),
+    ("chdir", "s"),
+    ("mknod", "sox"),
+    ("chmod", "so"),
+    ("lseek", "fii"),
+    ("getpid", ""),
+    ("mount", "sssxx"),
+    ("getuid", ""),
+    ("alarm", "u"),
+    ("pause", ""),
+    ("access", "so"),
+    ("sync", ""),
+    ("kill", "ii"),
+    ("rename", "ss"),
+    ("mkdir", "so"),
+    ("rmdir", "s"),
+    ("dup", "f"),
+    ("pipe", "x"),
+    ("times", "x"),
+    ("brk", "x"),
+    ("getgid", ""),
+    ("geteuid", ""),
+    ("getegid", ""),
+    ("ioctl", "fxx"),
+    ("fcntl", "fix"),
+    ("setpgid", "ii"),
+    ("umask", "o"),
+    ("dup2", "ff"),
+    ("getppid", ""),
+    ("getpgrp", ""),
+    ("setsid", ""),
+    ("gettimeofday", "xx"),
+    ("symlink", "ss"),
+    ("readlink", "sxu"),
+    ("munmap", "xu"),
+    ("ftruncate", "fu"),
+    ("wait4", "ixxx"),
+    ("sysinfo", "x"),
+    ("fsync", "f"),
+    ("sigreturn", ""),
+    ("clone", "xxxxx"),
+    ("uname", "x"),
+    ("getpgid", "i"),
+    ("_llseek", "fuuxi"),
+    ("msync", "xux"),
+    ("readv", "fxu"),
+    ("writev", "fxu"),
+    ("sched_yield", ""),
+    ("nanosleep", "xx"),
+    ("mremap", "xuuxx"),
+    ("poll", "xui"),
+    ("prctl", "ixxxx"),
+    ("rt_sigreturn", ""),
+    ("rt_sigaction", "ixxu"),
+    ("rt_sigprocmask", "ixxu"),
+    ("getcwd", "xu"),
+    ("ftruncate64", "fuu"),
+    ("stat64", "sx"),
+    ("lstat64", "sx"),
+    ("fstat64", "fx"),
+    ("getdents64", "fxu"),
+    ("gettid", ""),
+    ("madvise", "xui"),
+    ("futex", "xiixxi"),
+    ("set_thread_area", "x"),
+    ("set_tid_address", "x"),
+    ("exit_group", "i"),
+    ("openat", "fsxo"),
+];
+
+/// The call that a thread makes, at INT 0x80 or SYSENTER, with its arguments as strace prints them where that is
+/// known of the call, else the first three as numbers.
+pub fn any(state: &CpuState, memory: Reader<'_>) -> String {
+    let arg = |reg: Gpr| state.gpr[reg as usize];
+    let number = arg(Gpr::Eax);
+    let Some(name) = nr::name(number) else { return format!("syscall_{number}()") };
+    if let Some(words) = changing_areas(state, memory).filter(|_| number != nr::EXECVE) {
+        return words;
+    }
+    let regs = [Gpr::Ebx, Gpr::Ecx, Gpr::Edx, Gpr::Esi, Gpr::Edi, Gpr::Ebp].map(arg);
+    let shape = SHAPES.iter().find(|(known, _)| *known == name).map_or("xxx", |(_, shape)| *shape);
+    let words = shape.bytes().zip(0..).map(|(letter, n): (u8, usize)| {
+        let value = regs[n];
+        match letter {
+            b'i' | b'f' => format!("{}", value as i32),
+            b'u' => format!("{value}"),
+            b'o' => format!("{value:#o}"),
+            b's' => quoted(memory, value),
+            b'b' => bytes(memory, value, regs[n + 1]),
+            _ => format!("{value:#x}"),
+        }
+    });
+    format!("{name}({})", words.collect::<Vec<_>>().join(", "))
+}
+
+/// What a call gave, as strace prints it.
+pub fn returned(value: u32) -> String {
+    // Errors are -1 to -4095.
+    match value.wrapping_neg() {
+        errno @ 1..=4095 => format!("-1 {}", abi::errno::Errno(errno as u16)),
+        _ if value < 1 << 20 => format!("{value}"),
+        _ => format!("{value:#x}"),
+    }
+}
+
 fn mmap([addr, len, prot, flags, fd, offset]: [u32; 6], unit: &str) -> String {
     let (prot, flags) = (words(prot, &PROT, "PROT_NONE"), words(flags, &MAP, "0"));
     format!("{addr:#x}, {len}, {prot}, {flags}, {}, {unit} {offset}", fd as i32)
@@ -72,9 +191,38 @@ fn quoted(memory: Reader<'_>, addr: u32) -> String {
     format!("\"{}\"{more}", bytes[..end.unwrap_or(read)].escape_ascii())
 }
 
+/// The first bytes of what a program writes.
+fn bytes(memory: Reader<'_>, addr: u32, len: u32) -> String {
+    let mut bytes = [0; 32];
+    let wanted = bytes.len().min(len as usize);
+    let read = memory.read(LinearAddr(addr), &mut bytes[..wanted]);
+    if read == 0 && len != 0 {
+        return format!("{addr:#x}");
+    }
+    let more = if (read as u32) < len { "…" } else { "" };
+    format!("\"{}\"{more}", bytes[..read].escape_ascii())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_call_gives_is_a_number_an_address_or_an_error() {
+        assert_eq!(
+            [5, 0x804_8000, -2i32 as u32, -4096i32 as u32].map(returned),
+            ["5", "0x8048000", "-1 ENOENT", "0xfffff000"]
+        );
+    }
+
+    #[test]
+    fn every_shape_is_of_a_call_that_there_is() {
+        let names: Vec<&str> = (0..500).filter_map(nr::name).collect();
+        for (name, shape) in SHAPES {
+            assert!(names.contains(&name), "{name}");
+            assert!(shape.len() <= 6 && shape.bytes().all(|letter| b"iufoxsb".contains(&letter)), "{name}");
+        }
+    }
 
     #[test]
     fn bits_are_named_and_what_has_no_name_is_a_number() {

@@ -3,7 +3,7 @@
 use cpu::{CpuState, mmu::walk};
 use x86::{Cr0, LinearAddr, PageFaultCode, SegReg, Selector, Vector};
 
-use super::linear;
+use super::{Row, linear, thread};
 use crate::{
     Books, Reader, Target, comm,
     lens::{MAX_INSTRUCTION, area_line, instruction_at, process_of_directory, symbol_at, tlb_entry, walk_lines},
@@ -24,6 +24,10 @@ struct Frame {
 pub struct Fault {
     number: u64,
     thread: u32,
+    /// Where it is drawn.
+    row: Row,
+    /// Virtual time when it was raised.
+    raised_ns: u64,
     cr3: u32,
     address: LinearAddr,
     frame: Frame,
@@ -39,12 +43,17 @@ pub struct Fault {
 
 impl Fault {
     /// The fault whose handler is about to begin; `None` if its stack cannot be read.
-    pub fn at_handler(target: &Target<'_>, state: &CpuState, thread: u32, number: u64) -> Option<Self> {
+    pub fn at_handler(target: &Target<'_>, state: &CpuState, thread: u32, number: u64, raised_ns: u64) -> Option<Self> {
         let frame = Frame::read(target, state)?;
         let address = LinearAddr(state.cr2);
+        let who = thread::current(target, target.current);
+        let is_idle = who.pid == 0 && who.name.is_some();
+        let row = if is_idle { Row::Cpu(target.current as u8) } else { Row::Thread(who) };
         Some(Fault {
             number,
             thread,
+            row,
+            raised_ns,
             cr3: state.cr3,
             address,
             frame,
@@ -54,6 +63,11 @@ impl Fault {
             before: leaf(target, state, address),
             text: String::new(),
         })
+    }
+
+    /// When it was raised, where it is drawn, and what it is called there.
+    pub fn bar(&self) -> (u64, Row, String) {
+        (self.raised_ns, self.row.clone(), format!("#PF {:#010x}", self.address.0))
     }
 
     /// Whether ring 3 was interrupted.

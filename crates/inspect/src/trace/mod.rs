@@ -1,22 +1,33 @@
-//! Page faults from end to end, as `run --trace fault` tells them.
+//! What `run --trace` tells: events of the processor, every instruction, page faults from end to end.
 //!
-//! The tracer only looks. It asks for stops before three kinds of instruction: the first of
+//! The tracers only look. That of faults asks for stops before three kinds of instruction: the first of
 //! the page-fault handler and of the system-call entry, which the guest's own IDT names, and
 //! the one that faulted, for its return. The machine runs as it would without it.
 
 mod calls;
+mod events;
+mod exec;
 mod fault;
 mod origin;
+mod sched;
+mod syscalls;
+mod thread;
+mod told;
 
 use std::collections::BTreeSet;
 
 use cpu::CpuState;
+use serde_json::json;
 use x86::{Descriptor, LinearAddr, SegReg, Vector};
 
 use crate::{Books, Reader, Target};
 
 use fault::Fault;
 use origin::Origins;
+
+pub use events::{EventKinds, EventTrace};
+pub use exec::ExecTrace;
+pub use told::{Row, Thread, Told};
 
 /// The gate of Linux's system calls.
 const SYSTEM_CALL: Vector = Vector(0x80);
@@ -42,7 +53,9 @@ pub struct FaultTrace {
     /// The fault whose instruction is being tried again.
     retrying: Option<Fault>,
     count: u64,
-    text: String,
+    /// Virtual time of the last stop.
+    now_ns: u64,
+    told: Vec<Told>,
 }
 
 impl FaultTrace {
@@ -57,9 +70,9 @@ impl FaultTrace {
         entries.chain(self.pending.iter().map(Fault::return_linear)).collect()
     }
 
-    /// What there is to print since the last call: whole faults, in the order of their ends.
-    pub fn take_text(&mut self) -> String {
-        std::mem::take(&mut self.text)
+    /// What there is to tell since the last call: whole faults, in the order of their ends.
+    pub fn take(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.told)
     }
 
     /// Reads the handlers' addresses from the guest's IDT, which it may set up or change at any
@@ -70,15 +83,16 @@ impl FaultTrace {
         self.system_call = handler(target, state, SYSTEM_CALL);
     }
 
-    /// The machine stopped before an instruction.
-    pub fn stopped(&mut self, target: &Target<'_>) -> Next {
+    /// The machine stopped before an instruction, at this virtual time.
+    pub fn stopped(&mut self, target: &Target<'_>, now_ns: u64) -> Next {
+        self.now_ns = now_ns;
         let Ok(state) = target.cpu(target.current) else { return Next::Run };
         let at = state.pc();
         let thread = thread(target);
         if let Some(fault) = self.retrying.take() {
             // An interrupt came first: its return is the next stop here.
             match self.page_fault == Some(at) {
-                true => self.print(fault.faults_again()),
+                true => self.print(fault, Fault::faults_again),
                 false => self.pending.push(fault),
             }
         }
@@ -99,23 +113,25 @@ impl FaultTrace {
     }
 
     /// The machine has run the one instruction that [`Next::Step`] asked for.
-    pub fn stepped(&mut self, target: &Target<'_>) {
+    pub fn stepped(&mut self, target: &Target<'_>, now_ns: u64) {
+        self.now_ns = now_ns;
         let Some(fault) = self.retrying.take() else { return };
         match target.cpu(target.current) {
-            Ok(state) if fault.is_behind(state) => self.print(fault.retried(state)),
+            Ok(state) if fault.is_behind(state) => self.print(fault, |fault| fault.retried(state)),
             _ => self.pending.push(fault),
         }
     }
 
     /// The run has ended: what is still on its way never came back.
-    pub fn finish(&mut self) {
+    pub fn finish(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
         for fault in self.retrying.take().into_iter().chain(std::mem::take(&mut self.pending)) {
-            self.print(fault.abandoned("the run ended before it returned"));
+            self.print(fault, |fault| fault.abandoned("the run ended before it returned"));
         }
     }
 
     fn fault(&mut self, target: &Target<'_>, state: &CpuState, thread: u32) {
-        let Some(mut fault) = Fault::at_handler(target, state, thread, self.count + 1) else { return };
+        let Some(mut fault) = Fault::at_handler(target, state, thread, self.count + 1, self.now_ns) else { return };
         self.count += 1;
         if fault.is_from_ring_3() {
             self.gone_elsewhere(thread, state);
@@ -124,7 +140,7 @@ impl FaultTrace {
         fault.describe(target, state, self.origins.of(target, thread, fault.address()));
         if self.pending.len() == MAX_PENDING {
             let oldest = self.pending.remove(0);
-            self.print(oldest.abandoned("it has not returned for long"));
+            self.print(oldest, |fault| fault.abandoned("it has not returned for long"));
         }
         self.pending.push(fault);
     }
@@ -136,12 +152,15 @@ impl FaultTrace {
         for fault in gone {
             let fault: Fault = fault;
             let why = format!("no return: the thread went on elsewhere (now at instruction {})", state.retired);
-            self.print(fault.abandoned(&why));
+            self.print(fault, |fault| fault.abandoned(&why));
         }
     }
 
-    fn print(&mut self, text: String) {
-        self.text += &text;
+    fn print(&mut self, fault: Fault, end: impl FnOnce(Fault) -> String) {
+        let (raised_ns, row, name) = fault.bar();
+        let text = end(fault);
+        let bar = Told::span([raised_ns, self.now_ns], row, "fault", &name, json!({ "what": text.trim_end() }));
+        self.told.push(Told { text, ..bar });
     }
 }
 
@@ -160,7 +179,7 @@ fn handler(target: &Target<'_>, state: &CpuState, vector: Vector) -> Option<u32>
 
 /// The thread that the CPU runs, by the kernel's books; 0 for a kernel that keeps none.
 fn thread(target: &Target<'_>) -> u32 {
-    Books::of(target).and_then(|books| books.current(0)).map_or(0, |task| task.pid)
+    Books::of(target).and_then(|books| books.current(target.current as u32)).map_or(0, |task| task.pid)
 }
 
 /// The linear address of an instruction of the code segment in use.

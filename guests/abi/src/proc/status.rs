@@ -101,6 +101,11 @@ fn memory(out: &mut dyn Out, mm: &MmRecord, s: &Status) {
     }
 }
 
+/// `FDSize` of a table with so many slots.
+pub fn fd_size(nr_fds: u32) -> u32 {
+    nr_fds.checked_next_multiple_of(32).unwrap_or(u32::MAX).max(32)
+}
+
 /// The state's letter with its word.
 pub fn state(letter: u32) -> &'static str {
     match char::from_u32(letter) {

@@ -1,5 +1,6 @@
 //! The processor: boot, descriptor tables, traps, paging, context switch.
 
+pub mod acpi;
 pub mod apic;
 pub mod boot;
 pub mod cpu;

@@ -11,6 +11,8 @@ use crate::{
 mod madt;
 mod mptable;
 
+pub use madt::find_rsdp;
+
 /// How an ISA line reaches the I/O APIC.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Route {
@@ -101,7 +103,8 @@ fn read_u16(phys: u32) -> u16 {
     u16::from_le_bytes(read_bytes(phys))
 }
 
-fn read_u32(phys: u32) -> u32 {
+/// A doubleword of physical memory.
+pub fn read_u32(phys: u32) -> u32 {
     u32::from_le_bytes(read_bytes(phys))
 }
 

@@ -12,6 +12,7 @@
 
 use core::arch::asm;
 
+pub use abi::layout::{FIXADDR_KMAP, PKMAP_BASE, VMALLOC_END, VMALLOC_START};
 use x86::{Cr4, LinearAddr, Pde, Pte};
 
 use super::{
@@ -23,15 +24,7 @@ use super::{
 use crate::mm::memblock;
 
 /// First frame beyond the direct map, at most.
-pub const MAXMEM_PFN: u32 = 896 << 8;
-/// First address of vmalloc.
-pub const VMALLOC_START: u32 = 0xF880_0000;
-/// First address after vmalloc.
-pub const VMALLOC_END: u32 = 0xFF7F_E000;
-/// First address of pkmap.
-pub const PKMAP_BASE: u32 = 0xFF80_0000;
-/// First of the `kmap_local` slots.
-pub const FIXADDR_KMAP: u32 = 0xFFC0_0000;
+pub const MAXMEM_PFN: u32 = abi::layout::DIRECT_MAP_BYTES >> 12;
 /// The local APIC's registers: behind the slots of all CPUs.
 pub const FIX_APIC: u32 = FIXADDR_KMAP + 128 * 4096;
 /// The I/O APIC's registers.

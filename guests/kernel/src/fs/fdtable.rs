@@ -2,7 +2,10 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use abi::errno::{EBADF, EMFILE, Result};
+use abi::{
+    errno::{EBADF, EMFILE, Result},
+    proc::status,
+};
 
 use super::File;
 
@@ -16,6 +19,8 @@ struct Slot {
 #[derive(Clone, Default)]
 pub struct FdTable {
     slots: Vec<Option<Slot>>,
+    /// How many slots there are, where the host can read it.
+    pub nr_fds: u32,
 }
 
 /// Whether a descriptor is closed by `execve`.
@@ -62,6 +67,7 @@ impl FdTable {
         let fd = fd as usize;
         if fd >= self.slots.len() {
             self.slots.resize(fd + 1, None);
+            self.nr_fds = fd as u32 + 1;
         }
         let slot = Slot { file, cloexec: on_exec == OnExec::Close };
         self.slots[fd].replace(slot).map(|old| old.file)
@@ -93,6 +99,7 @@ impl FdTable {
 
     /// Takes everything out.
     pub fn take_all(&mut self) -> Vec<Arc<File>> {
+        self.nr_fds = 0;
         core::mem::take(&mut self.slots).into_iter().flatten().map(|s| s.file).collect()
     }
 
@@ -103,6 +110,6 @@ impl FdTable {
 
     /// Descriptors that there is room for, as Linux counts `FDSize`.
     pub fn capacity(&self) -> u32 {
-        (self.slots.len() as u32).next_multiple_of(32).max(32)
+        status::fd_size(self.nr_fds)
     }
 }

@@ -5,7 +5,7 @@ use core::{arch::global_asm, cell::UnsafeCell};
 
 use abi::{
     Ptr32, U64,
-    books::{CpuRecord, CpuStateRecord, KernelBooks, NOTE_NAME, NOTE_TYPE, TaskRecord, VERSION},
+    books::{CpuRecord, CpuStateRecord, KernelBooks, NOTE_NAME, NOTE_TYPE, SystemPlaces, TaskRecord, VERSION},
 };
 
 use crate::{
@@ -16,7 +16,8 @@ use crate::{
     drivers::{irq, resource},
     mm::{page, page_alloc, slab, swapfile, vmalloc, vmstat},
     module,
-    time::tsc_khz,
+    task::{pid, sched},
+    time::{self, tsc_khz},
 };
 
 // `Elf32_Nhdr`, the name padded to words, a `KernelNote`.
@@ -71,6 +72,8 @@ static KERNEL_BOOKS: Books = Books(UnsafeCell::new(KernelBooks {
     swaps: Ptr32::NULL,
     modules: Ptr32::NULL,
     modules_lock: Ptr32::NULL,
+    tty_pgrp: Ptr32::NULL,
+    system: SystemPlaces::EMPTY,
 }));
 
 /// Changes the root. `seq` is odd meanwhile.
@@ -207,6 +210,9 @@ pub fn publish() {
         (books.vmap_lock, books.pageblocks) = (vmalloc::books(), page_alloc::pageblocks());
         books.swaps = swapfile::books();
         books.modules_lock = module::books();
+        time::note_places(&mut books.system);
+        pid::note_places(&mut books.system);
+        sched::note_places(&mut books.system);
         books.version = VERSION;
     });
 }

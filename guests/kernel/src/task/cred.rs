@@ -10,6 +10,7 @@ use crate::mm::MmRef;
 /// Who a task acts as.
 #[derive(Clone, Debug, Default)]
 #[allow(missing_docs, reason = "Linux's names")]
+#[repr(C)]
 pub struct Cred {
     pub uid: u32,
     pub euid: u32,
@@ -19,6 +20,9 @@ pub struct Cred {
     pub sgid: u32,
     pub groups: Vec<u32>,
 }
+
+// The host reads what comes before it as this record.
+const _: () = assert!(core::mem::offset_of!(Cred, groups) == size_of::<abi::books::CredRecord>());
 
 /// `ptrace_may_access` with `PTRACE_MODE_ATTACH_REALCREDS`: whether the running task may look
 /// into another one. The superuser may; others only into processes of their own whose users

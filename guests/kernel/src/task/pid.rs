@@ -4,6 +4,7 @@ use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
 use abi::{
     Ptr32,
+    books::SystemPlaces,
     errno::{EAGAIN, Result},
 };
 
@@ -29,6 +30,15 @@ struct Tasks {
 }
 
 static TASKS: SpinLock<Tasks> = SpinLock::new(Tasks { by_pid: BTreeMap::new(), last: 0, total_forks: 0 });
+
+/// Tells the host where the counts lie.
+#[allow(unsafe_code)]
+pub fn note_places(places: &mut SystemPlaces) {
+    let tasks = TASKS.data_ptr();
+    // SAFETY: only addresses are taken.
+    let (last, forks) = unsafe { (&raw const (*tasks).last, &raw const (*tasks).total_forks) };
+    (places.last_pid, places.total_forks) = (Ptr32::new(last as u32), Ptr32::new(forks as u32));
+}
 
 /// The next free number. Nobody else gets it: kernel code is not preempted before `insert`
 /// unless it sleeps, which no caller does.

@@ -21,14 +21,14 @@ pub mod resource {
     pub const RTTIME: usize = 15;
 }
 
-/// Number of limits.
-pub const RLIM_NLIMITS: usize = 16;
+pub use abi::books::RLIM_NLIMITS;
 /// No limit.
 pub const RLIM_INFINITY: u32 = u32::MAX;
 
 /// A soft and a hard limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "Linux's names")]
+#[repr(C)]
 pub struct Rlimit {
     pub cur: u32,
     pub max: u32,
@@ -36,6 +36,7 @@ pub struct Rlimit {
 
 /// All limits of a process.
 #[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
 pub struct Rlimits(pub [Rlimit; RLIM_NLIMITS]);
 
 impl Rlimits {

@@ -451,6 +451,12 @@ pub fn idle_ns() -> u64 {
     smp::online().map(|number| books::cpu_record(number).idle_ns.get()).sum()
 }
 
+/// Tells the host where the counts lie.
+pub fn note_places(places: &mut abi::books::SystemPlaces) {
+    places.switches = abi::Ptr32::new(SWITCHES.as_ptr() as u32);
+    load::note_places(places);
+}
+
 /// Context switches since boot.
 pub fn switches() -> u64 {
     SWITCHES.load(Relaxed).into()
@@ -486,6 +492,11 @@ pub mod load {
             let rounded = if active >= old { sum + FIXED_1 - 1 } else { sum };
             average.store((rounded / FIXED_1) as u32, Relaxed);
         }
+    }
+
+    /// Tells the host where the averages lie.
+    pub fn note_places(places: &mut abi::books::SystemPlaces) {
+        places.averages = abi::Ptr32::new(&raw const AVERAGES as u32);
     }
 
     /// The averages, and what else `/proc/loadavg` tells: ready tasks, all tasks, last PID.

@@ -7,7 +7,10 @@ use core::{
     sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed},
 };
 
-use abi::{Ptr32, U64, books::TaskRecord};
+use abi::{
+    Ptr32, U64,
+    books::{ChildUsageRecord, CpuTimeRecord, TaskPlacesRecord, TaskRecord},
+};
 
 use super::{
     cred::Cred,
@@ -41,6 +44,7 @@ pub mod state {
 
 /// Nanoseconds on the CPU.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 pub struct CpuTime {
     /// In ring 3.
     pub user_ns: u64,
@@ -65,12 +69,17 @@ impl core::ops::AddAssign for CpuTime {
 /// Time and faults of children that were waited for.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs, reason = "Linux's names")]
+#[repr(C)]
 pub struct ChildUsage {
     pub time: CpuTime,
     pub min_flt: u32,
     pub maj_flt: u32,
     pub maxrss: u32,
 }
+
+// The host reads them as these records.
+const _: () = assert!(size_of::<CpuTime>() == size_of::<CpuTimeRecord>());
+const _: () = assert!(size_of::<ChildUsage>() == size_of::<ChildUsageRecord>());
 
 /// How job control stopped or continued a process, until its parent has heard of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -161,6 +170,7 @@ pub struct TaskParts {
 #[repr(C)]
 pub struct TaskStruct {
     record: Book<TaskRecord>,
+    places: Book<TaskPlacesRecord>,
     thread: UnsafeCell<ThreadStruct>,
     stack: KernelStack,
     signal: Arc<SignalStruct>,
@@ -220,8 +230,9 @@ impl TaskStruct {
         record.cpus_allowed = parts.cpus_allowed;
         record.mm = parts.mm.as_ref().map_or(Ptr32::NULL, |mm| mm.record());
         record.start_time_ns = U64::new(crate::time::ktime_get_ns());
-        Arc::new(TaskStruct {
+        let task = Arc::new(TaskStruct {
             record: Book::new(record),
+            places: Book::new(TaskPlacesRecord::default()),
             thread: UnsafeCell::new(parts.thread),
             stack: parts.stack,
             signal: parts.signal,
@@ -247,7 +258,39 @@ impl TaskStruct {
             nivcsw: AtomicU32::new(0),
             accounted_ns: SpinLock::new(crate::time::ktime_get_ns()),
             restart: SpinLock::new(None),
-        })
+        });
+        task.note_places();
+        task.record.update(|r| r.places = task.places.ptr());
+        task
+    }
+
+    /// Tells the host where the words lie that are not in the record.
+    fn note_places(&self) {
+        fn at<T, U>(word: *const T) -> Ptr32<U> {
+            Ptr32::new(word as u32)
+        }
+        let (fs, files) = (self.fs.lock().data_ptr(), self.files.lock().data_ptr());
+        let (signals, group) = (self.signals.data_ptr(), self.signal.state.data_ptr());
+        // SAFETY: only addresses are taken, of what the task keeps as long as it says so here.
+        let places = unsafe {
+            TaskPlacesRecord {
+                nr_fds: at(&raw const (*files).nr_fds),
+                umask: at(&raw const (*fs).umask),
+                cred: at(self.cred.data_ptr()),
+                sigactions: at(self.sighand.lock().data_ptr()),
+                blocked: at(&raw const (*signals).blocked),
+                pending: (*signals).pending.record(),
+                shared_pending: (*group).pending.record(),
+                children: at(&raw const (*group).children),
+                dead_threads: at(&raw const (*group).dead_threads),
+                rlimits: at(self.signal.rlimits.data_ptr()),
+                exit_signal: at(self.exit_signal.as_ptr()),
+                nice: at(self.nice.as_ptr()),
+                nvcsw: at(self.nvcsw.as_ptr()),
+                nivcsw: at(self.nivcsw.as_ptr()),
+            }
+        };
+        self.places.update(|record| *record = places);
     }
 
     /// The record that the host reads.
@@ -362,6 +405,7 @@ impl TaskStruct {
     /// Stops sharing them (`CLONE_FS`).
     pub fn set_fs(&self, fs: Arc<SpinLock<FsStruct>>) {
         *self.fs.lock() = fs;
+        self.note_places();
     }
 
     /// The descriptors.
@@ -371,7 +415,9 @@ impl TaskStruct {
 
     /// Replaces the table of descriptors and returns the old one.
     pub fn set_files(&self, files: Arc<SpinLock<FdTable>>) -> Arc<SpinLock<FdTable>> {
-        core::mem::replace(&mut self.files.lock(), files)
+        let old = core::mem::replace(&mut *self.files.lock(), files);
+        self.note_places();
+        old
     }
 
     /// The handlers of signals.
@@ -382,6 +428,7 @@ impl TaskStruct {
     /// Replaces the handlers.
     pub fn set_sighand(&self, sighand: Arc<SpinLock<SigHand>>) {
         *self.sighand.lock() = sighand;
+        self.note_places();
     }
 
     /// User and group for files.

@@ -2,7 +2,11 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use abi::errno::Result;
+use abi::{
+    Ptr32,
+    books::{SystemPlaces, TSC_SHIFT, tsc_ns},
+    errno::Result,
+};
 
 use super::{HZ, TICK_NSEC, jiffies, timer_interrupt};
 use crate::{
@@ -16,7 +20,7 @@ use crate::{
 const CALIBRATION_NS: [u64; 3] = [200_000, 1_000_000, 2_000_000];
 /// Within so many cycles the PIT counts, unless it stands still.
 const EDGE_CYCLES: u64 = 1_000_000;
-const SHIFT: u32 = 22;
+const SHIFT: u32 = TSC_SHIFT;
 
 /// The TSC as the clock: nothing in it changes once it is, so reading it takes no lock. All CPUs' count alike.
 struct Tsc {
@@ -39,13 +43,12 @@ impl Tsc {
 
     /// Nanoseconds since the start; `None` if it is not the clock.
     fn now(&self) -> Option<u64> {
-        let mult = u64::from(self.mult.load(Ordering::Acquire));
+        let mult = self.mult.load(Ordering::Acquire);
         if mult == 0 {
             return None;
         }
         let [low, high] = [0, 1].map(|half| u64::from(self.base[half].load(Ordering::Relaxed)));
-        let delta = rdtsc().wrapping_sub(high << 32 | low);
-        Some((((delta & 0xffff_ffff) * mult) >> SHIFT) + (((delta >> 32) * mult) << (32 - SHIFT)))
+        Some(tsc_ns(rdtsc().wrapping_sub(high << 32 | low), mult))
     }
 }
 
@@ -101,6 +104,15 @@ pub fn tsc_khz() -> u32 {
 
 fn khz(mult: u32) -> u32 {
     ((1_000_000u64 << SHIFT) / u64::from(mult.max(1))) as u32
+}
+
+/// Tells the host where the clock's words lie.
+#[allow(unsafe_code)]
+pub fn note_places(places: &mut SystemPlaces) {
+    places.tsc_mult = Ptr32::new(TSC.mult.as_ptr() as u32);
+    places.tsc_base = Ptr32::new(&raw const TSC.base as u32);
+    // SAFETY: only an address is taken.
+    places.realtime_offset_ns = Ptr32::new(unsafe { &raw const (*CLOCK.data_ptr()).realtime_offset_ns } as u32);
 }
 
 /// Starts the tick, measures the TSC and reads the CMOS clock.

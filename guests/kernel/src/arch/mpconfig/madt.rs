@@ -13,8 +13,13 @@ mod kind {
     pub const INTERRUPT_SOURCE_OVERRIDE: u8 = 2;
 }
 
+/// Where ACPI's root pointer is.
+pub fn find_rsdp() -> Option<u32> {
+    scan(b"RSD PTR ", 20)
+}
+
 pub(super) fn find() -> Option<MpConfig> {
-    let rsdp = scan(b"RSD PTR ", 20)?;
+    let rsdp = find_rsdp()?;
     let rsdt = read_u32(rsdp + 16);
     let entries = check(rsdt, b"RSDT")?.saturating_sub(HEADER) / 4;
     let madt = (0..entries).map(|n| read_u32(rsdt + HEADER + n * 4)).find(|&at| read_bytes(at) == *b"APIC")?;

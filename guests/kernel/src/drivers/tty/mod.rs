@@ -10,6 +10,7 @@ use alloc::{sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use abi::{
+    Ptr32,
     errno::{EAGAIN, EFAULT, ENXIO, Result},
     ldisc::{LineDiscipline, SignalKey, cc, lflag},
 };
@@ -23,6 +24,7 @@ use crate::{
         file::{not_seekable, o},
         poll::events,
     },
+    lib::books,
     sync::{Once, SpinLock},
     task::{
         current,
@@ -71,7 +73,8 @@ pub fn init() {
             session: AtomicU32::new(0),
             winsize: SpinLock::new([0; 4]),
         };
-        CONSOLE.set(Arc::new(tty));
+        let tty = CONSOLE.set(Arc::new(tty));
+        books::update(|books| books.tty_pgrp = Ptr32::new(tty.pgrp.as_ptr() as u32));
         uart.set_rts(Asks::ForData);
         uart.listen();
     }

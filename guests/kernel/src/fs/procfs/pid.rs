@@ -235,24 +235,20 @@ impl PidNode {
             Kind::Mountinfo => gather(system::mountinfo),
             Kind::Mounts => gather(system::mounts),
             Kind::OomScoreAdj | Kind::Wchan => b"0\n".to_vec(),
-            Kind::Stat => {
+            // What they show is taken inside the pass, so that the host shows the same.
+            Kind::Stat => gather(|out| {
                 let (whole, more) = self.stat(&task);
+                pid_stat::stat(out, &whole, mm.as_ref().map(|mm| mm.snapshot()).as_ref(), &more);
+            }),
+            Kind::Statm => gather(|out| {
                 let record = mm.as_ref().map(|mm| mm.snapshot());
-                gather(|out| pid_stat::stat(out, &whole, record.as_ref(), &more))
-            }
-            Kind::Statm => {
-                let record = mm.as_ref().map(|mm| mm.snapshot());
-                let (text, data) = mm.as_ref().map_or((0, 0), |mm| {
-                    let r = mm.snapshot();
-                    (pages(r.start_code, r.end_code), data_pages(mm))
-                });
-                gather(|out| pid_stat::statm(out, record.as_ref(), text, data))
-            }
-            Kind::Status => {
-                let record = mm.as_ref().map(|mm| mm.snapshot());
+                let text = record.map_or(0, |r| pages(r.start_code, r.end_code));
+                pid_stat::statm(out, record.as_ref(), text, mm.as_ref().map_or(0, data_pages));
+            }),
+            Kind::Status => gather(|out| {
                 let more = self.status(&task, mm.as_ref());
-                gather(|out| status::write(out, &task.record().get(), record.as_ref(), &more))
-            }
+                status::write(out, &task.record().get(), mm.as_ref().map(|mm| mm.snapshot()).as_ref(), &more);
+            }),
             _ => return Err(EINVAL),
         })
     }

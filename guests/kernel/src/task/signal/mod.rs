@@ -48,8 +48,7 @@ mod numbers {
 }
 pub use numbers::*;
 
-/// Signals are numbered 1 to 64.
-pub const NSIG: u32 = 64;
+pub use abi::books::NSIG;
 
 /// Handlers of `sigaction` that are no functions.
 pub const SIG_DFL: u32 = 0;
@@ -72,6 +71,7 @@ pub mod sa {
 /// What a process does with a signal.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs, reason = "Linux's names")]
+#[repr(C)]
 pub struct SigAction {
     pub handler: u32,
     pub flags: u32,
@@ -79,8 +79,12 @@ pub struct SigAction {
     pub mask: SigSet,
 }
 
+// The host reads it as this record.
+const _: () = assert!(size_of::<SigAction>() == size_of::<abi::books::SigActionRecord>());
+
 /// `sighand_struct`: what a process does with each signal.
 #[derive(Clone)]
+#[repr(transparent)]
 pub struct SigHand([SigAction; NSIG as usize]);
 
 impl Default for SigHand {

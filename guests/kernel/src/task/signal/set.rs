@@ -2,6 +2,8 @@
 
 use alloc::collections::VecDeque;
 
+use abi::{Ptr32, U64, books::PendingRecord};
+
 use super::{NSIG, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP, SigInfo};
 
 /// A set: bit N-1 is signal N.
@@ -21,14 +23,24 @@ const SYNCHRONOUS: SigSet = mask(SIGSEGV) | mask(SIGBUS) | mask(SIGILL) | mask(S
 /// Signals that wait for delivery.
 #[derive(Default)]
 pub struct Pending {
-    set: SigSet,
+    /// The signals that are in the queue, and how many.
+    record: PendingRecord,
     queue: VecDeque<SigInfo>,
 }
 
 impl Pending {
     /// Which ones wait.
     pub fn set(&self) -> SigSet {
-        self.set
+        self.record.set.get()
+    }
+
+    /// Where the host reads of them.
+    pub fn record(&self) -> Ptr32<PendingRecord> {
+        Ptr32::new(&raw const self.record as u32)
+    }
+
+    fn note(&mut self, set: SigSet) {
+        self.record = PendingRecord { set: U64::new(set), count: self.count() };
     }
 
     /// Number of queued signals.
@@ -39,15 +51,16 @@ impl Pending {
     /// Adds one. A second one of the same number counts only for real-time signals.
     pub fn add(&mut self, info: SigInfo) {
         let bit = mask(info.signo);
-        if info.signo >= SIGRTMIN || self.set & bit == 0 {
+        let set = self.set() | bit;
+        if info.signo >= SIGRTMIN || self.set() & bit == 0 {
             self.queue.push_back(info);
         }
-        self.set |= bit;
+        self.note(set);
     }
 
     /// Takes the next one that is not blocked.
     pub fn take(&mut self, blocked: SigSet) -> Option<SigInfo> {
-        let ready = self.set & !blocked;
+        let ready = self.set() & !blocked;
         if ready == 0 {
             return None;
         }
@@ -56,15 +69,14 @@ impl Pending {
         debug_assert!(signal <= NSIG);
         let at = self.queue.iter().position(|info| info.signo == signal);
         let info = at.and_then(|at| self.queue.remove(at));
-        if !self.queue.iter().any(|info| info.signo == signal) {
-            self.set &= !mask(signal);
-        }
+        let more = self.queue.iter().any(|info| info.signo == signal);
+        self.note(if more { self.set() } else { self.set() & !mask(signal) });
         Some(info.unwrap_or_else(|| SigInfo::kernel(signal)))
     }
 
     /// Forgets all signals of a set.
     pub fn discard(&mut self, set: SigSet) {
-        self.set &= !set;
         self.queue.retain(|info| set & mask(info.signo) == 0);
+        self.note(self.set() & !set);
     }
 }

@@ -63,6 +63,12 @@ pub fn machine(script: &str) -> Machine {
 
 /// The same with so much memory.
 pub fn machine_of(script: &str, memory_bytes: u64) -> Machine {
+    let cpus = asked::cpus();
+    machine_with(script, MachineConfig { memory_bytes, cpus, ..MachineConfig::default() }, "selftest=vmalloc")
+}
+
+/// A machine of this kind whose shell runs `script`, and whose kernel is told `more`.
+pub fn machine_with(script: &str, config: MachineConfig, more: &str) -> Machine {
     let mut tree = images::Initramfs::new();
     tree.link_userland_into_bin();
     tree.set_run_file(&RunFile {
@@ -77,17 +83,11 @@ pub fn machine_of(script: &str, memory_bytes: u64) -> Machine {
     let initramfs = Image { name: "initramfs".into(), bytes: tree.build().expect("an initramfs") };
     let boot = Boot::Multiboot {
         kernel: Image { name: "kernel".into(), bytes: images::KERNEL.to_vec() },
-        command_line: "console=ttyS0 rdinit=/.pagewalk/init panic=-1 selftest=vmalloc".into(),
+        command_line: format!("console=ttyS0 rdinit=/.pagewalk/init panic=-1 {more}"),
         modules: vec![(initramfs, "initramfs".into())],
     };
     let quiet = Some(SerialInput::None);
-    let config = MachineConfig {
-        memory_bytes,
-        cpus: asked::cpus(),
-        schedule_seed: asked::schedule_seed(),
-        serial: [quiet, quiet, quiet, None],
-        ..MachineConfig::default()
-    };
+    let config = MachineConfig { schedule_seed: asked::schedule_seed(), serial: [quiet, quiet, quiet, None], ..config };
     let mut machine = Machine::new(config, boot, machine::EngineConfig::default()).expect("a machine");
     if asked::checks_tlb() {
         // What is found interrupts the run, which no test expects.

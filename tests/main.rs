@@ -4,9 +4,17 @@
 //! programs) says `skipped: needs X` and counts as ignored.
 
 #[cfg(unix)]
+mod control;
+#[cfg(unix)]
+mod corrupt;
+#[cfg(unix)]
 mod cpus;
 #[cfg(unix)]
+mod diff;
+#[cfg(unix)]
 mod disks;
+#[cfg(unix)]
+mod docs;
 #[cfg(unix)]
 mod dynamic;
 mod engines;
@@ -26,9 +34,13 @@ mod percpu;
 #[cfg(unix)]
 mod proc_formats;
 #[cfg(unix)]
+mod procfolder;
+#[cfg(unix)]
 mod programs;
 #[cfg(unix)]
 mod qemu;
+#[cfg(unix)]
+mod report;
 #[cfg(unix)]
 mod run;
 mod screen;
@@ -38,9 +50,14 @@ mod seeds;
 mod shootdown;
 #[cfg(unix)]
 mod smp;
+#[cfg(unix)]
+mod snapshots;
+#[cfg(unix)]
+mod states;
 mod support;
 #[cfg(unix)]
 mod trace;
+mod tracing;
 #[cfg(unix)]
 mod why;
 
@@ -50,9 +67,17 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = Vec::new();
     #[cfg(unix)]
+    trials.extend(control::trials());
+    #[cfg(unix)]
+    trials.extend(corrupt::trials());
+    #[cfg(unix)]
     trials.extend(cpus::trials());
     #[cfg(unix)]
+    trials.extend(diff::trials());
+    #[cfg(unix)]
     trials.extend(disks::trials());
+    #[cfg(unix)]
+    trials.extend(docs::trials());
     #[cfg(unix)]
     trials.extend(dynamic::trials());
     trials.extend(engines::trials());
@@ -72,9 +97,13 @@ fn main() {
     #[cfg(unix)]
     trials.extend(proc_formats::trials());
     #[cfg(unix)]
+    trials.extend(procfolder::trials());
+    #[cfg(unix)]
     trials.extend(programs::trials());
     #[cfg(unix)]
     trials.extend(qemu::trials());
+    #[cfg(unix)]
+    trials.extend(report::trials());
     #[cfg(unix)]
     trials.extend(run::trials());
     trials.extend(screen::trials());
@@ -83,9 +112,14 @@ fn main() {
     #[cfg(unix)]
     trials.extend(smp::trials());
     #[cfg(unix)]
+    trials.extend(snapshots::trials());
+    #[cfg(unix)]
     trials.extend(shootdown::trials());
     #[cfg(unix)]
+    trials.extend(states::trials());
+    #[cfg(unix)]
     trials.extend(trace::trials());
+    trials.extend(tracing::trials());
     #[cfg(unix)]
     trials.extend(why::trials());
     libtest_mimic::run(&arguments, trials).exit();

@@ -261,8 +261,8 @@ fn bad_options() {
         (&["--save", "/no/such/folder/x"], 125, "/no/such/folder/x"),
         (&["--save", "/dev/null"], 125, "/dev/null: not a regular file"),
         (&["--env", "novalue"], 2, "NAME=VALUE"),
-        (&["--trace", "dreams"], 2, "there are `fault`, `ipi`, `tlb` and `mmu` to trace"),
-        (&["--trace", "mem"], 2, "not in this version"),
+        (&["--trace", "dreams"], 2, "there are exec, mem, mmu, int, io, syscall, sched, fault, ipi and tlb to trace"),
+        (&["--trace", "int,"], 2, "--trace : there are exec"),
         (&["--trace-file", "/tmp/x"], 2, "--trace"),
         (&["--trace", "fault", "--trace-file", "/no/such/folder/x"], 125, "/no/such/folder/x"),
     ];
@@ -274,7 +274,7 @@ fn bad_options() {
     let unknown = output(pagewalk().arg("frobnicate"));
     assert_eq!(unknown.status.code(), Some(2));
     one_line(&unknown, "no command `frobnicate`");
-    let later = output(pagewalk().arg("report"));
+    let later = output(pagewalk().arg("top"));
     assert_eq!(later.status.code(), Some(2));
     one_line(&later, "not in this version");
 }

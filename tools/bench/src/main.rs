@@ -14,6 +14,7 @@ mod host;
 mod json;
 mod markdown;
 mod measure;
+mod picture;
 mod platform;
 mod progress;
 mod stats;
@@ -57,6 +58,9 @@ struct Args {
     /// Also write the table
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
+    /// Measure instead how long it takes from a saved machine to its first picture in a browser
+    #[arg(long, conflicts_with_all = ["only", "list"])]
+    picture: bool,
     /// Say which workloads, families and platforms there are
     #[arg(long)]
     list: bool,
@@ -102,6 +106,12 @@ fn run(args: &Args) -> Result<bool, Error> {
             .map_err(|error| Error::file("write", path, error))?;
     }
     let folder = tempfile::tempdir().map_err(Error::TemporaryFolder)?;
+    if args.picture {
+        let program = platform::pagewalk_program(args.pagewalk.as_deref())?;
+        let times = picture::measure(&program, folder.path(), args.runs, args.timeout)?;
+        write(args, &picture::table(&times), &times)?;
+        return Ok(true);
+    }
     let mut platforms = Vec::new();
     for (name, specs) in wanted {
         let found = platform::find(name, folder.path(), args.pagewalk.as_deref(), args.timeout)?;
@@ -117,15 +127,21 @@ fn run(args: &Args) -> Result<bool, Error> {
         measure::Plan { specs: &specs, platforms: &platforms, runs: args.runs, seconds: args.seconds }.carry_out();
     let report = json::Report { host: host::describe(), platforms: describe(&platforms), ..report };
     let table = markdown::table(&report);
+    write(args, &table, &report)?;
+    Ok(report.failures.is_empty())
+}
+
+/// Prints the table, and writes what was asked for.
+fn write(args: &Args, table: &str, report: &impl serde::Serialize) -> Result<(), Error> {
     print!("{table}");
     if let Some(path) = &args.markdown {
-        fs::write(path, &table).map_err(|error| Error::file("write", path, error))?;
+        fs::write(path, table).map_err(|error| Error::file("write", path, error))?;
     }
     if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&report).expect("plain data") + "\n";
+        let text = serde_json::to_string_pretty(report).expect("plain data") + "\n";
         fs::write(path, text).map_err(|error| Error::file("write", path, error))?;
     }
-    Ok(report.failures.is_empty())
+    Ok(())
 }
 
 /// A platform of the command line: its name, and which of `specs` it runs.

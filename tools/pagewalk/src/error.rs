@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 /// Exit statuses of our own (the guest's are the guest's).
 pub mod status {
+    /// All is well.
+    pub const SUCCESS: u8 = 0;
     /// Wrong usage.
     pub const USAGE: u8 = 2;
     /// With --check-tlb: a stale translation was used.

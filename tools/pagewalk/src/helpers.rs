@@ -107,7 +107,7 @@ mod tests {
     fn fields_have_the_places_that_the_records_give_them() {
         let text = records(0xc010_0000);
         assert!(text.starts_with(&format!("BOOKS = 0xc0100000\nVERSION = {VERSION}\n")), "{text}");
-        assert!(text.contains("\"TaskRecord\": (112, [(\"next\", 0, 4), (\"pid\", 4, 4), "), "{text}");
+        assert!(text.contains("\"TaskRecord\": (116, [(\"next\", 0, 4), (\"pid\", 4, 4), "), "{text}");
         assert!(text.contains("(\"comm\", 36, 16)") && text.contains("\"VmaRecord\": (28, "), "{text}");
     }
 }

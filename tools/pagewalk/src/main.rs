@@ -5,21 +5,23 @@ mod disk_error;
 mod error;
 mod explore;
 mod guest;
+mod help;
 mod helpers;
 mod image;
 mod lens;
+mod report;
 mod run;
 mod size;
 
 use std::{io::Write, process::ExitCode};
 
-use clap::{Parser, error::ErrorKind};
+use clap::{FromArgMatches, error::ErrorKind};
 
-use cli::{Cli, Command, LATER_COMMANDS};
+use cli::{Cli, Command, RunArgs};
 use error::{Error, status};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match help::definition().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(e) => return usage(&e),
     };
@@ -30,7 +32,13 @@ fn main() -> ExitCode {
         Some(Command::Image(command)) => image::write(&command),
         Some(Command::Gdb(args)) => run::gdb(&args, cli.verbose),
         Some(Command::Explore(args)) => explore::explore(&args),
+        Some(Command::Report(args)) => report::report(&args).map(|()| 0),
         Some(Command::Lens(command)) => command.execute().map(|()| 0).map_err(|e| Error::Lens(e.to_string())),
+        Some(Command::Control(command)) => match command.to_run() {
+            Some(file) => run::run(&RunArgs::of_saved(file), cli.verbose),
+            None => command.execute().map(|()| 0).map_err(|e| Error::Lens(e.to_string())),
+        },
+        Some(Command::Help(command)) => command.execute(),
         Some(Command::Other(words)) => Err(unknown(&words)),
     };
     match outcome {
@@ -49,11 +57,7 @@ pub(crate) fn say(line: &str) {
 
 fn unknown(words: &[std::ffi::OsString]) -> Error {
     let name = words.first().map(|w| w.to_string_lossy().into_owned()).unwrap_or_default();
-    if LATER_COMMANDS.contains(&name.as_str()) {
-        Error::Later(format!("`{name}`"))
-    } else {
-        Error::Usage(format!("there is no command `{name}`; `pagewalk --help` lists them"))
-    }
+    help::unknown_command(&name)
 }
 
 /// Help and version as clap prints them; an error as one line and a hint.
@@ -62,10 +66,7 @@ fn usage(e: &clap::Error) -> ExitCode {
         let _ = e.print();
         return ExitCode::SUCCESS;
     }
-    let text = e.render().to_string();
-    let first = text.split("\n\n").next().unwrap_or_default();
-    let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
-    say(line.strip_prefix("error: ").unwrap_or(&line));
+    say(&help::words(e));
     ExitCode::from(status::USAGE)
 }
 

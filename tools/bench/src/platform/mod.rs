@@ -89,6 +89,11 @@ pub fn known(name: &str) -> Result<(), Error> {
 /// A platform, or what it needs to be there.
 type Found = Result<Box<dyn Platform>, String>;
 
+/// The `pagewalk` to measure: the one that is given, else that of this workspace.
+pub fn pagewalk_program(given: Option<&Path>) -> Result<PathBuf, Error> {
+    pagewalk::program(given)
+}
+
 /// Prepares a platform, with its files in `folder`.
 pub fn find(name: &str, folder: &Path, pagewalk: Option<&Path>, timeout: f64) -> Result<Found, Error> {
     let runner = Runner { folder: folder.join(name), timeout };

@@ -34,10 +34,7 @@ struct Stats {
 }
 
 pub fn find(runner: Runner, given: Option<&Path>, wait: Option<Wait>) -> Result<Found, Error> {
-    let program = match given {
-        Some(path) => path.to_path_buf(),
-        None => build()?,
-    };
+    let program = program(given)?;
     let output = match Command::new(&program).arg("--version").output() {
         Ok(output) if output.status.success() => output,
         Ok(output) => return Ok(Err(format!("{} --version ended with {}", program.display(), output.status))),
@@ -46,6 +43,11 @@ pub fn find(runner: Runner, given: Option<&Path>, wait: Option<Wait>) -> Result<
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let kernel = guest::write_kernel(&runner)?;
     Ok(Ok(Box::new(Pagewalk { runner, program, kernel, version, wait })))
+}
+
+/// The command to measure.
+pub fn program(given: Option<&Path>) -> Result<PathBuf, Error> {
+    given.map_or_else(build, |path| Ok(path.to_path_buf()))
 }
 
 /// Builds the command of this workspace, so that it is not an old one that is measured; its

@@ -82,12 +82,8 @@ pub fn explore(args: &ExploreArgs) -> Result<u8, Error> {
 fn check(words: &[OsString]) -> Result<Option<Box<RunArgs>>, Error> {
     // With the option that each run gets, so that a second one is refused.
     let begin = ["pagewalk", "run", "--schedule-seed", "0"].map(OsString::from);
-    let cli = Cli::try_parse_from(begin.iter().chain(words)).map_err(|error| {
-        let text = error.render().to_string();
-        let first = text.split("\n\n").next().unwrap_or_default();
-        let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
-        Error::Usage(format!("for run: {}", line.strip_prefix("error: ").unwrap_or(&line)))
-    })?;
+    let cli = Cli::try_parse_from(begin.iter().chain(words))
+        .map_err(|error| Error::Usage(format!("for run: {}", crate::help::words(&error))))?;
     let Some(Command::Run(run)) = cli.command else { return Ok(None) };
     match unshared(&run) {
         Some(option) => Err(Error::Usage(format!("{option} is for a single run, not for many at the same time"))),
@@ -99,10 +95,10 @@ fn check(words: &[OsString]) -> Result<Option<Box<RunArgs>>, Error> {
 fn unshared(run: &RunArgs) -> Option<&'static str> {
     [
         (run.gdb.is_some(), "--gdb"),
-        (run.name.is_some(), "--name"),
+        (run.machine.name.is_some(), "--name"),
         (run.save.is_some(), "--save"),
         (run.trace_file.is_some(), "--trace-file"),
-        (!run.disks.is_empty() && !run.snapshot_disk, "--disk without --snapshot-disk"),
+        (!run.machine.disks.is_empty() && !run.machine.snapshot_disk, "--disk without --snapshot-disk"),
     ]
     .into_iter()
     .find_map(|(given, name)| given.then_some(name))

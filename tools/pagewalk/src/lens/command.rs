@@ -1,15 +1,15 @@
 //! The lenses as clap sees them, and their execution.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use inspect::Request;
 use machine::Machine;
 
 use super::{
-    LensError, Shown,
+    Form, LensError, Shown,
     control::{self, Ask},
-    look, print,
+    fetch, look, print, watch,
 };
 
 /// Where the machine is, and how to print.
@@ -24,6 +24,9 @@ pub struct Where {
     /// JSON instead of text.
     #[arg(long)]
     json: bool,
+    /// Look again every so many seconds, until the machine ends.
+    #[arg(long, value_name = "SECONDS", conflicts_with = "snapshot", value_parser = watch::parse_seconds)]
+    watch: Option<std::time::Duration>,
 }
 
 /// Whose translations.
@@ -67,6 +70,32 @@ pub enum Command {
         pid: u32,
         #[command(flatten)]
         at: Where,
+    },
+    /// A process, as /proc/PID/status; without PID, whether a running machine runs, and how far it is.
+    Status {
+        /// The process's number in the guest.
+        pid: Option<u32>,
+        #[command(flatten)]
+        at: Where,
+    },
+    /// A folder that looks like the guest's /proc, for programs that read one.
+    Proc {
+        /// The folder, which must not be there yet or be empty.
+        #[arg(short, long, value_name = "DIR")]
+        output: PathBuf,
+        #[command(flatten)]
+        at: Where,
+    },
+    /// What changed between two saved machines: processes, mappings, pages and their owners, free
+    /// lists, caches, counters.
+    Diff {
+        /// The earlier one (`run --save FILE`).
+        a: PathBuf,
+        /// The later one.
+        b: PathBuf,
+        /// JSON instead of text.
+        #[arg(long)]
+        json: bool,
     },
     /// Physical memory by owner, as /proc/iomem.
     Iomem {
@@ -160,8 +189,11 @@ pub enum Command {
         #[command(flatten)]
         at: Where,
     },
-    /// Mapped ranges with their rights, merged.
+    /// Mapped ranges with their rights, merged; or what the tables of all processes cost.
     Pagetable {
+        /// Directory and table pages of each process, against a table of one level.
+        #[arg(long, conflicts_with_all = ["cpu", "pid"])]
+        cost: bool,
         #[command(flatten)]
         space: Space,
         #[command(flatten)]
@@ -234,6 +266,9 @@ pub enum Command {
     },
     /// The last TLB shootdowns: who asked whom, when each received, flushed and acknowledged.
     Timeline {
+        /// Write it as a Chrome trace instead, which Perfetto opens: a row a CPU.
+        #[arg(short, long, value_name = "FILE.json", conflicts_with_all = ["json", "watch"])]
+        output: Option<PathBuf>,
         #[command(flatten)]
         at: Where,
     },
@@ -241,12 +276,6 @@ pub enum Command {
     Why {
         #[command(flatten)]
         at: Where,
-    },
-    /// End a running machine.
-    Quit {
-        /// The machine (`run --name NAME`). Default: the only one that runs.
-        #[arg(long, value_name = "NAME")]
-        vm: Option<String>,
     },
 }
 
@@ -258,6 +287,8 @@ impl Command {
             Command::Maps { pid, at } => (Request::Maps { pid }, at),
             Command::Smaps { pid, at } => (Request::Smaps { pid }, at),
             Command::Pmap { extended, pid, at } => (Request::Pmap { pid, extended }, at),
+            Command::Status { pid: Some(pid), at } => (Request::Status { pid }, at),
+            Command::Status { pid: None, at } => return at.status(),
             Command::Iomem { machine, at } => (Request::Iomem { machine }, at),
             Command::Ioports { machine, at } => (Request::Ioports { machine }, at),
             Command::Buddyinfo { at } => (Request::Buddyinfo, at),
@@ -274,7 +305,10 @@ impl Command {
             Command::Verify { at } => (Request::Verify, at),
             Command::Page { pfn, at } => (Request::from_words(&["page", &pfn])?, at),
             Command::Walk { addr, space, at } => (Request::Walk { addr, cpu: space.cpu, pid: space.pid }, at),
-            Command::Pagetable { space, at } => (Request::Pagetable { cpu: space.cpu, pid: space.pid }, at),
+            Command::Proc { output, at } => return super::proc::write(&output, &at.bytes(Request::Proc)?),
+            Command::Diff { a, b, json } => return super::diff::show(&a, &b, json),
+            Command::Pagetable { cost: true, at, .. } => (Request::PagetableCost, at),
+            Command::Pagetable { space, at, .. } => (Request::Pagetable { cpu: space.cpu, pid: space.pid }, at),
             Command::Tlb { cpu, at } => (Request::Tlb { cpu }, at),
             Command::Regs { cpu, at } => (Request::Regs { cpu }, at),
             Command::Disas { addr, count, space, at } => {
@@ -285,24 +319,61 @@ impl Command {
             Command::Bt { cpu, at } => (Request::Bt { cpu }, at),
             Command::Stats { at } => (Request::Stats, at),
             Command::Screen { at } => (Request::Screen, at),
-            Command::Timeline { at } => (Request::Timeline, at),
+            Command::Timeline { output: Some(file), at } => return at.write(Request::TimelineTrace, &file),
+            Command::Timeline { output: None, at } => (Request::Timeline, at),
             Command::Why { at } => (Request::Why, at),
-            Command::Quit { vm } => {
-                control::ask(vm.as_deref(), &Ask::Quit)?;
-                return Ok(());
-            }
         };
         at.show(request)
     }
 }
 
 impl Where {
-    fn show(&self, request: Request) -> Result<(), LensError> {
-        let Some(file) = &self.snapshot else {
-            return print(&control::ask(self.vm.as_deref(), &Ask::Look { request, json: self.json })?);
-        };
-        let mut machine = Machine::restore(file, machine::EngineConfig::default())?;
-        machine.attach_disks(machine::DiskPurpose::Look)?;
-        print(&Shown::of(look(&machine, &request)?, self.json))
+    /// How the machine is.
+    fn status(&self) -> Result<(), LensError> {
+        if self.snapshot.is_some() || self.watch.is_some() {
+            return Err(LensError::WhichProcess);
+        }
+        control::status(self.vm.as_deref(), self.json)
     }
+
+    /// Writes a lens's JSON into a file.
+    fn write(&self, request: Request, file: &Path) -> Result<(), LensError> {
+        let (json, note) = fetch(self.vm.as_deref(), self.snapshot.as_deref(), request)?;
+        if let Some(note) = note {
+            eprintln!("pagewalk: note: {note}");
+        }
+        std::fs::write(file, format!("{json}\n")).map_err(|why| LensError::File { file: file.to_owned(), why })
+    }
+
+    fn show(&self, request: Request) -> Result<(), LensError> {
+        if let Some(every) = self.watch {
+            return watch::watch(self.vm.as_deref(), request, self.json, every);
+        }
+        print(self.shown(request, self.json)?)
+    }
+
+    /// The text of an answer that is no text, after its note was printed.
+    fn bytes(&self, request: Request) -> Result<Vec<u8>, LensError> {
+        let shown = self.shown(request, false)?;
+        let text = match shown.form {
+            Form::Text(text) => text,
+            Form::Json(_) => Vec::new(),
+        };
+        print(Shown { form: Form::Text(Vec::new()), note: shown.note })?;
+        Ok(text)
+    }
+
+    fn shown(&self, request: Request, json: bool) -> Result<Shown, LensError> {
+        let Some(file) = &self.snapshot else {
+            return Ok(control::look(self.vm.as_deref(), &Ask::Look { request, json })?);
+        };
+        Ok(Shown::of(look(&saved(file)?, &request)?, json))
+    }
+}
+
+/// A saved machine, to be looked at.
+pub fn saved(file: &Path) -> Result<Machine, LensError> {
+    let mut machine = Machine::restore(file, machine::EngineConfig::default())?;
+    machine.attach_disks(machine::DiskPurpose::Look)?;
+    Ok(machine)
 }

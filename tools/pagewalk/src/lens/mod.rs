@@ -2,12 +2,16 @@
 
 mod command;
 pub mod control;
+mod diff;
+mod proc;
 mod view;
+mod watch;
 
-use std::io::Write;
+use std::{io::Write, path::Path};
 
 use inspect::{Answer, Request};
 use machine::Machine;
+use serde_json::Value;
 
 pub use command::Command;
 pub use view::{Known, gdb_setup, guest_file, look, note_points};
@@ -24,6 +28,25 @@ pub enum LensError {
     /// The running machine can't be reached, or says no.
     #[error(transparent)]
     Control(#[from] control::ControlError),
+    /// What only a process has was asked of a machine.
+    #[error("status: name a process, as in `status 1`: without one it tells of a running machine, once")]
+    WhichProcess,
+    /// The folder of `proc -o` can't be written.
+    #[error("{}: {why}", path.display())]
+    Folder {
+        /// Which file or folder.
+        path: std::path::PathBuf,
+        /// The host's reason, or ours.
+        why: String,
+    },
+    /// The file that was asked for can't be written.
+    #[error("cannot write {}: {why}", file.display())]
+    File {
+        /// Its path.
+        file: std::path::PathBuf,
+        /// What the system says.
+        why: std::io::Error,
+    },
     /// The answer can't be written.
     #[error("standard output: {0}")]
     Output(std::io::Error),
@@ -41,26 +64,62 @@ pub fn on_machine(machine: &Machine, words: &str) -> Result<String, LensError> {
     Ok(note + &String::from_utf8_lossy(&answer.text))
 }
 
-/// What a lens shows, as it is printed, and the note that goes to standard error.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// What a lens shows, and the note that goes to standard error.
+#[derive(Clone, PartialEq, Debug)]
 pub struct Shown {
-    text: Vec<u8>,
+    form: Form,
     note: Option<String>,
 }
 
+/// For people or for programs.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Form {
+    /// As it is printed.
+    Text(Vec<u8>),
+    /// With `--json`.
+    Json(Value),
+}
+
 impl Shown {
-    fn of(answer: Answer, json: bool) -> Self {
-        let text = if json { format!("{:#}\n", answer.json).into_bytes() } else { answer.text };
-        Shown { text, note: answer.note }
+    /// The one form or the other of an answer.
+    pub fn of(answer: Answer, json: bool) -> Self {
+        let form = if json { Form::Json(answer.json) } else { Form::Text(answer.text) };
+        Shown { form, note: answer.note }
     }
 }
 
-/// Writes an answer; a reader that went away is no error.
-fn print(shown: &Shown) -> Result<(), LensError> {
+/// A lens's JSON, and its note: of a saved machine, of one that runs, or of the only one that runs.
+pub fn fetch(
+    vm: Option<&str>,
+    snapshot: Option<&Path>,
+    request: Request,
+) -> Result<(Value, Option<String>), LensError> {
+    let Some(file) = snapshot else {
+        let shown = control::look(vm, &control::Ask::Look { request, json: true })?;
+        return match shown.form {
+            Form::Json(json) => Ok((json, shown.note)),
+            Form::Text(_) => Err(control::ControlError::Protocol("text where JSON was asked for".into()).into()),
+        };
+    };
+    let mut machine = Machine::restore(file, machine::EngineConfig::default())?;
+    machine.attach_disks(machine::DiskPurpose::Look)?;
+    let answer = look(&machine, &request)?;
+    Ok((answer.json, answer.note))
+}
+
+/// Prints an answer.
+fn print(shown: Shown) -> Result<(), LensError> {
     if let Some(note) = &shown.note {
-        eprintln!("pagewalk: note: {note}");
+        note.lines().for_each(|line| eprintln!("pagewalk: note: {line}"));
     }
-    let bytes = &shown.text;
+    match shown.form {
+        Form::Text(text) => write_out(&text),
+        Form::Json(json) => write_out(format!("{json:#}\n").as_bytes()),
+    }
+}
+
+/// Writes to standard output; a reader that went away is no error.
+fn write_out(bytes: &[u8]) -> Result<(), LensError> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(LensError::Output(e)),

@@ -25,7 +25,15 @@ impl Known {
 
     /// Runs `look` on the machine.
     pub fn look<T>(&self, machine: &Machine, look: impl FnOnce(&Target<'_>) -> T) -> T {
-        let counters = counters(machine);
+        self.look_with(machine, &counters(machine), look)
+    }
+
+    /// The same without the counters of the run, for who looks after each of many instructions.
+    pub fn glance<T>(&self, machine: &Machine, look: impl FnOnce(&Target<'_>) -> T) -> T {
+        self.look_with(machine, &[], look)
+    }
+
+    fn look_with<T>(&self, machine: &Machine, counters: &[(String, u64)], look: impl FnOnce(&Target<'_>) -> T) -> T {
         let cpus = (0..machine.cpu_count()).map(|number| machine.cpu(number)).collect();
         look(&Target {
             current: machine.current_cpu(),
@@ -34,7 +42,9 @@ impl Known {
             wiring: Some(&self.wiring),
             screen: Some(machine.chipset().vga.text_view()),
             timeline: Some(machine.timeline()),
-            counters: &counters,
+            counters,
+            samples: machine.samples().all(),
+            now_ns: Some(machine.now_ns()),
             ..Target::new(cpus, machine.memory()).with_faults(machine)
         })
     }
@@ -57,7 +67,10 @@ pub fn look(machine: &Machine, request: &Request) -> Result<Answer, Error> {
     let settled = inspect::settle(machine, kernel(machine).as_ref(), request)?;
     let answer = with_target(settled.machine(machine), |target| inspect::look(target, request));
     match (answer, settled.note) {
-        (Ok(answer), note) => Ok(Answer { note, ..answer }),
+        (Ok(answer), note) => {
+            let lines: Vec<String> = note.into_iter().chain(answer.note).collect();
+            Ok(Answer { note: (!lines.is_empty()).then(|| lines.join("\n")), ..answer })
+        }
         (Err(why), Some(note)) => Err(Error::InFlux { note, why: Box::new(why) }),
         (Err(why), None) => Err(why),
     }

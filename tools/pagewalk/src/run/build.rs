@@ -11,18 +11,18 @@ use crate::{
 /// Builds the machine and loads what it boots.
 pub fn machine(args: &RunArgs, boot: prepare::Boot, streams: Streams) -> Result<Machine, Error> {
     let config = MachineConfig {
-        memory_bytes: args.memory,
-        cpus: args.cpus as u8,
-        schedule_seed: args.schedule_seed,
-        cpu_model: match args.cpu_model {
+        memory_bytes: args.machine.memory,
+        cpus: args.machine.cpus as u8,
+        schedule_seed: args.machine.schedule_seed,
+        cpu_model: match args.machine.cpu_model {
             CpuModelArg::Pentium3 => CpuModel::Pentium3,
             CpuModelArg::Core2 => CpuModel::Core2,
             CpuModelArg::Max => CpuModel::Max,
         },
         serial: serial(boot.mode, streams),
-        tlb: args.tlb.unwrap_or_default(),
-        post_port: args.post_port,
-        test_device: args.testdev,
+        tlb: args.machine.tlb.unwrap_or_default(),
+        post_port: args.machine.post_port,
+        test_device: args.machine.testdev,
         keyboard: shows_live(args, streams),
         disks: disks(args)?,
         ..MachineConfig::default()
@@ -40,12 +40,12 @@ pub fn shows_live(args: &RunArgs, streams: Streams) -> bool {
 
 /// The disks in their order: images, then swap.
 fn disks(args: &RunArgs) -> Result<Vec<DiskConfig>, Error> {
-    let access = if args.snapshot_disk { DiskAccess::Keep } else { DiskAccess::Write };
-    let images = args.disks.iter().map(|path| DiskConfig::image(path, access));
-    let swap = args.swap.map(DiskConfig::swap);
+    let access = if args.machine.snapshot_disk { DiskAccess::Keep } else { DiskAccess::Write };
+    let images = args.machine.disks.iter().map(|path| DiskConfig::image(path, access));
+    let swap = args.machine.swap.map(DiskConfig::swap);
     let mut disks = images.chain(swap).collect::<Result<Vec<_>, _>>().map_err(cannot_start)?;
     let count = disks.len();
-    for fault in &args.disk_errors {
+    for fault in &args.machine.disk_errors {
         let Some(disk) = disks.get_mut(fault.disk) else {
             return Err(Error::Usage(format!(
                 "--disk-error names disk {}, but disks are counted from 0 and there are {count}, swap included",

@@ -87,15 +87,7 @@ pub fn gdb(args: &GdbArgs, verbose: u8) -> Result<u8, Error> {
 fn run_args(args: &GdbArgs, socket: &Path) -> RunArgs {
     RunArgs {
         words: args.words.clone(),
-        root: args.root.clone(),
-        files: args.files.clone(),
-        env: args.env.clone(),
-        memory: args.memory,
-        cpus: args.cpus,
-        schedule_seed: args.schedule_seed,
-        append: args.append.clone(),
-        swap: args.swap,
-        name: args.name.clone(),
+        machine: args.machine.clone(),
         gdb: Some(format!("unix:{}", socket.display())),
         ..RunArgs::defaults()
     }
@@ -132,7 +124,7 @@ impl Script {
     fn see(&mut self, args: &GdbArgs, socket: &Path) {
         self.add("set stack-cache off");
         self.add("set code-cache off");
-        if let Some(root) = &args.root {
+        if let Some(root) = &args.machine.root {
             self.add(&format!("set sysroot {}", root.display()));
         }
         if let Some((built, found)) = moved_sources() {

@@ -107,6 +107,16 @@ impl Surroundings {
         }
     }
 
+    /// What the machine runs.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Another machine has come in the place of the one before.
+    pub fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
+
     /// Gives the guest the terminal.
     pub fn set_terminal(&mut self, terminal: Terminal) {
         self.terminal = Some(terminal);

@@ -7,13 +7,14 @@ use super::{
     check::TlbCheck,
     finish,
     host::{Surroundings, Want},
-    monitor,
+    orders::Orders,
     prepare::{Mode, cannot_start},
+    sampler::Sampler,
 };
 use crate::{
     cli::RunArgs,
     error::{Error, status},
-    lens::{self, control},
+    lens,
 };
 
 /// How a run ended.
@@ -29,29 +30,25 @@ pub enum End {
 /// Serves lenses, signals, limits and resets.
 pub struct Keeper<'s> {
     pub args: &'s RunArgs,
-    pub mode: Mode,
     pub host: &'s mut Surroundings,
-    pub control: Option<&'s mut control::Server>,
-    check: Option<&'s mut TlbCheck>,
+    pub orders: Option<&'s mut Orders>,
+    pub check: Option<&'s mut TlbCheck>,
+    pub sampler: Option<&'s mut Sampler>,
     /// How the run ended while gdb had the machine.
-    end: Option<Result<End, Error>>,
+    pub end: Option<Result<End, Error>>,
 }
 
-impl<'s> Keeper<'s> {
-    /// For a run with these surroundings.
-    pub fn new(
-        args: &'s RunArgs,
-        mode: Mode,
-        host: &'s mut Surroundings,
-        control: Option<&'s mut control::Server>,
-        check: Option<&'s mut TlbCheck>,
-    ) -> Self {
-        Keeper { args, mode, host, control, check, end: None }
+impl Keeper<'_> {
+    /// The instruction count at which the run ends.
+    pub fn last_instruction(&self) -> Option<u64> {
+        [self.args.max_instructions, self.args.save_at].into_iter().flatten().min()
     }
 
-    /// The instruction count at which the run ends.
+    /// The instruction count at which there is something to do.
     pub fn limit(&self) -> Option<u64> {
-        [self.args.max_instructions, self.args.save_at].into_iter().flatten().min()
+        let goal = self.orders.as_ref().and_then(|orders| orders.goal());
+        let sample = self.sampler.as_ref().map(|sampler| sampler.due());
+        [self.last_instruction(), goal, sample].into_iter().flatten().min()
     }
 
     /// Does what a stop asks for; the end of the run if it is one.
@@ -61,7 +58,10 @@ impl<'s> Keeper<'s> {
         }
         match stop {
             Stop::Interrupted => Ok(self.look_around(machine)),
-            Stop::Reset { cause } if !self.args.no_reboot && self.mode == Mode::Kernel => {
+            Stop::Limit if self.last_instruction().is_none_or(|last| machine.retired() < last) => {
+                Ok(self.do_what_is_due(machine))
+            }
+            Stop::Reset { cause } if !self.args.machine.no_reboot && self.host.mode() == Mode::Kernel => {
                 crate::say(&format!("reset by {cause}: the machine starts again"));
                 machine.reboot().map_err(cannot_start)?;
                 Ok(None)
@@ -70,20 +70,17 @@ impl<'s> Keeper<'s> {
         }
     }
 
-    /// Answers lenses and does what the user typed.
-    fn look_around(&mut self, machine: &mut Machine) -> Option<End> {
-        if let Some(server) = &mut self.control
-            && server.serve(machine) == control::After::Quit
-        {
-            return Some(End::Wanted(Want::Quit));
+    /// The machine has come to where a sample is due, or a step is over.
+    fn do_what_is_due(&mut self, machine: &mut Machine) -> Option<End> {
+        if let Some(sampler) = &mut self.sampler {
+            sampler.attend(machine);
         }
-        match self.host.take_want()? {
-            Want::Monitor => match monitor::run(machine, self.host) {
-                monitor::After::Quit => Some(End::Wanted(Want::Quit)),
-                monitor::After::Resume => None,
-            },
-            want => Some(End::Wanted(want)),
+        let goal = self.orders.as_ref().and_then(|orders| orders.goal());
+        if goal.is_none_or(|goal| machine.retired() < goal) {
+            return None;
         }
+        self.end_step(machine);
+        self.look_around(machine)
     }
 
     /// Keeps the end for the run loop and tells gdb of it.
@@ -132,7 +129,7 @@ impl gdb::Keeper for Keeper<'_> {
     }
 
     fn limit(&self) -> Option<u64> {
-        Keeper::limit(self)
+        self.last_instruction()
     }
 
     fn look(&self, machine: &Machine, request: &Request) -> Result<Answer, inspect::Error> {

@@ -10,7 +10,9 @@ mod input;
 mod keeper;
 mod keys;
 mod monitor;
+mod orders;
 mod prepare;
+mod sampler;
 mod session;
 mod signals;
 pub mod stats;
@@ -63,10 +65,10 @@ fn refuse_later(args: &RunArgs) -> Result<(), Error> {
     if let Some(option) = args.later.first() {
         return Err(Error::Later(option.into()));
     }
-    if args.engine == EngineArg::Jit {
+    if args.machine.engine == EngineArg::Jit {
         return Err(Error::Later("--engine jit".into()));
     }
-    match args.cpus {
+    match args.machine.cpus {
         1..=8 => Ok(()),
         n => Err(Error::Usage(format!("a machine has 1 to 8 CPUs, not {n}"))),
     }

@@ -114,12 +114,12 @@ pub fn run(args: &RunArgs, streams: Streams) -> Result<Boot, Error> {
         Some(path) => Some((path, guest::load(path)?)),
         None => None,
     };
-    let initrd = match &args.initrd {
+    let initrd = match &args.machine.initrd {
         Some(path) => Some((path.display().to_string(), fs::read(path).map_err(Error::file(path))?)),
         None => None,
     };
     if let Some((path, (bytes, Kind::MultibootKernel))) = guest {
-        let mut words: Vec<String> = swap_parameter(args).into_iter().chain(args.append.clone()).collect();
+        let mut words: Vec<String> = swap_parameter(args).into_iter().chain(args.machine.append.clone()).collect();
         words.extend(args.args().iter().map(|a| a.to_string_lossy().into_owned()));
         return Ok(Boot {
             mode: Mode::Kernel,
@@ -131,7 +131,7 @@ pub fn run(args: &RunArgs, streams: Streams) -> Result<Boot, Error> {
             program: Some(path.into()),
         });
     }
-    let kernel = match &args.kernel {
+    let kernel = match &args.machine.kernel {
         Some(path) => Image { name: path.display().to_string(), bytes: fs::read(path).map_err(Error::file(path))? },
         None => embedded_kernel(),
     };
@@ -139,7 +139,7 @@ pub fn run(args: &RunArgs, streams: Streams) -> Result<Boot, Error> {
     if streams.terminal() {
         command_line += " loglevel=1";
     }
-    for more in swap_parameter(args).iter().chain(&args.append) {
+    for more in swap_parameter(args).iter().chain(&args.machine.append) {
         command_line += " ";
         command_line += more;
     }
@@ -155,17 +155,17 @@ pub fn run(args: &RunArgs, streams: Streams) -> Result<Boot, Error> {
 
 /// The kernel's parameter that turns the swap disk on, which comes behind the images.
 fn swap_parameter(args: &RunArgs) -> Option<String> {
-    let letter = b'a' + u8::try_from(args.disks.len()).ok()?;
-    args.swap.map(|_| format!("swap=/dev/sd{}", char::from(letter)))
+    let letter = b'a' + u8::try_from(args.machine.disks.len()).ok()?;
+    args.machine.swap.map(|_| format!("swap=/dev/sd{}", char::from(letter)))
 }
 
 fn program_tree(args: &RunArgs, guest: Option<(&Path, Vec<u8>)>, streams: Streams) -> Result<Initramfs, Error> {
     let mut tree = Initramfs::new();
-    match &args.root {
+    match &args.machine.root {
         Some(root) => tree.add_root(root).map_err(cannot_start)?,
         None => tree.link_userland_into_bin(),
     }
-    for file in &args.files {
+    for file in &args.machine.files {
         let (host, guest) = match file.split_once('=') {
             Some((host, guest)) => (host, guest.to_owned()),
             None => (file.as_str(), format!("/{}", base_name(Path::new(file))?)),
@@ -173,7 +173,7 @@ fn program_tree(args: &RunArgs, guest: Option<(&Path, Vec<u8>)>, streams: Stream
         tree.add_host_file(Path::new(host), guest).map_err(cannot_start)?;
     }
     let exe = match guest {
-        Some((path, bytes)) => match inside_root(path, args.root.as_deref()) {
+        Some((path, bytes)) => match inside_root(path, args.machine.root.as_deref()) {
             Some(inside) => inside,
             None => {
                 let place = format!("/bin/{}", base_name(path)?);
@@ -189,7 +189,7 @@ fn program_tree(args: &RunArgs, guest: Option<(&Path, Vec<u8>)>, streams: Stream
     tree.set_run_file(&RunFile {
         exe,
         args: argv,
-        env: environment(&args.env, streams)?,
+        env: environment(&args.machine.env, streams)?,
         cwd: b"/".to_vec(),
         stdin: device(streams.stdin, 1),
         stdout: device(streams.stdout, 1),

@@ -19,7 +19,9 @@ use super::{
     display, finish,
     host::{Surroundings, Want},
     keeper::{End, Keeper},
+    orders::{self, Orders},
     prepare::{self, Mode, Stream, Streams, cannot_start},
+    sampler::Sampler,
     signals, stats,
     terminal::Terminal,
     trace::Tracer,
@@ -36,12 +38,12 @@ pub struct Session<'a> {
     args: &'a RunArgs,
     machine: Machine,
     host: Surroundings,
-    control: Option<control::Server>,
+    orders: Option<Orders>,
+    sampler: Option<Sampler>,
     debugger: Option<Rc<gdb::Server>>,
     tracer: Option<Tracer>,
     check: Option<TlbCheck>,
     signal: Arc<AtomicBool>,
-    mode: Mode,
     stdin: Stream,
     /// GUEST's name, for messages.
     name: String,
@@ -66,10 +68,10 @@ impl<'a> Session<'a> {
     pub fn restore(args: &'a RunArgs, file: &Path, streams: Streams, verbose: u8) -> Result<Self, Error> {
         let mut machine = Machine::restore(file, machine::EngineConfig::default()).map_err(cannot_start)?;
         machine.attach_disks(machine::DiskPurpose::Run).map_err(cannot_start)?;
-        if let Some(seed) = args.schedule_seed {
+        if let Some(seed) = args.machine.schedule_seed {
             machine.draw_schedule(seed);
         }
-        let mode = if machine.config().serial[1].is_some() { Mode::Program } else { Mode::Kernel };
+        let mode = orders::mode_of(&machine);
         Self::around(args, machine, mode, file.display().to_string(), streams, verbose)
     }
 
@@ -91,7 +93,7 @@ impl<'a> Session<'a> {
             ),
             None => None,
         };
-        let control = match &args.name {
+        let control = match &args.machine.name {
             Some(name) => Some(control::Server::open(name).map_err(cannot_start)?),
             None => None,
         };
@@ -116,6 +118,7 @@ impl<'a> Session<'a> {
             machine.follow_tables();
         }
         let tracer = Tracer::new(args, &mut machine)?;
+        let sampler = args.sample.map(|every| Sampler::new(every, &mut machine));
         let check = args.check_tlb.then(|| TlbCheck::begin(&mut machine));
         let signal = signals::watch(streams.stdin)?;
         let waiting = control.as_ref().map(control::Server::waiting);
@@ -142,12 +145,12 @@ impl<'a> Session<'a> {
             args,
             machine,
             host,
-            control,
+            orders: control.map(Orders::new),
+            sampler,
             debugger,
             tracer,
             check,
             signal,
-            mode,
             stdin: streams.stdin,
             name,
             began: Instant::now(),
@@ -168,6 +171,9 @@ impl<'a> Session<'a> {
             self.print_screen();
         }
         let status = self.status(&end)?;
+        if let Some(sampler) = &mut self.sampler {
+            sampler.finish(&mut self.machine);
+        }
         if let Some(file) = &self.args.save {
             self.host.keep_explanation(&mut self.machine);
             finish::save(&self.machine, file)?;
@@ -255,10 +261,15 @@ impl<'a> Session<'a> {
     }
 
     fn keeper(&mut self) -> (Keeper<'_>, &mut Machine) {
-        (
-            Keeper::new(self.args, self.mode, &mut self.host, self.control.as_mut(), self.check.as_mut()),
-            &mut self.machine,
-        )
+        let keeper = Keeper {
+            args: self.args,
+            host: &mut self.host,
+            orders: self.orders.as_mut(),
+            check: self.check.as_mut(),
+            sampler: self.sampler.as_mut(),
+            end: None,
+        };
+        (keeper, &mut self.machine)
     }
 
     /// Whether our standard error is free for messages, and not gdb's screen.
@@ -290,7 +301,7 @@ impl<'a> Session<'a> {
             End::Killed => return Ok(128 + 9),
         };
         let status = finish::status(*stop, self.args, &self.machine);
-        if let Some(line) = finish::report(*stop, self.args, self.mode, &self.name) {
+        if let Some(line) = finish::report(*stop, self.args, self.host.mode(), &self.name) {
             crate::say(&line);
         }
         if finish::is_crash(*stop) {
@@ -317,7 +328,7 @@ fn wait_for(signal: &AtomicBool, most: Duration) {
 /// worth a stop at each, and who changed a mapping is worth following.
 fn is_looked_at(args: &RunArgs, streams: Streams) -> bool {
     args.save.is_some()
-        || args.name.is_some()
+        || args.machine.name.is_some()
         || args.gdb.is_some()
         || args.trace.is_some()
         || args.check_tlb

@@ -1,10 +1,12 @@
 //! The control socket: how a lens reaches a machine that runs in another process.
 //!
-//! `run --name NAME` opens `NAME.sock` in a folder of the user's own. A client sends one
-//! line of JSON, an [`Ask`], and gets one line back, a [`Reply`]. The machine is stopped for
-//! the look and goes on; nothing in it changes.
+//! `run --name NAME` opens `NAME.sock` in a folder of the user's own. A connection carries lines of JSON:
+//! the server says who it is, then each [`Ask`] of the client gets one [`Reply`]. The machine stands between
+//! two instructions for each, and a look changes nothing in it.
 
 mod client;
+mod command;
+mod protocol;
 mod server;
 
 use std::{
@@ -13,37 +15,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use inspect::Request;
-use serde::{Deserialize, Serialize};
-
-pub use client::ask;
-pub use server::{After, Server};
+pub use client::{Client, ask, look};
+pub use command::{Command, status};
+pub use protocol::{Ask, Hello, PROTOCOL, Reply, State, Status};
+pub use server::{Asked, Server};
 
 /// Longest name of a machine.
 const MAX_NAME: usize = 64;
-
-/// What a client wants.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(tag = "ask", rename_all = "lowercase")]
-pub enum Ask {
-    /// A lens.
-    Look {
-        /// Which.
-        request: Request,
-        /// As JSON.
-        json: bool,
-    },
-    /// The machine's end.
-    Quit,
-}
-
-/// What the server answers.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Reply {
-    Shown { text: Vec<u8>, note: Option<String> },
-    Refused(String),
-}
 
 /// Why a running machine can't be reached.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +35,17 @@ pub enum ControlError {
     /// None has this name.
     #[error("no machine named `{0}` runs; start one with `pagewalk run --name {0} …`")]
     NoSuchMachine(String),
+    /// One that had this name was killed.
+    #[error(
+        "no machine named `{name}` runs: {} is left over from one that was killed, and the next `pagewalk run --name {name}` replaces it",
+        path.display()
+    )]
+    Stale {
+        /// The name.
+        name: String,
+        /// The socket.
+        path: PathBuf,
+    },
     /// None runs at all.
     #[error("no machine runs; start one with `pagewalk run --name NAME …`, or name a saved one with --snapshot FILE")]
     NoMachine,
@@ -64,8 +53,32 @@ pub enum ControlError {
     #[error("several machines run ({0}); choose one with --vm NAME")]
     Several(String),
     /// The folder of the sockets is somebody else's.
-    #[error("{}: not a folder of this user's; set XDG_RUNTIME_DIR", .0.display())]
+    #[error("{}: not a folder of this user's alone (mode 0700); set XDG_RUNTIME_DIR to one that is", .0.display())]
     ForeignFolder(PathBuf),
+    /// A socket in it is.
+    #[error("{}: the socket of another user; only he can look at that machine", .0.display())]
+    ForeignSocket(PathBuf),
+    /// Something else has the name of a socket.
+    #[error("{}: not a socket; remove it, or choose another name", .0.display())]
+    NotASocket(PathBuf),
+    /// The machine did not last.
+    #[error("the machine `{0}` ended before it answered")]
+    Ended(String),
+    /// Somebody has the socket, and says nothing.
+    #[error("the machine `{0}` does not answer: its process may be stopped")]
+    Silent(String),
+    /// Client and server are of different versions.
+    #[error(
+        "the machine `{}` speaks control protocol {} (pagewalk {}), this program {PROTOCOL}: use the program that runs it",
+        hello.name, hello.protocol, hello.version
+    )]
+    OtherProtocol {
+        /// Who answered.
+        hello: Hello,
+    },
+    /// A file's name that no line of JSON can carry.
+    #[error("{}: the name of a file for a running machine must be Unicode", .0.display())]
+    NotUnicode(PathBuf),
     /// The socket fails.
     #[error("{}: {source}", path.display())]
     Socket {
@@ -108,7 +121,7 @@ fn make_folder() -> Result<PathBuf, ControlError> {
         Err(e) => return Err(failed(&folder)(e)),
     }
     let meta = fs::symlink_metadata(&folder).map_err(failed(&folder))?;
-    if !meta.is_dir() || meta.uid() != user() || meta.mode() & 0o022 != 0 {
+    if !meta.is_dir() || meta.uid() != user() || meta.mode() & 0o077 != 0 {
         return Err(ControlError::ForeignFolder(folder));
     }
     Ok(folder)
@@ -132,13 +145,5 @@ mod tests {
         for bad in ["", "..", "a/b", ".x", "ä", &"x".repeat(65)] {
             assert!(matches!(socket_name(bad), Err(ControlError::BadName(_))), "{bad}");
         }
-    }
-
-    #[test]
-    fn asks_travel_as_json() {
-        let ask = Ask::Look { request: Request::Maps { pid: 2 }, json: true };
-        let line = serde_json::to_string(&ask).unwrap();
-        assert_eq!(line, r#"{"ask":"look","request":{"lens":"maps","pid":2},"json":true}"#);
-        assert_eq!(serde_json::from_str::<Ask>(&line).unwrap(), ask);
     }
 }

@@ -2,11 +2,11 @@
 //! entries, and the shootdowns that they make up.
 
 use inspect::{
-    describe_change,
+    Row, Told, describe_change,
     timeline::{self, Assembler, Points, Shootdown},
 };
 use machine::{Fact, Machine, TableChange, TimelineEvent};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::lens::Known;
 
@@ -43,7 +43,6 @@ pub struct FactTrace {
     next: u64,
     points: Option<Points>,
     shootdowns: Assembler,
-    is_first: bool,
 }
 
 impl FactTrace {
@@ -55,82 +54,64 @@ impl FactTrace {
         }
         let (_, next) = machine.timeline().since(u64::MAX);
         let points = known.look(machine, Points::of);
-        FactTrace { wanted, json, next, points, shootdowns: Assembler::new(points), is_first: true }
+        FactTrace { wanted, json, next, points, shootdowns: Assembler::new(points) }
     }
 
-    /// What has come since the last call, in the order of time; shootdowns when they are done.
-    pub fn take_text(&mut self, machine: &mut Machine, known: &Known) -> String {
+    /// What has come since the last call; shootdowns when they are done.
+    pub fn take(&mut self, machine: &mut Machine, known: &Known) -> Vec<Told> {
         let changes = machine.take_table_changes();
         let (events, next) = machine.timeline().since(self.next);
         self.next = next;
         events.iter().for_each(|event| self.shootdowns.add(event));
-        let mut lines: Vec<(u64, String)> = Vec::new();
+        let mut told = Vec::new();
         if self.wanted.mmu {
-            known.look(machine, |target| {
-                for change in &changes {
-                    let line = describe_change(target, change);
-                    lines.push((change.at, if self.json { mark(change, &line) } else { format!("{line}\n") }));
-                }
+            known.glance(machine, |target| {
+                told.extend(changes.iter().map(|change| mark(change, &describe_change(target, change))));
             });
         }
-        if !self.json {
-            let wanted = events.iter().filter(|event| self.wanted.wants(event));
-            lines.extend(wanted.map(|event| (event.at_ns, timeline::event_line(event, self.points))));
-        }
+        let wanted = events.iter().filter(|event| self.wanted.wants(event));
+        told.extend(wanted.filter_map(|event| self.fact(event)));
         if self.wanted.tlb || self.wanted.ipi {
-            let done = self.shootdowns.take_done();
-            lines.extend(done.iter().map(|shootdown| (shootdown.done_ns().unwrap_or(0), self.tell(shootdown))));
+            told.extend(self.shootdowns.take_done().iter().map(|shootdown| self.shootdown(shootdown)));
         }
-        lines.sort_by_key(|&(at, _)| at);
-        let text: String = lines.into_iter().map(|(_, text)| text).filter(|text| !text.is_empty()).collect();
-        if self.json { self.framed(&text) } else { text }
+        told
     }
 
-    /// The shootdowns that never ended, and the end of the file.
-    pub fn finish(mut self) -> String {
+    /// The shootdowns that never ended.
+    pub fn finish(mut self) -> Vec<Told> {
         let shootdowns = std::mem::take(&mut self.shootdowns);
-        let rest: String = match self.wanted.tlb || self.wanted.ipi {
-            true => shootdowns.finish().iter().map(|shootdown| self.tell(shootdown)).collect(),
-            false => String::new(),
+        match self.wanted.tlb || self.wanted.ipi {
+            true => shootdowns.finish().iter().map(|shootdown| self.shootdown(shootdown)).collect(),
+            false => Vec::new(),
+        }
+    }
+
+    /// One fact, unless it says nothing to people.
+    fn fact(&self, event: &TimelineEvent) -> Option<Told> {
+        let line = timeline::event_line(event, self.points);
+        let line = line.trim_end();
+        // Without time and CPU, which the picture has anyway.
+        let name = line.splitn(4, ' ').nth(3)?;
+        let category = if matches!(event.fact, Fact::Flushed(_) | Fact::Passed { .. }) { "tlb" } else { "ipi" };
+        Some(Told::mark(event.at_ns, Row::Cpu(event.cpu), category, name, json!({})).with_line(line))
+    }
+
+    fn shootdown(&self, shootdown: &Shootdown) -> Told {
+        let at_ns = shootdown.done_ns().unwrap_or(0);
+        // Drawing and words of what may be many cost: only what is wanted is made.
+        let (text, events) = match self.json {
+            false => (timeline::describe(shootdown), String::new()),
+            true => {
+                let events = timeline::trace_json(std::slice::from_ref(shootdown));
+                (String::new(), events.iter().map(|event| format!("{event},\n")).collect())
+            }
         };
-        if !self.json {
-            return rest;
-        }
-        let text = self.framed(&rest);
-        let begin = if self.is_first { "[\n" } else { "" };
-        format!("{text}{begin}{}\n]\n", rows_of_cpus())
-    }
-
-    fn tell(&self, shootdown: &Shootdown) -> String {
-        match self.json {
-            false => timeline::describe(shootdown),
-            true => timeline::trace_json(std::slice::from_ref(shootdown))
-                .iter()
-                .map(|event| format!("{event},\n"))
-                .collect(),
-        }
-    }
-
-    fn framed(&mut self, text: &str) -> String {
-        if text.is_empty() || !std::mem::take(&mut self.is_first) {
-            return text.to_owned();
-        }
-        format!("[\n{text}")
+        Told { at_ns, text, events, row: Some(Row::Cpu(shootdown.initiator)) }
     }
 }
 
-/// A change of an entry as a mark in the row of the CPU that made it.
-fn mark(change: &TableChange, words: &str) -> String {
-    let event = json!({
-        "name": "entry changed", "cat": "mmu", "ph": "i", "s": "t", "pid": 0, "tid": change.cpu,
-        "ts": change.at as f64 / 1000.0, "args": { "what": words },
-    });
-    format!("{event},\n")
-}
-
-/// The names of the rows; the last event, so that the list ends without a comma.
-fn rows_of_cpus() -> String {
-    let name = |cpu: u64| json!({ "name": "thread_name", "ph": "M", "pid": 0, "tid": cpu, "args": { "name": format!("CPU {cpu}") } });
-    let rows: Vec<String> = (0..8).map(|cpu| Value::to_string(&name(cpu))).collect();
-    rows.join(",\n")
+/// A change of an entry, drawn in the row of the CPU that made it.
+fn mark(change: &TableChange, line: &str) -> Told {
+    let row = Row::Cpu(change.cpu as u8);
+    Told::mark(change.at, row, "mmu", "entry changed", json!({ "what": line })).with_line(line)
 }

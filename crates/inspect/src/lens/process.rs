@@ -1,5 +1,7 @@
 //! The guest's processes.
 
+use std::collections::BTreeMap;
+
 use abi::books::{MmRecord, TaskRecord, VmaRecord, vm};
 use abi::proc::{clock_ticks, pid_stat, status as proc_status};
 use abi::{Out, U64, out, out::render};
@@ -15,12 +17,14 @@ const MAX_STRINGS: u32 = 1 << 17;
 /// The processes, as `ps -e` prints them.
 pub fn ps(target: &Target<'_>) -> Result<Answer> {
     let books = Books::of(target)?;
-    let processes = books.processes()?;
+    let threads = books.tasks()?;
     let mut text = String::from("    PID TTY          TIME CMD\n");
     let mut rows = Vec::new();
-    for task in &processes {
+    let times = times(&books, &threads);
+    for task in threads.iter().filter(|task| task.pid == task.tgid) {
         let mm = books.mm(task)?;
-        let seconds = (clock_ticks(task.utime_ns.get()) + clock_ticks(task.stime_ns.get())) / 100;
+        let (utime_ns, stime_ns) = times.get(&task.tgid).copied().unwrap_or_default();
+        let seconds = (clock_ticks(utime_ns) + clock_ticks(stime_ns)) / 100;
         let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
         let defunct = if task.state == u32::from(b'Z') { " <defunct>" } else { "" };
         let (tty, comm) = (tty_name(task.tty_nr), comm(task));
@@ -32,7 +36,7 @@ pub fn ps(target: &Target<'_>) -> Result<Answer> {
             "pid": task.pid, "ppid": task.ppid, "pgrp": task.pgrp, "session": task.session, "tty": tty,
             "state": char::from_u32(task.state).unwrap_or('?').to_string(), "comm": comm,
             "args": if cmdline.is_empty() { Vec::new() } else { args }, "threads": task.nr_threads, "cpu": task.cpu,
-            "utime_ns": task.utime_ns.get(), "stime_ns": task.stime_ns.get(), "start_time_ns": task.start_time_ns.get(),
+            "utime_ns": utime_ns, "stime_ns": stime_ns, "start_time_ns": task.start_time_ns.get(),
             "min_flt": task.min_flt, "maj_flt": task.maj_flt, "uid": task.uid, "gid": task.gid,
             "vsize_pages": mm.map(|mm| mm.total_vm), "rss_pages": mm.as_ref().map(pid_stat::resident),
             "cr3": mm.map(|mm| mm.pgd),
@@ -107,11 +111,9 @@ fn stat_text(books: &Books<'_>, task: &TaskRecord, mm: Option<&MmRecord>, whole:
     let more = books.task_more(task);
     let mut record = TaskRecord { tgid: task.pid, ..*task };
     if whole && task.pid == task.tgid {
-        let threads = books.tasks()?.into_iter().filter(|other| other.tgid == task.tgid);
-        let dead = (more.dead_threads.user_ns.get(), more.dead_threads.system_ns.get());
-        let (user, system) = threads.fold(dead, |(user, system), thread| {
-            (user.wrapping_add(thread.utime_ns.get()), system.wrapping_add(thread.stime_ns.get()))
-        });
+        let mut threads = books.tasks()?;
+        threads.retain(|other| other.tgid == task.tgid);
+        let (user, system) = times(books, &threads).remove(&task.tgid).unwrap_or_default();
         (record.utime_ns, record.stime_ns) = (U64::new(user), U64::new(system));
     }
     let pending = more.pending.set.get() | more.shared_pending.set.get();
@@ -130,6 +132,23 @@ fn stat_text(books: &Books<'_>, task: &TaskRecord, mm: Option<&MmRecord>, whole:
         ..Default::default()
     };
     Ok(render(|out| pid_stat::stat(out, &record, mm, &stat)))
+}
+
+/// The time of each process in ring 3 and in the kernel, in nanoseconds: that of all its threads, ended ones too.
+fn times(books: &Books<'_>, threads: &[TaskRecord]) -> BTreeMap<u32, (u64, u64)> {
+    let mut times: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+    let mut add = |process: u32, user: U64, system: U64| {
+        let time = times.entry(process).or_default();
+        *time = (time.0.wrapping_add(user.get()), time.1.wrapping_add(system.get()));
+    };
+    for thread in threads {
+        add(thread.tgid, thread.utime_ns, thread.stime_ns);
+        if thread.pid == thread.tgid {
+            let dead = books.task_more(thread).dead_threads;
+            add(thread.tgid, dead.user_ns, dead.system_ns);
+        }
+    }
+    times
 }
 
 /// The text of `statm`.

@@ -453,6 +453,11 @@ fn planted() {
             let words: Vec<&str> = line.split_whitespace().filter(|word| !word.contains(['[', ']'])).collect();
             let _ = look(&target(&machine, &kernel), &Request::from_words(&words).expect("a lens"));
         }
+        let top = look(&target(&machine, &kernel), &Request::Top { since_ns: 0 }).expect("what hardware tells");
+        assert_eq!(top.json["cpus"].as_array().map(Vec::len), Some(1), "{name}");
+        if ["ps", "zoneinfo"].contains(&lens.as_str()) {
+            assert!(top.json["notes"].to_string().contains(finding), "{name}: {}", top.json["notes"]);
+        }
         machine.change_memory(place, &before);
     }
 }

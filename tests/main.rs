@@ -56,6 +56,8 @@ mod snapshots;
 mod states;
 mod support;
 #[cfg(unix)]
+mod top;
+#[cfg(unix)]
 mod trace;
 mod tracing;
 #[cfg(unix)]
@@ -117,6 +119,8 @@ fn main() {
     trials.extend(shootdown::trials());
     #[cfg(unix)]
     trials.extend(states::trials());
+    #[cfg(unix)]
+    trials.extend(top::trials());
     #[cfg(unix)]
     trials.extend(trace::trials());
     trials.extend(tracing::trials());

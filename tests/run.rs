@@ -274,7 +274,7 @@ fn bad_options() {
     let unknown = output(pagewalk().arg("frobnicate"));
     assert_eq!(unknown.status.code(), Some(2));
     one_line(&unknown, "no command `frobnicate`");
-    let later = output(pagewalk().arg("top"));
+    let later = output(pagewalk().arg("replay"));
     assert_eq!(later.status.code(), Some(2));
     one_line(&later, "not in this version");
 }

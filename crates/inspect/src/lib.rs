@@ -21,6 +21,7 @@ mod kernel;
 mod lens;
 mod nearest;
 mod paging;
+mod part;
 pub mod picture;
 mod reader;
 mod record;

@@ -85,6 +85,11 @@ pub enum Request {
     Picture {
         limit: usize,
     },
+    /// What `pagewalk top` shows of one instant; no lens of its own on the command line.
+    Top {
+        /// Virtual time, in nanoseconds: of what happened, only what came at or after it.
+        since_ns: u64,
+    },
     #[serde(rename = "pagetable-cost")]
     PagetableCost,
     /// A folder that looks like the guest's `/proc`, as a `newc` archive.

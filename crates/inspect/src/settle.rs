@@ -41,7 +41,7 @@ pub fn in_flux(target: &Target<'_>, request: &Request) -> Option<&'static str> {
             (root.vmap_lock, "the lock of vmalloc's areas is held"),
             (root.modules_lock, "the lock of the modules is held"),
         ],
-        Request::Meminfo | Request::Vmstat | Request::Zoneinfo => vec![zones, caches],
+        Request::Meminfo | Request::Vmstat | Request::Zoneinfo | Request::Top { .. } => vec![zones, caches],
         Request::PagetableCost => mmap_locks(&books),
         Request::Proc => {
             let others = [

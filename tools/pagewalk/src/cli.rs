@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{explore::ExploreArgs, help, lens, report::ReportArgs};
+use crate::{explore::ExploreArgs, help, lens, report::ReportArgs, top::TopArgs};
 
 /// An x86-32 computer that you can stop, rewind and look inside.
 ///
@@ -35,6 +35,8 @@ pub enum Command {
     Explore(ExploreArgs),
     /// Draw a machine, or two side by side, as one file for a browser: address spaces, frames, tables, TLBs.
     Report(ReportArgs),
+    /// A live view of a machine in the terminal: CPUs, processes, memory, events.
+    Top(TopArgs),
     #[command(flatten)]
     Lens(lens::Command),
     #[command(flatten)]
@@ -294,7 +296,7 @@ use `pagewalk run --gdb PROGRAM` in one terminal and `target remote :1234` in an
 Commands may come on standard input. The exit status is gdb's. Leaving gdb ends the machine.";
 
 /// Commands of later versions, refused by name.
-pub const LATER_COMMANDS: [&str; 2] = ["replay", "top"];
+pub const LATER_COMMANDS: [&str; 1] = ["replay"];
 
 impl RunArgs {
     /// The file to run.

@@ -12,6 +12,7 @@ mod lens;
 mod report;
 mod run;
 mod size;
+mod top;
 
 use std::{io::Write, process::ExitCode};
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Some(Command::Gdb(args)) => run::gdb(&args, cli.verbose),
         Some(Command::Explore(args)) => explore::explore(&args),
         Some(Command::Report(args)) => report::report(&args).map(|()| 0),
+        Some(Command::Top(args)) => top::top(&args),
         Some(Command::Lens(command)) => command.execute().map(|()| 0).map_err(|e| Error::Lens(e.to_string())),
         Some(Command::Control(command)) => match command.to_run() {
             Some(file) => run::run(&RunArgs::of_saved(file), cli.verbose),

@@ -20,6 +20,7 @@ mod system_files;
 #[cfg(test)]
 mod tests;
 mod tlb;
+mod top;
 mod verify;
 mod vmalloc;
 mod walk;
@@ -115,6 +116,7 @@ pub(crate) fn show(target: &Target<'_>, request: &Request) -> Result<Answer> {
         Request::Timeline => timeline(target),
         Request::Why => crate::why::why(target),
         Request::Picture { limit } => Ok(picture(target, *limit)),
+        Request::Top { since_ns } => Ok(top::top(target, *since_ns)),
         Request::PagetableCost => cost::cost(target),
         Request::Proc => proc::proc(target),
         Request::TimelineTrace => Ok(timeline_trace(target)),

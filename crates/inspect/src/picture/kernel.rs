@@ -7,17 +7,14 @@ use abi::books::{TaskRecord, ZoneRecord};
 use abi::layout;
 use abi::proc::zones;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use x86::LinearAddr;
 
 use super::frames::{Hints, Owner};
 use super::spaces::Tables;
-use crate::{Books, Request, Target, look};
+use crate::{Books, Request, Target, part::part};
 
 /// Pages of a kernel stack.
 const STACK_PAGES: u32 = 2;
-/// Rows of a lens that a picture takes in.
-const MAX_ROWS: usize = 5000;
 
 /// A part of the kernel's addresses.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -93,30 +90,6 @@ pub(super) fn zones_of(books: &Books<'_>, notes: &mut Vec<String>) -> Vec<Zone> 
     }
 }
 
-/// The rows of a lens, or nothing and a note.
-pub(super) fn rows(target: &Target<'_>, request: &Request, name: &str, notes: &mut Vec<String>) -> Value {
-    // A look takes what was noted before it: that is ours.
-    notes.extend(target.damage.take());
-    let answer = match look(target, request) {
-        Ok(answer) => {
-            notes.extend(answer.note.iter().flat_map(|note| note.lines()).map(|line| format!("{name}: {line}")));
-            answer.json
-        }
-        Err(why) => {
-            notes.push(format!("{name}: {why}"));
-            return Value::Null;
-        }
-    };
-    match answer {
-        Value::Array(mut rows) if rows.len() > MAX_ROWS => {
-            notes.push(format!("{name}: the first {MAX_ROWS} of {} are shown", rows.len()));
-            rows.truncate(MAX_ROWS);
-            Value::Array(rows)
-        }
-        other => other,
-    }
-}
-
 /// What the books tell of frames besides the descriptors.
 pub(super) fn hints(
     target: &Target<'_>,
@@ -134,7 +107,7 @@ pub(super) fn hints(
             known.insert(frame, owner("stack", "kernel stacks".into()));
         }
     }
-    let areas = rows(target, &Request::Vmallocinfo, "vmallocinfo", notes);
+    let areas = part(target, &Request::Vmallocinfo, "vmallocinfo", notes);
     for area in areas.as_array().into_iter().flatten().filter(|area| area["kind"] != "ioremap") {
         let number = |key: &str| area[key].as_u64().unwrap_or(0) as u32;
         let caller = area["caller"].as_str().map_or("vmalloc", |caller| caller.split('+').next().unwrap_or(caller));
@@ -144,7 +117,7 @@ pub(super) fn hints(
             }
         }
     }
-    let modules = rows(target, &Request::Modules, "modules", notes);
+    let modules = part(target, &Request::Modules, "modules", notes);
     for module in modules.as_array().into_iter().flatten() {
         let number = |key: &str| module[key].as_u64().unwrap_or(0) as u32;
         for page in (number("base") >> 12..).take((number("size") >> 12).min(1 << 16) as usize) {

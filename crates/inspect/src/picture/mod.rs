@@ -30,7 +30,7 @@ pub use names::Names;
 pub use processes::{Area, Name, Process};
 pub use spaces::Space;
 
-use crate::{Books, KernelImage, Request, Target, with_directory};
+use crate::{Books, KernelImage, Request, Target, part::part, with_directory};
 use column::Room;
 use frames::Hints;
 use processes::Processes;
@@ -104,7 +104,7 @@ impl Picture {
         };
         picture.version = VERSION;
         picture.cpus = cpus::cpus(target, books.as_ref(), &mut room, &mut notes);
-        picture.stats = kernel::rows(target, &Request::Stats, "counters", &mut notes);
+        picture.stats = part(target, &Request::Stats, "counters", &mut notes);
         picture.samples = target.samples.to_vec();
         picture.shootdowns = shootdowns(target, &mut notes);
         picture.symbols = names::of(target, &mut room);
@@ -119,7 +119,7 @@ impl Picture {
 
 /// The last shootdowns.
 fn shootdowns(target: &Target<'_>, notes: &mut Vec<String>) -> Value {
-    let mut answer = kernel::rows(target, &Request::Timeline, "timeline", notes);
+    let mut answer = part(target, &Request::Timeline, "timeline", notes);
     if let Some(rows) = answer["shootdowns"].as_array_mut().filter(|rows| rows.len() > MAX_SHOOTDOWNS) {
         notes.push(format!("shootdowns: the last {MAX_SHOOTDOWNS} of {} are shown", rows.len()));
         rows.drain(..rows.len() - MAX_SHOOTDOWNS);
@@ -175,12 +175,12 @@ fn with_books(target: &Target<'_>, books: &Books<'_>, room: &mut Room, notes: &m
     walked.finish(&mut hints);
     picture.frames = frames::with_books(target.mem, books, &pages, &hints, room);
     picture.zones = kernel::zones_of(books, notes);
-    picture.caches = kernel::rows(target, &Request::Slabinfo, "slabinfo", notes);
-    picture.vmalloc = kernel::rows(target, &Request::Vmallocinfo, "vmallocinfo", &mut Vec::new());
-    picture.modules = kernel::rows(target, &Request::Modules, "modules", &mut Vec::new());
-    picture.meminfo = kernel::rows(target, &Request::Meminfo, "meminfo", notes);
-    picture.vmstat = kernel::rows(target, &Request::Vmstat, "vmstat", &mut Vec::new());
-    picture.swaps = kernel::rows(target, &Request::Swaps, "swaps", notes);
+    picture.caches = part(target, &Request::Slabinfo, "slabinfo", notes);
+    picture.vmalloc = part(target, &Request::Vmallocinfo, "vmallocinfo", &mut Vec::new());
+    picture.modules = part(target, &Request::Modules, "modules", &mut Vec::new());
+    picture.meminfo = part(target, &Request::Meminfo, "meminfo", notes);
+    picture.vmstat = part(target, &Request::Vmstat, "vmstat", &mut Vec::new());
+    picture.swaps = part(target, &Request::Swaps, "swaps", notes);
     picture
 }
 

@@ -8,7 +8,9 @@ pub use assemble::{Assembler, Removed, Shootdown, Target, assemble};
 pub use points::{Asked, Points};
 pub use text::{describe, event_line, trace_json};
 
-use machine::TimelineEvent;
+use std::collections::BTreeSet;
+
+use machine::{Fact, TimelineEvent};
 
 use crate::Row;
 use serde_json::{Value, json};
@@ -24,6 +26,19 @@ pub fn show(events: &[TimelineEvent], forgotten: u64, points: Option<Points>) ->
     text += &format!("{count} shootdowns in the last {} facts; {forgotten} older ones are forgotten\n", events.len());
     let rows: Vec<Value> = shootdowns.iter().map(text::json).collect();
     (text, json!({ "shootdowns": rows, "facts": events.len(), "forgotten": forgotten }))
+}
+
+/// What came at or after a virtual time: the shootdowns, and the other interprocessor interrupts in words.
+pub fn since(events: &[TimelineEvent], points: Option<Points>, since_ns: u64) -> (Vec<Value>, Vec<Value>) {
+    let shootdowns: Vec<Shootdown> =
+        assemble(events, points).into_iter().filter(|shootdown| shootdown.sent_ns >= since_ns).collect();
+    let of_shootdowns: BTreeSet<(u64, u8)> = shootdowns.iter().map(|one| (one.sent_ns, one.initiator)).collect();
+    let others = events
+        .iter()
+        .filter(|event| matches!(event.fact, Fact::Sent { .. }) && event.at_ns >= since_ns)
+        .filter(|event| !of_shootdowns.contains(&(event.at_ns, event.cpu)))
+        .map(|event| json!({"at": event.at_ns, "cpu": event.cpu, "what": text::words(event, points)}));
+    (shootdowns.iter().map(text::json).collect(), others.collect())
 }
 
 /// The same facts as the events of a Chrome trace: a mark each in the row of its CPU, and the shootdowns as bars with

@@ -91,8 +91,13 @@ pub(super) fn json(shootdown: &Shootdown) -> Value {
 
 /// A fact as a line of a trace; nothing of one that says nothing to people.
 pub fn event_line(event: &TimelineEvent, points: Option<Points>) -> String {
-    let TimelineEvent { at_ns, cpu, fact } = event;
-    let what = match fact {
+    let TimelineEvent { at_ns, cpu, .. } = event;
+    words(event, points).map(|what| format!("{at_ns} CPU {cpu} {what}\n")).unwrap_or_default()
+}
+
+/// What a CPU does by a fact, in words; nothing of one that says nothing to people.
+pub(super) fn words(event: &TimelineEvent, points: Option<Points>) -> Option<String> {
+    Some(match &event.fact {
         Fact::Sent { mode, vector, targets } => {
             let to: Vec<String> = (0..8).filter(|cpu| targets >> cpu & 1 != 0).map(|cpu: u8| cpu.to_string()).collect();
             format!("sends {} to CPU {}", mode_words(*mode, *vector), to.join(", "))
@@ -103,17 +108,14 @@ pub fn event_line(event: &TimelineEvent, points: Option<Points>) -> String {
         Fact::Passed { place, .. } => match points.and_then(|points| points.begins(*place)) {
             Some(true) => "begins a shootdown".to_owned(),
             Some(false) => "has heard from all of its shootdown".to_owned(),
-            None => return String::new(),
+            None => return None,
         },
-    };
-    format!("{at_ns} CPU {cpu} {what}\n")
+    })
 }
 
 /// A fact as a mark in the row of its CPU; nothing of one that says nothing to people.
 pub(super) fn mark(event: &TimelineEvent, points: Option<Points>) -> Option<Value> {
-    let line = event_line(event, points);
-    // Without time and CPU, which the picture has anyway.
-    let name = line.trim_end().splitn(4, ' ').nth(3)?;
+    let name = words(event, points)?;
     let category = if matches!(event.fact, Fact::Flushed(_) | Fact::Passed { .. }) { "tlb" } else { "ipi" };
     Some(json!({
         "name": name, "cat": category, "ph": "i", "s": "t", "pid": 0, "tid": event.cpu,

@@ -10,6 +10,7 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("gdb", "pagewalk gdb ./hello one two\npagewalk gdb --cpus 2 --gdb-arg=-x --gdb-arg=script ./threads"),
     ("explore", "pagewalk explore --seeds 1..1000 --first -- --cpus 4 ./race"),
     ("report", "pagewalk report -o m.html --snapshot m.pw"),
+    ("top", "pagewalk top --vm demo\npagewalk top --snapshot m.pw\npagewalk top -b -n 2 --sort rss"),
     ("ps", "pagewalk ps --vm demo\npagewalk ps --watch 2"),
     ("maps", "pagewalk maps 2 --vm demo\npagewalk maps 1 --snapshot m.pw --json"),
     ("smaps", "pagewalk smaps 2 --vm demo"),

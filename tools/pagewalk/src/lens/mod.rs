@@ -4,6 +4,7 @@ mod command;
 pub mod control;
 mod diff;
 mod proc;
+mod source;
 mod view;
 mod watch;
 
@@ -14,7 +15,9 @@ use machine::Machine;
 use serde_json::Value;
 
 pub use command::Command;
+pub use source::Source;
 pub use view::{Known, gdb_setup, guest_file, look, note_points};
+pub use watch::parse_seconds;
 
 /// Why a look failed.
 #[derive(Debug, thiserror::Error)]
@@ -94,17 +97,7 @@ pub fn fetch(
     snapshot: Option<&Path>,
     request: Request,
 ) -> Result<(Value, Option<String>), LensError> {
-    let Some(file) = snapshot else {
-        let shown = control::look(vm, &control::Ask::Look { request, json: true })?;
-        return match shown.form {
-            Form::Json(json) => Ok((json, shown.note)),
-            Form::Text(_) => Err(control::ControlError::Protocol("text where JSON was asked for".into()).into()),
-        };
-    };
-    let mut machine = Machine::restore(file, machine::EngineConfig::default())?;
-    machine.attach_disks(machine::DiskPurpose::Look)?;
-    let answer = look(&machine, &request)?;
-    Ok((answer.json, answer.note))
+    Source::open(vm, snapshot)?.json(request)
 }
 
 /// Prints an answer.

@@ -43,7 +43,7 @@ const STATES: [(&str, &str); 5] = [
     ("fresh", ""),
     ("toured", "tour >/tmp/t 2>&1"),
     ("modules", "cd /.pagewalk/lib/modules; for m in kmalloc user vmalloc; do insmod sample_$m.ko; done; cd /"),
-    ("pressed", "workload anonymous 40960 >/tmp/w & sleep 0.02"),
+    ("pressed", "workload anonymous 40960 >/tmp/w & until grep -q '^pswpout [1-9]' /proc/vmstat; do :; done"),
     ("storm", "wait; smp-storm --seed 3 --processes 2 --threads 2 --rounds 20 >/tmp/c & shootdown 4 200 4 >/tmp/d &"),
 ];
 

@@ -66,9 +66,10 @@ fn marks() {
 }
 
 /// What the kernel says when its code does what it must not, and with which option.
-const BROKEN: [(&str, &str, &str); 10] = [
+const BROKEN: [(&str, &str, &str); 11] = [
     ("sleep_in_atomic", "", "] BUG: sleeping function called from invalid context at src/selftest/broken.rs:"),
     ("schedule_in_atomic", "", "] BUG: scheduling while atomic: init/1/0x00000001\n"),
+    ("stack_overflow", "", "] Kernel panic - not syncing: corrupted stack end detected inside scheduler\n"),
     ("double_free_page", "", "] Kernel panic - not syncing: BUG: Bad page state: frame "),
     ("double_free", "", "] BUG kmalloc-64 (Not tainted): Object already free\n"),
     ("double_free", " slab_debug", "] BUG kmalloc-64 (Not tainted): Object already free\n"),

@@ -12,6 +12,7 @@ mod qemu;
 mod races;
 mod reclaim;
 mod remote;
+mod stacks;
 mod swap;
 mod verify;
 
@@ -27,6 +28,7 @@ pub fn trials() -> Vec<Trial> {
         races::trials(),
         reclaim::trials(),
         remote::trials(),
+        stacks::trials(),
         swap::trials(),
         verify::trials(),
     ];

@@ -1,8 +1,9 @@
 //! A report without what moves from one build of the kernel to the next.
 
 /// Addresses of entries and frames, the kernel's addresses, counts and symbols are replaced; a program's own
-/// addresses stay, and so do the flags of an entry.
+/// addresses stay, and so do the flags of an entry. CPUs are counted in the order in which they are named.
 pub fn shape(report: &str) -> String {
+    let report = with_cpus_in_order(report);
     let lines = report.trim().lines().map(|line| {
         // How large the guest's own programs are, and how many files it has, is not what this is about.
         if let Some((_, path)) = line.split_once("/.pagewalk/bin/") {
@@ -24,6 +25,27 @@ pub fn shape(report: &str) -> String {
             .join(" ")
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Which CPU a thread got is the scheduler's choice at that instant.
+fn with_cpus_in_order(report: &str) -> String {
+    let mut known = Vec::new();
+    let mut parts = report.split("CPU ");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        text += "CPU ";
+        let (number, rest) = part.split_at(part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len()));
+        if number.is_empty() {
+            text += part;
+            continue;
+        }
+        let at = known.iter().position(|&cpu| cpu == number).unwrap_or_else(|| {
+            known.push(number);
+            known.len() - 1
+        });
+        text += &format!("{at}{rest}");
+    }
+    text
 }
 
 /// A symbol in brackets is a function of the kernel with its offset, and may have blanks.

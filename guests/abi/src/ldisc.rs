@@ -3,7 +3,7 @@
 
 use alloc::{collections::VecDeque, vec::Vec};
 
-use crate::wire::{Writer, u32_at};
+use crate::wire::{record, u32_at};
 
 /// Bits of `c_iflag`.
 pub mod iflag {
@@ -100,13 +100,17 @@ impl Default for Termios {
 impl Termios {
     /// `struct termios`.
     pub fn to_bytes(&self) -> [u8; 36] {
-        let w = Writer::default().u32(self.iflag).u32(self.oflag).u32(self.cflag).u32(self.lflag);
-        w.bytes(&[self.line]).bytes(&self.cc).done()
+        record(|w| {
+            w.u32(self.iflag).u32(self.oflag).u32(self.cflag).u32(self.lflag);
+            w.bytes(&[self.line]).bytes(&self.cc);
+        })
     }
 
     /// `struct termios2`: the same with two speeds.
     pub fn to_bytes2(&self) -> [u8; 44] {
-        Writer::default().bytes(&self.to_bytes()).u32(115_200).u32(115_200).done()
+        record(|w| {
+            w.bytes(&self.to_bytes()).u32(115_200).u32(115_200);
+        })
     }
 
     /// From either structure.

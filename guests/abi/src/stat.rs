@@ -1,6 +1,6 @@
 //! File types and what `stat` and its kin return.
 
-use crate::wire::Writer;
+use crate::wire::{Writer, record};
 
 /// Bits of `st_mode`.
 pub mod mode {
@@ -60,32 +60,45 @@ pub const fn decode_dev(dev: u32) -> (u32, u32) {
 impl Kstat {
     /// `struct stat64`.
     pub fn stat64(&self) -> [u8; 96] {
-        let time = |w: Writer<96>, t: Timespec| w.u32(t.sec as u32).u32(t.nsec);
-        let w = Writer::default().u64(encode_dev(self.dev).into()).skip(4).u32(self.ino as u32);
-        let w = w.u32(self.mode).u32(self.nlink).u32(self.uid).u32(self.gid);
-        let w = w.u64(encode_dev(self.rdev).into()).skip(4).u64(self.size).u32(self.blksize).u64(self.blocks);
-        time(time(time(w, self.atime), self.mtime), self.ctime).u64(self.ino).done()
+        record(|w| {
+            w.u64(encode_dev(self.dev).into()).skip(4).u32(self.ino as u32);
+            w.u32(self.mode).u32(self.nlink).u32(self.uid).u32(self.gid);
+            w.u64(encode_dev(self.rdev).into()).skip(4).u64(self.size).u32(self.blksize).u64(self.blocks);
+            self.times_32(w);
+            w.u64(self.ino);
+        })
     }
 
     /// `struct stat` of the calls 106 to 108.
     pub fn stat(&self) -> [u8; 64] {
-        let time = |w: Writer<64>, t: Timespec| w.u32(t.sec as u32).u32(t.nsec);
-        let w = Writer::default().u32(encode_dev(self.dev)).u32(self.ino as u32);
-        let w = w.u16(self.mode as u16).u16(self.nlink as u16).u16(self.uid as u16).u16(self.gid as u16);
-        let w = w.u32(encode_dev(self.rdev)).u32(self.size as u32).u32(self.blksize).u32(self.blocks as u32);
-        time(time(time(w, self.atime), self.mtime), self.ctime).done()
+        record(|w| {
+            w.u32(encode_dev(self.dev)).u32(self.ino as u32);
+            w.u16(self.mode as u16).u16(self.nlink as u16).u16(self.uid as u16).u16(self.gid as u16);
+            w.u32(encode_dev(self.rdev)).u32(self.size as u32).u32(self.blksize).u32(self.blocks as u32);
+            self.times_32(w);
+        })
     }
 
     /// `struct statx`, with the basic fields.
     pub fn statx(&self) -> [u8; 256] {
         const STATX_BASIC_STATS: u32 = 0x7ff;
-        let time = |w: Writer<256>, t: Timespec| w.u64(t.sec as u64).u32(t.nsec).skip(4);
-        let w = Writer::default().u32(STATX_BASIC_STATS).u32(self.blksize).u64(0);
-        let w = w.u32(self.nlink).u32(self.uid).u32(self.gid).u16(self.mode as u16).skip(2);
-        let w = w.u64(self.ino).u64(self.size).u64(self.blocks).u64(0);
-        let w = time(time(w, self.atime).skip(16), self.ctime);
-        let w = time(w, self.mtime).u32(self.rdev.0).u32(self.rdev.1);
-        w.u32(self.dev.0).u32(self.dev.1).done()
+        record(|w| {
+            w.u32(STATX_BASIC_STATS).u32(self.blksize).u64(0);
+            w.u32(self.nlink).u32(self.uid).u32(self.gid).u16(self.mode as u16).skip(2);
+            w.u64(self.ino).u64(self.size).u64(self.blocks).u64(0);
+            // The time of birth, which nobody keeps, lies behind the first.
+            for (time, behind) in [(self.atime, 16), (self.ctime, 0), (self.mtime, 0)] {
+                w.u64(time.sec as u64).u32(time.nsec).skip(4 + behind);
+            }
+            w.u32(self.rdev.0).u32(self.rdev.1).u32(self.dev.0).u32(self.dev.1);
+        })
+    }
+
+    /// The times as both older records have them.
+    fn times_32<const N: usize>(&self, w: &mut Writer<N>) {
+        for time in [self.atime, self.mtime, self.ctime] {
+            w.u32(time.sec as u32).u32(time.nsec);
+        }
     }
 }
 
@@ -105,15 +118,19 @@ pub struct Kstatfs {
 impl Kstatfs {
     /// The record of `statfs64`.
     pub fn statfs64(&self) -> [u8; 84] {
-        let w = Writer::default().u32(self.magic).u32(self.bsize).u64(self.blocks).u64(self.bfree).u64(self.bavail);
-        w.u64(self.files).u64(self.ffree).skip(8).u32(255).u32(self.bsize).done()
+        record(|w| {
+            w.u32(self.magic).u32(self.bsize).u64(self.blocks).u64(self.bfree).u64(self.bavail);
+            w.u64(self.files).u64(self.ffree).skip(8).u32(255).u32(self.bsize);
+        })
     }
 
     /// The record of `statfs`.
     pub fn statfs(&self) -> [u8; 64] {
-        let w = Writer::default().u32(self.magic).u32(self.bsize).u32(self.blocks as u32).u32(self.bfree as u32);
-        let w = w.u32(self.bavail as u32).u32(self.files as u32).u32(self.ffree as u32);
-        w.skip(8).u32(255).u32(self.bsize).done()
+        record(|w| {
+            w.u32(self.magic).u32(self.bsize).u32(self.blocks as u32).u32(self.bfree as u32);
+            w.u32(self.bavail as u32).u32(self.files as u32).u32(self.ffree as u32);
+            w.skip(8).u32(255).u32(self.bsize);
+        })
     }
 }
 

@@ -1,51 +1,47 @@
 //! Records of the system-call interface as bytes, so that no layout rests on a compiler's
 //! idea of alignment.
 
-/// A record being written: numbers in order, little-endian, into `N` bytes.
-#[derive(Clone, Copy, Debug)]
+/// A record of `N` bytes: `write` puts numbers in order, little-endian; what it leaves out is 0.
+pub fn record<const N: usize>(write: impl FnOnce(&mut Writer<N>)) -> [u8; N] {
+    let mut writer = Writer { bytes: [0; N], at: 0 };
+    write(&mut writer);
+    writer.bytes
+}
+
+/// A record being written. It stays where it is: a kernel stack has no room for copies.
+#[derive(Debug)]
 pub struct Writer<const N: usize> {
     bytes: [u8; N],
     at: usize,
 }
 
-impl<const N: usize> Default for Writer<N> {
-    fn default() -> Self {
-        Writer { bytes: [0; N], at: 0 }
-    }
-}
-
 impl<const N: usize> Writer<N> {
     /// Appends bytes.
-    pub fn bytes(mut self, bytes: &[u8]) -> Self {
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.bytes[self.at..self.at + bytes.len()].copy_from_slice(bytes);
         self.at += bytes.len();
         self
     }
 
     /// Appends a number of 16 bits.
-    pub fn u16(self, value: u16) -> Self {
+    pub fn u16(&mut self, value: u16) -> &mut Self {
         self.bytes(&value.to_le_bytes())
     }
 
     /// Appends a number of 32 bits.
-    pub fn u32(self, value: u32) -> Self {
+    pub fn u32(&mut self, value: u32) -> &mut Self {
         self.bytes(&value.to_le_bytes())
     }
 
     /// Appends a number of 64 bits.
-    pub fn u64(self, value: u64) -> Self {
+    pub fn u64(&mut self, value: u64) -> &mut Self {
         self.bytes(&value.to_le_bytes())
     }
 
     /// Leaves `count` bytes 0.
-    pub fn skip(mut self, count: usize) -> Self {
+    pub fn skip(&mut self, count: usize) -> &mut Self {
         self.at += count;
         self
-    }
-
-    /// The record; what was not written is 0.
-    pub fn done(self) -> [u8; N] {
-        self.bytes
     }
 }
 

@@ -75,6 +75,7 @@ extern "C" fn start_kernel(magic: u32, info: u32) -> ! {
     mm::init();
     arch::tlb::init();
     lib::race::init();
+    task::stack::usage::init();
     pr_info!("Kernel command line: {}", command_line);
     print_cpu();
     pic::init(arch::FIRST_EXTERNAL_VECTOR);

@@ -20,7 +20,7 @@ fn with_counts(target: &Target<'_>, show: impl FnOnce(&Counts<'_>) -> Answer) ->
     let pages = pages.fold(0, u32::saturating_add);
     let nr_tasks = books.tasks()?.len() as u32;
     let nr_cpus = books.nr_cpus();
-    Ok(show(&Counts { vmstat: books.vmstat()?, zones: &zones, slab_pages: pages, nr_tasks, nr_cpus }))
+    Ok(show(&Counts { vmstat: &books.vmstat()?, zones: &zones, slab_pages: pages, nr_tasks, nr_cpus }))
 }
 
 /// `/proc/meminfo`; in JSON the numbers by the names of the rows.

@@ -189,7 +189,7 @@ items! {
 #[derive(Clone, Copy, Debug)]
 pub struct Counts<'a> {
     /// The counters.
-    pub vmstat: VmStatRecord,
+    pub vmstat: &'a VmStatRecord,
     /// The zones, lowest first.
     pub zones: &'a [ZoneRecord],
     /// Pages of all slabs.

@@ -108,60 +108,56 @@ const VMALLOC_KB: u32 = (0xff7f_e000 - 0xf880_0000u32) / 1024;
 /// Writes the file.
 pub fn write(out: &mut dyn Out, m: &MemInfo) {
     let huge_kb = u64::from(m.huge_pages_total) * 4096;
-    let head = [
-        ("MemTotal", kb(m.total)),
-        ("MemFree", kb(m.free)),
-        ("MemAvailable", kb(m.available)),
-        ("Buffers", kb(m.buffers)),
-        ("Cached", kb(m.cached)),
-        ("SwapCached", kb(m.swap_cached)),
-        ("Active", kb(m.active_anon.saturating_add(m.active_file))),
-        ("Inactive", kb(m.inactive_anon.saturating_add(m.inactive_file))),
-        ("Active(anon)", kb(m.active_anon)),
-        ("Inactive(anon)", kb(m.inactive_anon)),
-        ("Active(file)", kb(m.active_file)),
-        ("Inactive(file)", kb(m.inactive_file)),
-        ("Unevictable", kb(m.unevictable)),
-        ("Mlocked", kb(m.mlocked)),
-        ("HighTotal", kb(m.high_total)),
-        ("HighFree", kb(m.high_free)),
-        ("LowTotal", kb(m.total.saturating_sub(m.high_total))),
-        ("LowFree", kb(m.free.saturating_sub(m.high_free))),
-        ("SwapTotal", kb(m.swap_total)),
-        ("SwapFree", kb(m.swap_free)),
-        ("Zswap", 0),
-        ("Zswapped", 0),
-        ("Dirty", kb(m.dirty)),
-        ("Writeback", kb(m.writeback)),
-        ("AnonPages", kb(m.anon_pages)),
-        ("Mapped", kb(m.mapped)),
-        ("Shmem", kb(m.shmem)),
-        ("KReclaimable", kb(m.slab_reclaimable)),
-        ("Slab", kb(m.slab_reclaimable.saturating_add(m.slab_unreclaimable))),
-        ("SReclaimable", kb(m.slab_reclaimable)),
-        ("SUnreclaim", kb(m.slab_unreclaimable)),
-        ("KernelStack", m.kernel_stack_kb.into()),
-        ("PageTables", kb(m.page_tables)),
-        ("SecPageTables", 0),
-        ("NFS_Unstable", 0),
-        ("Bounce", 0),
-        ("WritebackTmp", 0),
-        ("CommitLimit", kb(m.commit_limit)),
-        ("Committed_AS", kb(m.committed)),
-        ("VmallocTotal", m.vmalloc_total_kb.into()),
-        ("VmallocUsed", m.vmalloc_used_kb.into()),
-        ("VmallocChunk", 0),
-        ("Percpu", m.percpu_kb.into()),
-        ("HardwareCorrupted", 0),
-        ("AnonHugePages", 0),
-        ("ShmemHugePages", 0),
-        ("ShmemPmdMapped", 0),
-        ("FileHugePages", 0),
-        ("FilePmdMapped", 0),
-    ];
-    for (name, value) in head {
-        row(out, name, value);
-    }
+    // One by one: a table of them would take a kilobyte of a kernel stack.
+    row(out, "MemTotal", kb(m.total));
+    row(out, "MemFree", kb(m.free));
+    row(out, "MemAvailable", kb(m.available));
+    row(out, "Buffers", kb(m.buffers));
+    row(out, "Cached", kb(m.cached));
+    row(out, "SwapCached", kb(m.swap_cached));
+    row(out, "Active", kb(m.active_anon.saturating_add(m.active_file)));
+    row(out, "Inactive", kb(m.inactive_anon.saturating_add(m.inactive_file)));
+    row(out, "Active(anon)", kb(m.active_anon));
+    row(out, "Inactive(anon)", kb(m.inactive_anon));
+    row(out, "Active(file)", kb(m.active_file));
+    row(out, "Inactive(file)", kb(m.inactive_file));
+    row(out, "Unevictable", kb(m.unevictable));
+    row(out, "Mlocked", kb(m.mlocked));
+    row(out, "HighTotal", kb(m.high_total));
+    row(out, "HighFree", kb(m.high_free));
+    row(out, "LowTotal", kb(m.total.saturating_sub(m.high_total)));
+    row(out, "LowFree", kb(m.free.saturating_sub(m.high_free)));
+    row(out, "SwapTotal", kb(m.swap_total));
+    row(out, "SwapFree", kb(m.swap_free));
+    row(out, "Zswap", 0);
+    row(out, "Zswapped", 0);
+    row(out, "Dirty", kb(m.dirty));
+    row(out, "Writeback", kb(m.writeback));
+    row(out, "AnonPages", kb(m.anon_pages));
+    row(out, "Mapped", kb(m.mapped));
+    row(out, "Shmem", kb(m.shmem));
+    row(out, "KReclaimable", kb(m.slab_reclaimable));
+    row(out, "Slab", kb(m.slab_reclaimable.saturating_add(m.slab_unreclaimable)));
+    row(out, "SReclaimable", kb(m.slab_reclaimable));
+    row(out, "SUnreclaim", kb(m.slab_unreclaimable));
+    row(out, "KernelStack", m.kernel_stack_kb.into());
+    row(out, "PageTables", kb(m.page_tables));
+    row(out, "SecPageTables", 0);
+    row(out, "NFS_Unstable", 0);
+    row(out, "Bounce", 0);
+    row(out, "WritebackTmp", 0);
+    row(out, "CommitLimit", kb(m.commit_limit));
+    row(out, "Committed_AS", kb(m.committed));
+    row(out, "VmallocTotal", m.vmalloc_total_kb.into());
+    row(out, "VmallocUsed", m.vmalloc_used_kb.into());
+    row(out, "VmallocChunk", 0);
+    row(out, "Percpu", m.percpu_kb.into());
+    row(out, "HardwareCorrupted", 0);
+    row(out, "AnonHugePages", 0);
+    row(out, "ShmemHugePages", 0);
+    row(out, "ShmemPmdMapped", 0);
+    row(out, "FileHugePages", 0);
+    row(out, "FilePmdMapped", 0);
     let counts = [
         ("Total", m.huge_pages_total),
         ("Free", m.huge_pages_free),
@@ -172,15 +168,10 @@ pub fn write(out: &mut dyn Out, m: &MemInfo) {
         let width = 12 - name.len();
         out!(out, "HugePages_{name}:{value:width$}\n", width = width + 1);
     }
-    let tail = [
-        ("Hugepagesize", 4096),
-        ("Hugetlb", huge_kb),
-        ("DirectMap4k", m.direct_map_4k_kb.into()),
-        ("DirectMap4M", m.direct_map_4m_kb.into()),
-    ];
-    for (name, value) in tail {
-        row(out, name, value);
-    }
+    row(out, "Hugepagesize", 4096);
+    row(out, "Hugetlb", huge_kb);
+    row(out, "DirectMap4k", m.direct_map_4k_kb.into());
+    row(out, "DirectMap4M", m.direct_map_4m_kb.into());
 }
 
 /// `Name:` and the number, which ends at column 24 where the name leaves room.

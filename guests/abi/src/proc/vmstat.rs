@@ -172,7 +172,7 @@ pub const NODE_ROWS: Range<usize> = ZONE_ROWS.end..52;
 /// Writes the file. `value` knows the counters that this kernel has; what it does not have
 /// never happens or never exists here, and is 0.
 pub fn write(out: &mut dyn Out, value: impl Fn(&str) -> Option<u32>) {
-    for name in ROWS {
+    for name in &ROWS {
         out!(out, "{name} {}\n", value(name).unwrap_or(0));
     }
 }

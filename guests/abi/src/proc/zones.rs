@@ -184,7 +184,7 @@ mod tests {
         vmstat.counters[Item::nr_mapped as usize] = 1158;
         vmstat.counters[Item::nr_inactive_anon as usize] = 13258;
         let empty = ZoneRecord { name: *b"HighMem\0", ..ZoneRecord::default() };
-        let counts = Counts { vmstat, zones: &[dma(), empty], slab_pages: 0, nr_tasks: 0, nr_cpus: 2 };
+        let counts = Counts { vmstat: &vmstat, zones: &[dma(), empty], slab_pages: 0, nr_tasks: 0, nr_cpus: 2 };
         let text = String::from_utf8(render(|out| zoneinfo(out, &counts))).unwrap();
         for want in [
             "Node 0, zone      DMA\n  per-node stats\n      nr_inactive_anon 13258\n      nr_active_anon 0\n",

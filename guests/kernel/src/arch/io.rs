@@ -24,19 +24,19 @@ port_access!(inb, outb, u8, "al");
 port_access!(inw, outw, u16, "ax");
 port_access!(inl, outl, u32, "eax");
 
-/// Reads a port again and again until `words` is full.
-pub fn insw(port: u16, words: &mut [u16]) {
-    // SAFETY: stores `len` words from the slice's beginning on; the ABI has DF clear.
+/// Reads words of 16 bits from a port until `bytes`, an even number of them, is full.
+pub fn insw(port: u16, bytes: &mut [u8]) {
+    // SAFETY: stores no more than the slice from its beginning on; the ABI has DF clear.
     unsafe {
-        asm!("rep insw", in("dx") port, inout("edi") words.as_mut_ptr() => _, inout("ecx") words.len() => _, options(nostack, preserves_flags));
+        asm!("rep insw", in("dx") port, inout("edi") bytes.as_mut_ptr() => _, inout("ecx") bytes.len() / 2 => _, options(nostack, preserves_flags));
     }
 }
 
-/// Writes all of `words` to a port.
-pub fn outsw(port: u16, words: &[u16]) {
-    // SAFETY: loads `len` words from the slice's beginning on; the ABI has DF clear. ESI is the
+/// Writes `bytes`, an even number of them, to a port in words of 16 bits.
+pub fn outsw(port: u16, bytes: &[u8]) {
+    // SAFETY: loads no more than the slice from its beginning on; the ABI has DF clear. ESI is the
     // compiler's own, so it is exchanged.
     unsafe {
-        asm!("xchg esi, {at}", "rep outsw", "mov esi, {at}", at = inout(reg) words.as_ptr() => _, in("dx") port, inout("ecx") words.len() => _, options(nostack, readonly, preserves_flags));
+        asm!("xchg esi, {at}", "rep outsw", "mov esi, {at}", at = inout(reg) bytes.as_ptr() => _, in("dx") port, inout("ecx") bytes.len() / 2 => _, options(nostack, readonly, preserves_flags));
     }
 }

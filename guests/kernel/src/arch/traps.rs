@@ -110,6 +110,9 @@ fn handle(regs: &mut PtRegs, vector: u8, error_code: u32, cr2: u32) {
     }
 }
 
+/// By itself: what it needs of the stack, interrupts should not.
+#[cold]
+#[inline(never)]
 fn exception(regs: &mut PtRegs, vector: Vector, error_code: u32) {
     if !regs.user_mode() {
         if let Some(fixup) = extable::search(regs.eip) {

@@ -46,7 +46,6 @@ pub fn scan(disk: &BlockDevice) -> Result<Vec<Partition>> {
             let _ = scan_extended(disk, &mut found, entry.start);
         }
     }
-    found.sort_unstable_by_key(|partition| partition.number);
     Ok(found)
 }
 
@@ -81,7 +80,8 @@ fn add(disk: &BlockDevice, found: &mut Vec<Partition>, number: u32, entry: Entry
     }
     // Of an extended partition only the first sectors are a device, for boot loaders.
     let sectors = if EXTENDED.contains(&entry.kind) { entry.sectors.min(2) } else { entry.sectors };
-    found.push(Partition { number, start: entry.start, sectors: sectors.min(disk.capacity() - entry.start) });
+    let partition = Partition { number, start: entry.start, sectors: sectors.min(disk.capacity() - entry.start) };
+    found.insert(found.partition_point(|before| before.number < number), partition);
 }
 
 /// The four entries of the table in a sector; `None` if there is none. A boot sector of a file

@@ -1,6 +1,6 @@
 //! `file`: an open file, and what can be done with one.
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{collections::BTreeMap, sync::Arc};
 
 use abi::{
     Ptr32,
@@ -353,12 +353,10 @@ impl FileOps for DirFile {
         }
         // The offset is the next dentry's cookie: names that come or go while a program lists
         // the directory make it skip none of the others.
-        let mut entries: Vec<(u64, Arc<Dentry>)> = {
-            let children = file.dentry().children().lock();
-            let later = children.values().filter(|d| d.cookie() >= ctx.pos());
-            later.map(|d| (d.cookie(), d.clone())).collect()
-        };
-        entries.sort_unstable_by_key(|&(cookie, _)| cookie);
+        let mut entries = BTreeMap::new();
+        for child in file.dentry().children().lock().values().filter(|child| child.cookie() >= ctx.pos()) {
+            entries.insert(child.cookie(), child.clone());
+        }
         for (cookie, dentry) in entries {
             let name = dentry.name();
             let inode = dentry.follow_mount().inode().clone();

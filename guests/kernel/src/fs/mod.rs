@@ -57,6 +57,8 @@ pub fn init() {
 }
 
 /// Unpacks the initramfs and mounts `/dev`, `/proc`, `/sys` and `/tmp`. Runs as PID 1.
+#[cold]
+#[inline(never)]
 pub fn populate() -> Result<()> {
     initramfs::unpack_all();
     let root = namei::ROOT.get();

@@ -26,6 +26,8 @@ pub fn max_low_pfn() -> u32 {
 }
 
 /// Learns the memory map and brings up paging, zones and slabs.
+#[cold]
+#[inline(never)]
 pub fn init(boot: &BootInfo) {
     let limit = cmdline::value_of("mem").and_then(cmdline::memparse).unwrap_or(1 << 32).min(1 << 32);
     setup_memblock(boot, limit);
@@ -52,6 +54,7 @@ pub fn init(boot: &BootInfo) {
     print_layout(max_pfn, max_low, free);
 }
 
+#[inline(never)]
 fn setup_memblock(boot: &BootInfo, limit: u64) {
     pr_hw!("BIOS-provided physical RAM map:");
     for range in boot.ranges() {

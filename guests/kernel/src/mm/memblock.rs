@@ -39,19 +39,15 @@ pub fn alloc(pages: u32, limit: u32) -> Option<u32> {
     Some(found)
 }
 
-/// Calls `visit` for each range of RAM.
+/// Calls `visit`, which takes no memory here, for each range of RAM.
 pub fn for_each_memory(mut visit: impl FnMut(Region)) {
-    let memory = MEMBLOCK.lock().memory;
-    memory.as_slice().iter().for_each(|r| visit(*r));
+    MEMBLOCK.lock().memory.as_slice().iter().for_each(|r| visit(*r));
 }
 
-/// Calls `visit` for each range of RAM that nobody took.
+/// Calls `visit`, which takes no memory here, for each range of RAM that nobody took.
 pub fn for_each_free(visit: impl FnMut(Region)) {
-    let (memory, reserved) = {
-        let block = MEMBLOCK.lock();
-        (block.memory, block.reserved)
-    };
-    logic::for_each_free(&memory, &reserved, visit);
+    let block = MEMBLOCK.lock();
+    logic::for_each_free(&block.memory, &block.reserved, visit);
 }
 
 /// First frame after all RAM.

@@ -19,13 +19,14 @@ const PAGE_KB: u32 = PAGE_SIZE / 1024;
 const MIGRATE_LETTERS: [char; NR_MIGRATE_TYPES] = ['U', 'M', 'E', 'H', 'I'];
 
 /// `show_mem`.
+#[cold]
+#[inline(never)]
 pub fn show_mem() {
     let n = vmstat::read;
     let kb = |item| vmstat::read(item) * PAGE_KB;
-    let zones = with_zones(|zones| *zones);
-    let uses = zone_uses();
-    let free: u32 = zones.iter().map(|zone| zone.free_pages).sum();
-    let free_pcp: u32 = zones.iter().map(ZoneRecord::pcp_pages).sum();
+    let sum = |part: fn(&ZoneRecord) -> u32| with_zones(|zones| zones.iter().map(part).sum::<u32>());
+    let free = sum(|zone| zone.free_pages);
+    let free_pcp = sum(ZoneRecord::pcp_pages);
     pr_info!("Mem-Info:");
     pr_info!(
         "active_anon:{} inactive_anon:{} isolated_anon:{}",
@@ -70,9 +71,7 @@ pub fn show_mem() {
         kb(Item::nr_page_table_pages),
         if vmscan::all_unreclaimable() { "yes" } else { "no" }
     );
-    let present = || zones.iter().zip(&uses).filter(|(zone, _)| zone.managed_pages > 0);
-    present().for_each(|(zone, uses)| show_zone(zone, uses));
-    present().for_each(|(zone, _)| show_free_blocks(zone));
+    show_zones();
     pr_info!(
         "Node 0 hugepages_total={} hugepages_free={} hugepages_surp={} hugepages_size={}kB",
         n(Item::hugetlb_total),
@@ -84,11 +83,22 @@ pub fn show_mem() {
     pr_info!("{} pages in swap cache", n(Item::nr_swapcached));
     pr_info!("Free swap  = {}kB", kb(Item::nr_swap_free));
     pr_info!("Total swap = {}kB", kb(Item::nr_swap_total));
-    pr_info!("{} pages RAM", zones.iter().map(|zone| zone.present_pages).sum::<u32>());
-    pr_info!("{} pages HighMem/MovableOnly", zones[ZONE_HIGHMEM].managed_pages);
+    pr_info!("{} pages RAM", sum(|zone| zone.present_pages));
+    pr_info!("{} pages HighMem/MovableOnly", with_zones(|zones| zones[ZONE_HIGHMEM].managed_pages));
     let reserved = mem_map().iter().take(max_pfn() as usize).filter(|page| page.is(pg::RESERVED)).count();
     pr_info!("{reserved} pages reserved");
     pr_info!("0 pages hwpoisoned");
+}
+
+/// Copies of the records, one at a time: nothing is printed under the zones' lock, and whoever is out of
+/// memory may not have much of its stack left either.
+#[inline(never)]
+fn show_zones() {
+    let copy = |n: usize| with_zones(|zones| zones[n]);
+    let present = || (0..MAX_NR_ZONES).filter(|&n| with_zones(|zones| zones[n].managed_pages > 0));
+    let uses = zone_uses();
+    present().for_each(|n| show_zone(&copy(n), &uses[n]));
+    present().for_each(|n| show_free_blocks(&copy(n)));
 }
 
 fn name(zone: &ZoneRecord) -> &str {

@@ -665,6 +665,8 @@ fn link(cache: CacheRef) -> CacheRef {
 }
 
 /// Makes the cache of caches and the `kmalloc` caches.
+#[cold]
+#[inline(never)]
 pub fn init() {
     let boot = CacheRef(BOOT_CACHE.0.get());
     // SAFETY: nobody else knows it yet.

@@ -27,9 +27,11 @@ pub fn read(item: Item) -> u32 {
     COUNTERS[item as usize].load(Relaxed)
 }
 
-/// All counters now.
-pub fn snapshot() -> VmStatRecord {
-    VmStatRecord { counters: COUNTERS.each_ref().map(|counter| counter.load(Relaxed)) }
+/// All counters now. They are too many to be handed over by value on a kernel stack.
+pub fn snapshot(record: &mut VmStatRecord) {
+    for (copy, counter) in record.counters.iter_mut().zip(&COUNTERS) {
+        *copy = counter.load(Relaxed);
+    }
 }
 
 /// Where the host finds them.

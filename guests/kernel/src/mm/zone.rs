@@ -266,6 +266,8 @@ impl Zones {
 
 /// Fixes the borders of the zones: frame numbers where Normal, HighMem and nothing begin.
 /// The descriptors are there.
+#[cold]
+#[inline(never)]
 pub fn init_zones(borders: [u32; MAX_NR_ZONES]) {
     let mut zones = lock();
     let mut start = 0;

@@ -10,7 +10,7 @@ use crate::{
         slab::kmem_cache_create,
     },
     sync::{SpinLock, preempt_disable},
-    task::sched,
+    task::{self, sched},
 };
 
 static LOCK: SpinLock<()> = SpinLock::new(());
@@ -35,6 +35,15 @@ pub fn sleep_in_atomic() {
 #[inline(never)]
 pub fn schedule_in_atomic() {
     let _atomic = preempt_disable();
+    sched::schedule();
+    stays();
+}
+
+/// Leaves what a call that was too deep leaves, and nothing else of it, and gives the CPU away.
+#[inline(never)]
+pub fn stack_overflow() {
+    // SAFETY: none: that is the point. The lowest word of a stack is there to be looked at.
+    unsafe { (task::current().stack_base() as *mut u32).write_volatile(0) };
     sched::schedule();
     stays();
 }

@@ -23,6 +23,7 @@ const TESTS: &[(&str, fn())] = &[
     ("vmalloc", vmalloc::run),
     ("sleep_in_atomic", broken::sleep_in_atomic),
     ("schedule_in_atomic", broken::schedule_in_atomic),
+    ("stack_overflow", broken::stack_overflow),
     ("double_free_page", broken::double_free_page),
     ("double_free", broken::double_free),
     ("foreign_free", broken::foreign_free),

@@ -16,7 +16,7 @@ use crate::{
         percpu::{is_preemptible, need_resched, preempt_count_add, preempt_count_sub, set_preemptible},
         traps::in_interrupt,
     },
-    lib::{oops, printk},
+    lib::{oops, panic, printk},
     pr_info,
     task::{self, sched, task_struct::state},
 };
@@ -137,6 +137,17 @@ pub fn schedule_debug() {
         scheduling_while_atomic();
     }
     debug_assert!(!is_preemptible(), "preemptible work sleeps by itself");
+    if !task::current().stack_end_is_whole() {
+        stack_overflow();
+    }
+}
+
+/// Kernel stacks have no page below them that could fault: whatever lies there has been overwritten.
+#[cold]
+fn stack_overflow() -> ! {
+    printk::set_console(true);
+    oops::dump_stack();
+    panic::end(format_args!("corrupted stack end detected inside scheduler"))
 }
 
 #[cold]

@@ -2,7 +2,7 @@
 
 use abi::{
     errno::{EINVAL, EPERM, ESRCH, Result},
-    wire::{Writer, u32_at, u64_at},
+    wire::{record, u32_at, u64_at},
 };
 
 use super::user::{bytes, store};
@@ -39,8 +39,8 @@ fn set(task: &TaskStruct, resource: usize, new: Rlimit) -> Result<()> {
 /// `ugetrlimit`; `getrlimit` shows at most 2^31 - 1.
 pub fn getrlimit(resource: u32, addr: u32, infinity: u32) -> Result<u32> {
     let limit = get(&current(), index(resource)?);
-    let w = Writer::<8>::default().u32(limit.cur.min(infinity)).u32(limit.max.min(infinity));
-    store(addr, &w.done()).map(|()| 0)
+    let told = record::<8>(|w| _ = w.u32(limit.cur.min(infinity)).u32(limit.max.min(infinity)));
+    store(addr, &told).map(|()| 0)
 }
 
 /// `setrlimit`
@@ -61,7 +61,7 @@ pub fn prlimit64(number: u32, resource: u32, new: u32, old: u32) -> Result<u32> 
     }
     if old != 0 {
         let widen = |value: u32| if value == RLIM_INFINITY { u64::MAX } else { value.into() };
-        store(old, &Writer::<16>::default().u64(widen(before.cur)).u64(widen(before.max)).done())?;
+        store(old, &record::<16>(|w| _ = w.u64(widen(before.cur)).u64(widen(before.max))))?;
     }
     Ok(0)
 }
@@ -81,9 +81,12 @@ pub struct Usage {
 
 /// `struct rusage`.
 pub fn rusage_bytes(u: &Usage) -> [u8; 72] {
-    let time = |w: Writer<72>, ns: u64| w.u32((ns / 1_000_000_000) as u32).u32((ns % 1_000_000_000 / 1000) as u32);
-    let w = time(time(Writer::default(), u.time.user_ns), u.time.system_ns);
-    w.u32(u.maxrss).skip(12).u32(u.min_flt).u32(u.maj_flt).done()
+    record(|w| {
+        for ns in [u.time.user_ns, u.time.system_ns] {
+            w.u32((ns / 1_000_000_000) as u32).u32((ns % 1_000_000_000 / 1000) as u32);
+        }
+        w.u32(u.maxrss).skip(12).u32(u.min_flt).u32(u.maj_flt);
+    })
 }
 
 fn process_usage() -> Usage {
@@ -122,8 +125,12 @@ pub fn times(addr: u32) -> Result<u32> {
     let ticks = |ns: u64| abi::proc::clock_ticks(ns) as u32;
     if addr != 0 {
         let (own, children) = (process_usage().time, current().signal().state.lock().children.time);
-        let w = Writer::<16>::default().u32(ticks(own.user_ns)).u32(ticks(own.system_ns));
-        store(addr, &w.u32(ticks(children.user_ns)).u32(ticks(children.system_ns)).done())?;
+        let told = record::<16>(|w| {
+            for time in [own, children] {
+                w.u32(ticks(time.user_ns)).u32(ticks(time.system_ns));
+            }
+        });
+        store(addr, &told)?;
     }
     // Never in the range of errors.
     Ok(ticks(ktime_get_ns()) & 0x7fff_ffff)

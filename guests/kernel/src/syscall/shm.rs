@@ -4,7 +4,7 @@ use alloc::{collections::BTreeMap, format, sync::Arc};
 
 use abi::{
     errno::{EEXIST, EIDRM, EINVAL, ENOENT, ENOSYS, Result},
-    wire::Writer,
+    wire::record,
 };
 
 use super::user::store;
@@ -125,8 +125,8 @@ pub fn shmctl(id: u32, cmd: u32, buf: u32) -> Result<u32> {
         IPC_STAT => {
             let (key, size, mode) = SEGMENTS.lock().by_id.get(&id).map(|s| (s.key, s.size, s.mode)).ok_or(EIDRM)?;
             // key, uid, gid, cuid, cgid, mode, sequence; then the size.
-            let w = Writer::<84>::default().u32(key).skip(16).u32(mode).skip(12).u32(size);
-            store(buf, &w.done()).map(|()| 0)
+            let told = record::<84>(|w| _ = w.u32(key).skip(16).u32(mode).skip(12).u32(size));
+            store(buf, &told).map(|()| 0)
         }
         _ => Err(ENOSYS),
     }

@@ -2,7 +2,7 @@
 
 use abi::{
     errno::{EAGAIN, EINTR, EINVAL, ENOMEM, EPERM, ERESTARTNOHAND, ESRCH, Result},
-    wire::{Writer, u32_at, u64_at},
+    wire::{record, u32_at, u64_at},
 };
 
 use super::user::{TimeFormat, bytes, duration_ns, store};
@@ -64,8 +64,10 @@ pub fn rt_sigaction(number: u32, new: u32, old: u32, size: u32) -> Result<u32> {
     };
     let before = do_sigaction(number, action)?;
     if old != 0 {
-        let w = Writer::<20>::default().u32(before.handler).u32(before.flags).u32(before.restorer);
-        store(old, &w.u64(before.mask).done())?;
+        let told = record::<20>(|w| {
+            w.u32(before.handler).u32(before.flags).u32(before.restorer).u64(before.mask);
+        });
+        store(old, &told)?;
     }
     Ok(0)
 }
@@ -82,8 +84,10 @@ pub fn sigaction(number: u32, new: u32, old: u32) -> Result<u32> {
     };
     let before = do_sigaction(number, action)?;
     if old != 0 {
-        let w = Writer::<16>::default().u32(before.handler).u32(before.mask as u32).u32(before.flags);
-        store(old, &w.u32(before.restorer).done())?;
+        let told = record::<16>(|w| {
+            w.u32(before.handler).u32(before.mask as u32).u32(before.flags).u32(before.restorer);
+        });
+        store(old, &told)?;
     }
     Ok(0)
 }

@@ -2,7 +2,7 @@
 
 use abi::{
     errno::{EINVAL, EPERM, Result},
-    wire::Writer,
+    wire::record,
 };
 
 use super::user::store;
@@ -24,12 +24,16 @@ use crate::{
 pub fn sysinfo(addr: u32) -> Result<u32> {
     let t = totals();
     let (averages, _, procs, _) = sched::load::now();
-    let w = Writer::<64>::default().u32((ktime_get_ns() / 1_000_000_000) as u32);
-    // Averages here have 16 fraction bits.
-    let w = averages.iter().fold(w, |w, average| w.u32(average << 5));
-    let w = w.u32(t.managed).u32(t.free).u32(vmstat::read(Item::nr_shmem)).u32(0).u32(0).u32(0);
-    let w = w.u16(procs as u16).u16(0).u32(t.managed_high).u32(t.free_high).u32(4096);
-    store(addr, &w.done()).map(|()| 0)
+    let told = record::<64>(|w| {
+        w.u32((ktime_get_ns() / 1_000_000_000) as u32);
+        for average in averages {
+            // Averages here have 16 fraction bits.
+            w.u32(average << 5);
+        }
+        w.u32(t.managed).u32(t.free).u32(vmstat::read(Item::nr_shmem)).u32(0).u32(0).u32(0);
+        w.u16(procs as u16).u16(0).u32(t.managed_high).u32(t.free_high).u32(4096);
+    });
+    store(addr, &told).map(|()| 0)
 }
 
 /// `syslog`

@@ -5,7 +5,7 @@ use alloc::{sync::Arc, vec::Vec};
 use abi::{
     errno::{EINVAL, Result},
     stat::Timespec,
-    wire::{Writer, u32_at, u64_at},
+    wire::{record, u32_at, u64_at},
 };
 
 use crate::{
@@ -104,7 +104,7 @@ pub fn duration_ns(addr: u32, format: TimeFormat) -> Result<u64> {
 pub fn store_timespec(addr: u32, format: TimeFormat, ns: u64) -> Result<()> {
     let (sec, nsec) = (ns / 1_000_000_000, (ns % 1_000_000_000) as u32);
     match format {
-        TimeFormat::Time32 => store(addr, &Writer::<8>::default().u32(sec as u32).u32(nsec).done()),
-        TimeFormat::Time64 => store(addr, &Writer::<16>::default().u64(sec).u64(nsec.into()).done()),
+        TimeFormat::Time32 => store(addr, &record::<8>(|w| _ = w.u32(sec as u32).u32(nsec))),
+        TimeFormat::Time64 => store(addr, &record::<16>(|w| _ = w.u64(sec).u64(nsec.into()))),
     }
 }

@@ -2,7 +2,7 @@
 
 use abi::{
     errno::{EINVAL, Result},
-    wire::Writer,
+    wire::record,
 };
 
 use super::{
@@ -58,15 +58,16 @@ pub fn waitid(kind: u32, id: u32, info: u32, options: u32, rusage: u32) -> Resul
         store(rusage, &usage(found))?;
     }
     if info != 0 {
-        let record = match found {
+        let told: [u8; 128] = match found {
             Some(found) => {
                 let (code, status) = found.describe();
-                let w = Writer::<128>::default().u32(SIGCHLD).u32(0).u32(code as u32);
-                w.u32(found.pid).u32(found.uid).u32(status).done()
+                record(|w| {
+                    w.u32(SIGCHLD).u32(0).u32(code as u32).u32(found.pid).u32(found.uid).u32(status);
+                })
             }
             None => [0; 128],
         };
-        store(info, &record)?;
+        store(info, &told)?;
     }
     Ok(0)
 }

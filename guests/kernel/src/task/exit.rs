@@ -8,6 +8,7 @@ use abi::errno::{ECHILD, EINVAL, Result};
 use super::{
     TaskStruct, current, fork, futex, pid, sched,
     signal::{self, SIG_IGN, SIGCHLD, SIGCONT, SIGHUP, SigInfo, code, sa},
+    stack,
     task_struct::{ChildUsage, CpuTime, JobReport, state},
     wait::wait_event,
 };
@@ -123,6 +124,7 @@ pub fn do_exit(code: i32) -> ! {
         if group_dead {
             end_of_process(task.tgid());
         }
+        stack::usage::check(task.stack_base());
     }
     sched::schedule();
     unreachable!("a task that has ended runs again")

@@ -13,7 +13,7 @@ use abi::{
 
 use super::{
     SignalStruct, TaskStruct, current, pid, sched,
-    signal::{self, TaskSignals},
+    signal::{self, SigHand, TaskSignals},
     stack::KernelStack,
     task_struct::{TaskParts, state},
     wait::Completion,
@@ -125,7 +125,7 @@ fn copy_process(args: CloneArgs, regs: &PtRegs) -> Result<Arc<TaskStruct>> {
     let fs = parent.fs();
     let fs = if has(clone::FS) { fs } else { Arc::new(SpinLock::new(fs.lock().clone())) };
     let sighand = parent.sighand();
-    let sighand = if has(clone::SIGHAND) { sighand } else { Arc::new(SpinLock::new(sighand.lock().clone())) };
+    let sighand = if has(clone::SIGHAND) { sighand } else { SigHand::copy_of(&sighand) };
 
     let child_regs = PtRegs { esp: if args.stack != 0 { args.stack } else { regs.esp }, ..*regs };
     // SAFETY: the stack is new, and the running task copies itself.

@@ -51,6 +51,17 @@ fn new_init_task() -> Result<Arc<TaskStruct>> {
 /// PID 1 in the kernel: finds the disks, unpacks the initramfs, opens the console, and becomes the first
 /// program by returning.
 extern "C" fn kernel_init(_: u32) {
+    kernel_init_freeable();
+    let mut regs = PtRegs::default();
+    run_init_process(&mut regs);
+    // SAFETY: the top of this thread's stack is reserved for these registers, and nothing
+    // else looks at them before ring 3 is entered.
+    unsafe { task_pt_regs(current().stack_base()).write(regs) };
+}
+
+/// What comes before the first program. By itself: the program's loading needs the stack.
+#[inline(never)]
+fn kernel_init_freeable() {
     local_irq_enable();
     smp::bring_up();
     selftest::run();
@@ -63,11 +74,6 @@ extern "C" fn kernel_init(_: u32) {
         pr_info!("Warning: unable to open an initial console: {error}");
     }
     swapon();
-    let mut regs = PtRegs::default();
-    run_init_process(&mut regs);
-    // SAFETY: the top of this thread's stack is reserved for these registers, and nothing
-    // else looks at them before ring 3 is entered.
-    unsafe { task_pt_regs(current().stack_base()).write(regs) };
 }
 
 /// Swaps to what `swap=` names.

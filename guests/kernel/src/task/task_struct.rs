@@ -277,7 +277,7 @@ impl TaskStruct {
                 nr_fds: at(&raw const (*files).nr_fds),
                 umask: at(&raw const (*fs).umask),
                 cred: at(self.cred.data_ptr()),
-                sigactions: at(self.sighand.lock().data_ptr()),
+                sigactions: at((*self.sighand.lock().data_ptr()).actions()),
                 blocked: at(&raw const (*signals).blocked),
                 pending: (*signals).pending.record(),
                 shared_pending: (*group).pending.record(),
@@ -450,6 +450,12 @@ impl TaskStruct {
     /// Lowest address of the kernel stack.
     pub fn stack_base(&self) -> u32 {
         self.stack.base()
+    }
+
+    /// Whether its kernel stack was large enough so far.
+    #[inline]
+    pub fn stack_end_is_whole(&self) -> bool {
+        self.stack.end_is_whole()
     }
 
     /// The part that belongs to the processor.

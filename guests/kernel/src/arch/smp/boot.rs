@@ -158,6 +158,8 @@ pub fn reserve_trampoline() {
 }
 
 /// The boot CPU's APIC, its tick, and the I/O APIC in place of the 8259.
+#[cold]
+#[inline(never)]
 pub fn init_boot_cpu() {
     irq::use_io_apic(None);
     let Some(config) = usable() else { return };
@@ -205,6 +207,8 @@ pub fn claim_resources() {
 }
 
 /// Starts the other CPUs. Called by PID 1 before it does anything else.
+#[cold]
+#[inline(never)]
 pub fn bring_up() {
     let trampoline = TRAMPOLINE.load(Ordering::Relaxed);
     let Some(config) = usable().filter(|_| trampoline != 0) else { return };

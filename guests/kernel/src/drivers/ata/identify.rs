@@ -2,6 +2,8 @@
 
 use alloc::string::String;
 
+use abi::wire::{u16_at, u32_at};
+
 /// What is used of the 256 words of IDENTIFY DEVICE.
 #[derive(Clone, Debug)]
 pub struct Identity {
@@ -22,34 +24,35 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// `None` for a drive without LBA or without sectors.
-    pub fn parse(words: &[u16; 256]) -> Option<Identity> {
-        let dword = |at: usize| u64::from(words[at]) | u64::from(words[at + 1]) << 16;
+    /// Out of 512 bytes; `None` for a drive without LBA or without sectors.
+    pub fn parse(bytes: &[u8]) -> Option<Identity> {
+        let word = |at: usize| u16_at(bytes, at * 2);
+        let dword = |at: usize| u64::from(u32_at(bytes, at * 2));
         // Bits 15:14 of a word of features are 01 where it is valid.
-        let features = if words[83] >> 14 == 1 { words[83] } else { 0 };
+        let features = if word(83) >> 14 == 1 { word(83) } else { 0 };
         let lba48 = features & 1 << 10 != 0;
         let large = dword(100) | dword(102) << 32;
         let sectors = if lba48 && large != 0 { large } else { dword(60) };
-        let has_lba = words[49] & 1 << 9 != 0;
+        let has_lba = word(49) & 1 << 9 != 0;
         if !has_lba || sectors == 0 {
             return None;
         }
-        let version = if matches!(words[80], 0 | 0xffff) { 1 } else { 15 - words[80].leading_zeros() };
+        let version = if matches!(word(80), 0 | 0xffff) { 1 } else { 15 - word(80).leading_zeros() };
         Some(Identity {
-            model: text(&words[27..47]),
-            firmware: text(&words[23..27]),
+            model: text(&bytes[54..94]),
+            firmware: text(&bytes[46..54]),
             version,
             sectors,
             lba48,
-            max_multiple: if words[47] >> 8 == 0x80 { words[47] as u8 } else { 0 },
+            max_multiple: if word(47) >> 8 == 0x80 { word(47) as u8 } else { 0 },
             flushes: features & 1 << 12 != 0,
         })
     }
 }
 
 /// Each word has its first character in the high byte; spaces fill it up.
-fn text(words: &[u16]) -> String {
-    let bytes = words.iter().flat_map(|word| word.to_be_bytes());
+fn text(words: &[u8]) -> String {
+    let bytes = words.chunks_exact(2).flat_map(|word| [word[1], word[0]]);
     let text: String = bytes.map(|byte| if byte.is_ascii_graphic() { char::from(byte) } else { ' ' }).collect();
     text.trim().into()
 }

@@ -15,6 +15,8 @@ const DRIVER: &str = "ata_piix";
 static PORTS: [Port; 2] = [Port::new(1, 0x1f0, 0x3f6, 14), Port::new(2, 0x170, 0x376, 15)];
 
 /// Finds the channels, their drives and the partitions. Sleeps.
+#[cold]
+#[inline(never)]
 pub fn init() {
     for port in &PORTS {
         port.probe();

@@ -140,9 +140,9 @@ impl Port {
         if status & (status::ERR | status::DF) != 0 || status & status::DRQ == 0 {
             return None;
         }
-        let mut words = [0; 256];
-        insw(self.base + register::DATA, &mut words);
-        Identity::parse(&words)
+        let mut bytes = alloc::vec![0; 512];
+        insw(self.base + register::DATA, &mut bytes);
+        Identity::parse(&bytes)
     }
 
     /// Sets the block of the multiple commands, without interrupts; 0 if the drive refuses.
@@ -198,11 +198,7 @@ impl Port {
         let mut page = kmap_local(segment.page);
         for sector in done..done + count {
             let at = (segment.offset + sector * 512) as usize;
-            let mut words = [0u16; 256];
-            insw(self.base + register::DATA, &mut words);
-            for (bytes, word) in page.as_mut_slice()[at..at + 512].chunks_exact_mut(2).zip(words) {
-                bytes.copy_from_slice(&word.to_le_bytes());
-            }
+            insw(self.base + register::DATA, &mut page.as_mut_slice()[at..at + 512]);
         }
     }
 
@@ -211,11 +207,7 @@ impl Port {
         let page = kmap_local(segment.page);
         for sector in done..done + count {
             let at = (segment.offset + sector * 512) as usize;
-            let mut words = [0u16; 256];
-            for (word, bytes) in words.iter_mut().zip(page.as_slice()[at..at + 512].chunks_exact(2)) {
-                *word = u16::from_le_bytes([bytes[0], bytes[1]]);
-            }
-            outsw(self.base + register::DATA, &words);
+            outsw(self.base + register::DATA, &page.as_slice()[at..at + 512]);
         }
     }
 

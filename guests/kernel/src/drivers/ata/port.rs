@@ -74,6 +74,8 @@ impl Port {
     }
 
     /// Finds the drives. The ports are the channel's only if it has some.
+    #[cold]
+    #[inline(never)]
     pub(super) fn probe(&'static self) {
         let ports = [(self.base, 8), (self.control, 1)];
         let claimed: Vec<_> = ports
@@ -116,10 +118,16 @@ impl Port {
         }
         self.get(register::STATUS);
         self.set_interrupts(true);
-        let queue = self.queue.set(Queue::new(self));
+        let queue = self.make_queue();
         for (unit, identity) in found {
             genhd::add_disk(queue, unit, identity.sectors);
         }
+    }
+
+    /// By itself: a queue is large, and is not yet in its place while it is made.
+    #[inline(never)]
+    fn make_queue(&'static self) -> &'static Queue {
+        self.queue.set(Queue::new(self))
     }
 
     /// Called by the interrupt handler.

@@ -3,6 +3,7 @@
 use alloc::{sync::Arc, vec::Vec};
 
 use abi::{
+    books::VmStatRecord,
     out,
     out::{Out, render},
     proc::{
@@ -30,7 +31,10 @@ use crate::{
     },
     fs::{FileOps, chrdev, super_block::MOUNTS},
     lib::{books, cmdline},
-    mm::{page_alloc::with_zones, slab, swapfile, vmalloc, vmstat},
+    mm::{
+        page_alloc::{MAX_NR_ZONES, with_zones},
+        slab, swapfile, vmalloc, vmstat,
+    },
     module,
     task::{pid, sched},
     time::{getnstimeofday, ktime_get_ns},
@@ -105,9 +109,13 @@ fn buddyinfo(out: &mut dyn Out) {
 
 /// Calls `show` with what the kernel counts.
 fn with_counts(show: impl FnOnce(&Counts<'_>)) {
-    let zones = with_zones(|zones| *zones);
-    let (vmstat, slab_pages) = (vmstat::snapshot(), slab::slab_pages());
-    show(&Counts { vmstat, zones: &zones, slab_pages, nr_tasks: pid::counts().0, nr_cpus: smp::num_online_cpus() });
+    // Memory is asked for before the lock is taken.
+    let mut zones = Vec::with_capacity(MAX_NR_ZONES);
+    with_zones(|all| zones.extend_from_slice(all));
+    let mut vmstat = VmStatRecord::default();
+    vmstat::snapshot(&mut vmstat);
+    let (slab_pages, nr_tasks, nr_cpus) = (slab::slab_pages(), pid::counts().0, smp::num_online_cpus());
+    show(&Counts { vmstat: &vmstat, zones: &zones, slab_pages, nr_tasks, nr_cpus });
 }
 
 fn show_slabinfo(out: &mut dyn Out) {

@@ -5,7 +5,6 @@ use alloc::{sync::Arc, vec::Vec};
 use abi::{
     elf::{self, EHDR_SIZE, Ehdr, Kind, PHDR_SIZE, Phdr, pf, pt},
     errno::{EINVAL, ELIBBAD, ENOEXEC, ENOMEM, Result},
-    wire::Writer,
 };
 
 use super::{Binprm, ExeFile, args, begin_new_exec, fail_after_point_of_no_return, read_whole};
@@ -393,7 +392,7 @@ fn create_elf_tables(
     words.extend(auxv.iter().flat_map(|&(kind, value)| [kind, value]));
     *mm.auxv.lock() = auxv.iter().flat_map(|&(kind, value)| [kind, value]).flat_map(u32::to_le_bytes).collect();
     let sp = (sp - words.len() as u32 * 4) & !15;
-    let bytes: Vec<u8> = words.iter().flat_map(|w| Writer::<4>::default().u32(*w).done()).collect();
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     copy_to_user(UserPtr::new(sp), &bytes)?;
     mm.with_record(|r| r.start_stack = sp);
     Ok(sp)

@@ -15,7 +15,7 @@ pub use args::Strings;
 
 use super::{
     current, exit, sched,
-    signal::{self, AltStack, SIGSEGV, SigInfo},
+    signal::{self, AltStack, SIGSEGV, SigHand, SigInfo},
 };
 use crate::{
     arch::PtRegs,
@@ -124,9 +124,8 @@ fn begin_new_exec(bprm: &Binprm, mm: &MmRef) -> Result<()> {
     drop(old);
     *task.exe.lock() = Some(bprm.exe.clone());
 
-    let sighand = task.sighand().lock().clone();
     // Handlers may be shared with another process: this one gets its own.
-    let own = Arc::new(crate::sync::SpinLock::new(sighand));
+    let own = SigHand::copy_of(&task.sighand());
     own.lock().flush();
     task.set_sighand(own);
     task.signals.lock().altstack = AltStack::default();

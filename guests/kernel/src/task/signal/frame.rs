@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use abi::{
     errno::{EFAULT, Result},
-    wire::{Writer, u32_at, u64_at},
+    wire::{record, u32_at, u64_at},
 };
 use x86::Eflags;
 
@@ -137,7 +137,11 @@ fn sigcontext(regs: &PtRegs, fpstate: u32, old_mask: u32) -> [u8; SIGCONTEXT] {
         old_mask,
         cr2,
     ];
-    words.iter().fold(Writer::<SIGCONTEXT>::default(), |w, &word| w.u32(word)).done()
+    record(|w| {
+        for word in words {
+            w.u32(word);
+        }
+    })
 }
 
 /// Stores the FPU's registers in both forms.
@@ -169,9 +173,13 @@ fn fsave_image(fx: &[u8; 512]) -> [u8; 108] {
         let slot = (physical + 8 - top) % 8;
         tags | tag(fx, slot as usize, in_use >> physical & 1 != 0) << (physical * 2)
     });
-    let w = Writer::<108>::default().u32(cwd | 0xffff_0000).u32(swd | 0xffff_0000).u32(tags | 0xffff_0000);
-    let w = w.u32(u32_at(fx, 8)).u32(half(12) | half(6) << 16).u32(u32_at(fx, 16)).u32(half(20) | 0xffff_0000);
-    (0..8).fold(w, |w, slot| w.bytes(&fx[32 + slot * 16..][..10])).done()
+    record(|w| {
+        w.u32(cwd | 0xffff_0000).u32(swd | 0xffff_0000).u32(tags | 0xffff_0000);
+        w.u32(u32_at(fx, 8)).u32(half(12) | half(6) << 16).u32(u32_at(fx, 16)).u32(half(20) | 0xffff_0000);
+        for slot in 0..8 {
+            w.bytes(&fx[32 + slot * 16..][..10]);
+        }
+    })
 }
 
 /// The two-bit tag of a stack register: valid, zero, special or empty.

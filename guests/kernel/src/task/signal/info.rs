@@ -2,7 +2,7 @@
 
 use abi::{
     errno::{EINVAL, Result},
-    wire::{Writer, u32_at},
+    wire::{record, u32_at},
 };
 
 use super::{NSIG, SIGCHLD};
@@ -65,8 +65,12 @@ impl SigInfo {
 
     /// As the program sees it.
     pub fn to_bytes(self) -> [u8; SIGINFO_SIZE] {
-        let head = Writer::default().u32(self.signo).u32(0).u32(self.code as u32);
-        self.fields.iter().fold(head, |w, &field| w.u32(field)).done()
+        record(|w| {
+            w.u32(self.signo).u32(0).u32(self.code as u32);
+            for field in self.fields {
+                w.u32(field);
+            }
+        })
     }
 
     /// From a program (`rt_sigqueueinfo`).

@@ -1,5 +1,9 @@
 //! Signals.
 
+use alloc::{boxed::Box, sync::Arc, vec};
+
+use crate::sync::SpinLock;
+
 mod deliver;
 mod frame;
 mod info;
@@ -83,17 +87,30 @@ pub struct SigAction {
 const _: () = assert!(size_of::<SigAction>() == size_of::<abi::books::SigActionRecord>());
 
 /// `sighand_struct`: what a process does with each signal.
-#[derive(Clone)]
-#[repr(transparent)]
-pub struct SigHand([SigAction; NSIG as usize]);
+///
+/// The actions lie on the heap: they take more than a kilobyte, which no kernel stack should hold.
+pub struct SigHand(Box<[SigAction]>);
 
 impl Default for SigHand {
     fn default() -> Self {
-        SigHand([SigAction::default(); NSIG as usize])
+        SigHand(vec![SigAction::default(); NSIG as usize].into())
     }
 }
 
 impl SigHand {
+    /// A copy for a process of its own.
+    pub fn copy_of(shared: &SpinLock<SigHand>) -> Arc<SpinLock<SigHand>> {
+        // Memory is asked for before the lock is taken.
+        let mut copy = SigHand::default();
+        copy.0.copy_from_slice(&shared.lock().0);
+        Arc::new(SpinLock::new(copy))
+    }
+
+    /// Where the host reads the actions, by ascending signal.
+    pub fn actions(&self) -> *const SigAction {
+        self.0.as_ptr()
+    }
+
     /// The action of a signal.
     pub fn get(&self, signal: u32) -> SigAction {
         self.0[signal as usize - 1]

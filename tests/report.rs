@@ -25,9 +25,12 @@ pub fn trials() -> Vec<Trial> {
         trial("report::the_file_is_small_and_whole", &[], whole),
         trial("report::damaged_books_still_give_a_page_that_says_what_is_missing", &[], damaged),
         trial("report::a_kernel_that_is_not_ours_is_drawn_from_its_tables", &[], foreign),
+        trial("report::firmware_alone_is_drawn_without_tables", &[], firmware),
         trial("report::machines_of_any_size_and_crowd_are_drawn", &[], sizes),
         trial("report::what_cannot_be_read_or_written_is_one_line", &[], refused),
         trial("report::in_a_browser_every_picture_opens_and_links_lead_there_and_back", &[browser], browsed),
+        trial("report::in_a_browser_a_narrow_window_has_all_of_every_picture", &[browser], narrow),
+        trial("report::in_a_browser_a_kernel_that_is_not_ours_is_not_said_to_share_or_swap", &[browser], strange),
         trial("report::in_a_browser_two_machines_stand_side_by_side", &[browser], compared),
     ]
 }
@@ -263,10 +266,9 @@ fn damaged() {
     }
 }
 
-/// Our kernel without the note by which it is known, and a ROM without paging.
-fn foreign() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = |name: &str| folder.path().join(name);
+/// The page of a machine with our kernel, without the note by which it is known.
+fn foreign_page(folder: &Path) -> PathBuf {
+    let path = |name: &str| folder.join(name);
     let mut kernel = images::KERNEL.to_vec();
     let note = kernel.windows(8).position(|bytes| bytes == b"PAGEWALK").expect("the note's name");
     kernel[note] = b'X';
@@ -274,12 +276,36 @@ fn foreign() {
     let options = ["--kernel", path("kernel").to_str().expect("a path"), "--memory", "32M"].map(str::to_owned);
     save(&path("m"), &options.each_ref().map(String::as_str), "ls /\n");
     report(&[path("m").to_str().expect("a path")], &path("m.html"));
-    let picture = machines(&path("m.html")).pop().expect("a machine");
+    path("m.html")
+}
+
+fn foreign() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let picture = machines(&foreign_page(folder.path())).pop().expect("a machine");
     assert!(!picture.books && picture.processes.is_empty());
     assert!(picture.notes.iter().any(|note| note.contains("keeps no books")), "{:?}", picture.notes);
     let kinds: Vec<&str> = picture.frames.owners.iter().map(|owner| owner.kind.as_str()).collect();
     assert!(["directory", "table", "mapped", "untouched"].iter().all(|kind| kinds.contains(kind)), "{kinds:?}");
     assert!(!values(&picture.spaces[0].upper).is_empty() && !values(&picture.cpus[0].tlb.page).is_empty());
+}
+
+/// A ROM that turns off the interrupts and halts, in real mode.
+fn firmware() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let mut rom = vec![0xf4; 0x1000]; // hlt
+    rom[0xff0] = 0xfa; // cli, at the reset vector
+    fs::write(path("rom"), rom).expect("a file");
+    let mut run = pagewalk();
+    run.args(["run", "--memory", "16M", "--save-at", "1", "--bios"]).arg(path("rom")).arg("--save").arg(path("m"));
+    let output = with_input(&mut run, "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    report(&[path("m").to_str().expect("a path")], &path("m.html"));
+    let picture = machines(&path("m.html")).pop().expect("a machine");
+    assert!(!picture.books && picture.spaces.is_empty());
+    assert!(picture.notes.iter().any(|note| note.contains("paging is off")), "{:?}", picture.notes);
+    assert!(picture.frames.count >= 0xf00 && picture.cpus.len() == 1, "{}", picture.frames.count);
+    assert_eq!(picture.cpus[0].registers["mode"], "real mode");
 }
 
 /// The least and the most memory, one process and five hundred.
@@ -322,8 +348,13 @@ fn refused() {
     }
 }
 
-/// Opens a page with a script of ours at its end, and gives what the script has found.
+/// Opens a page in a window of ordinary size with a script of ours at its end, and gives what the script has found.
 fn browse(page: &Path, folder: &Path, script: &str) -> Value {
+    browse_in("1500,1000", page, folder, script)
+}
+
+/// The same in a window of another size.
+fn browse_in(size: &str, page: &Path, folder: &Path, script: &str) -> Value {
     let driven = folder.join("driven.html");
     let text = fs::read_to_string(page).expect("the page");
     let driver = fs::read_to_string(root().join("tests/report/drive.js")).expect("the driver");
@@ -333,7 +364,7 @@ fn browse(page: &Path, folder: &Path, script: &str) -> Value {
     let mut command = Command::new("chromium");
     command.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]);
     command.arg(format!("--user-data-dir={}", folder.join("profile").display()));
-    command.args(["--virtual-time-budget=60000", "--window-size=1500,1000", "--dump-dom"]);
+    command.args(["--virtual-time-budget=60000", &format!("--window-size={size}"), "--dump-dom"]);
     let output = command.arg(format!("file://{}", driven.display())).output().expect("the browser runs");
     let dom = String::from_utf8_lossy(&output.stdout).into_owned();
     let seen = dom.rsplit_once("<pre id=\"seen\">").expect("a result").1.split_once("</pre>").expect("its end").0;
@@ -383,6 +414,34 @@ fn browsed() {
     assert!(seen["clicked"].as_str().is_some_and(|title| title.starts_with("Frame 0x")), "{}", seen["clicked"]);
     assert_eq!(seen["keys"], serde_json::json!(["Physical memory", "Frame 0x3", "search", "help"]));
     assert_ne!(seen["themes"][0], seen["themes"][1]);
+}
+
+fn narrow() {
+    let crowd = Crowd::get();
+    let ps = crowd.json(&Request::Ps);
+    let last =
+        ps.as_array().expect("processes").iter().rfind(|row| row["comm"] == "sleep").expect("a sleeper")["pid"].clone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let seen = browse_in("520,700", &crowd.page(), folder.path(), &format!("narrow({last});"));
+    assert_eq!((&seen["out"], &seen["views"]), (&serde_json::json!([]), &8.into()));
+    assert!(seen["width"].as_u64() <= Some(520), "{}", seen["width"]);
+    assert_eq!(seen["chip"], format!("{last} sleep"), "the chosen process is seen among the others");
+}
+
+fn strange() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let page = foreign_page(folder.path());
+    let seen = browse(&page, folder.path(), "strange();");
+    assert!(seen["notes"].as_str().is_some_and(|notes| notes.contains("keeps no books")), "{}", seen["notes"]);
+    let view = |name: &str| seen["views"][name].as_str().unwrap_or_else(|| panic!("no {name}: {seen}")).to_owned();
+    let spaces = view("spaces");
+    assert!(spaces.contains("mapped for ring 3") && spaces.contains("mapped for the kernel"), "{spaces}");
+    assert!(!spaces.contains("shared") && !spaces.contains("swapped out"), "{spaces}");
+    assert!(!view("memory").contains("buddy") && view("memory").contains("never written"));
+    assert!(view("kernel").contains("keeps no books"));
+    for name in ["overview", "tables", "tlb", "shootdowns", "counters"] {
+        assert!(!view(name).contains("cannot be drawn"), "{name}: {}", view(name));
+    }
 }
 
 fn compared() {

@@ -94,3 +94,30 @@ async function compare() {
   seen.columns = document.querySelectorAll('section.shown .pair > .machine').length;
   report(seen);
 }
+
+/** In each picture of a narrow window: what sticks out at the right. */
+async function narrow(pid) {
+  const seen = { width: innerWidth, out: [], views: 0 };
+  for (const tab of [...document.querySelectorAll('#views a')].map((tab) => tab.dataset.view)) {
+    location.hash = `view=${tab}&pid=${pid}`;
+    await wait();
+    seen.views++;
+    const edge = find('#pictures').getBoundingClientRect().right;
+    if (document.documentElement.scrollWidth > innerWidth) seen.out.push(tab + ': the page');
+    for (const node of document.querySelectorAll('section.shown :is(canvas, .chips, .legend, h2, p), section.shown > * > svg')) if (node.getBoundingClientRect().right > edge + 1) seen.out.push(`${tab}: ${node.tagName} ${node.getAttribute('aria-label') || node.textContent.slice(0, 40)}`);
+    const chip = document.querySelector('section.shown .chips [aria-current=true]');
+    if (chip && tab === 'spaces') seen.chip = chip.getBoundingClientRect().bottom <= chip.parentElement.getBoundingClientRect().bottom + 1 ? chip.textContent : 'out of sight';
+  }
+  report(seen);
+}
+
+/** Of a kernel that is not ours: each picture, and what the page says that it cannot know. */
+async function strange() {
+  const seen = { views: {}, notes: text('#notes') };
+  for (const tab of [...document.querySelectorAll('#views a')].map((tab) => tab.dataset.view)) {
+    location.hash = 'view=' + tab;
+    await wait();
+    seen.views[tab] = find('section.shown').textContent;
+  }
+  report(seen);
+}

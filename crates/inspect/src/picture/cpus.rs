@@ -1,6 +1,6 @@
 //! The CPUs, and what each holds in its TLB against what the tables say now.
 
-use cpu::mmu::{PageSize, TlbEntry, WalkResult, walk};
+use cpu::mmu::{TlbEntry, WalkResult, walk};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use x86::LinearAddr;
@@ -117,17 +117,23 @@ fn tlb(target: &Target<'_>, number: u32, room: &mut Room, notes: &mut Vec<String
         });
         let held = bits(entry.rights, entry.dirty, entry.global);
         let time = [entry.filled_at as u32, (entry.filled_at >> 32) as u32];
-        let row =
-            [entry.page, entry.frame, pages(entry.size), held, frame, rights, entry.filled_by, time[0], time[1], stale];
+        let row = [
+            entry.page,
+            entry.frame,
+            entry.size.pages(),
+            held,
+            frame,
+            rights,
+            entry.filled_by,
+            time[0],
+            time[1],
+            stale,
+        ];
         rows.iter_mut().zip(row).for_each(|(column, value)| column.push(value));
     }
     let [page, frame, pages, rights, now, now_rights, filled_by, low, high, stale] =
         rows.map(|values| room.column(|| format!("a column of the TLB of CPU {number}"), &values));
     Tlb { page, frame, pages, rights, now, now_rights, filled_by, filled_at: [low, high], stale, reasons }
-}
-
-fn pages(size: PageSize) -> u32 {
-    size.pages()
 }
 
 fn bits(rights: cpu::mmu::Rights, dirty: bool, global: bool) -> u32 {

@@ -6,11 +6,7 @@ use clap::{Args, Subcommand};
 use inspect::Request;
 use machine::Machine;
 
-use super::{
-    Form, LensError, Shown,
-    control::{self, Ask},
-    fetch, look, print, watch,
-};
+use super::{Form, LensError, Shown, Source, control, print, watch};
 
 /// Where the machine is, and how to print.
 #[derive(Args, Debug, Clone)]
@@ -338,7 +334,7 @@ impl Where {
 
     /// Writes a lens's JSON into a file.
     fn write(&self, request: Request, file: &Path) -> Result<(), LensError> {
-        let (json, note) = fetch(self.vm.as_deref(), self.snapshot.as_deref(), request)?;
+        let (json, note) = self.source()?.json(request)?;
         if let Some(note) = note {
             eprintln!("pagewalk: note: {note}");
         }
@@ -364,10 +360,11 @@ impl Where {
     }
 
     fn shown(&self, request: Request, json: bool) -> Result<Shown, LensError> {
-        let Some(file) = &self.snapshot else {
-            return Ok(control::look(self.vm.as_deref(), &Ask::Look { request, json })?);
-        };
-        Ok(Shown::of(look(&saved(file)?, &request)?, json))
+        self.source()?.shown(request, json)
+    }
+
+    fn source(&self) -> Result<Source, LensError> {
+        Source::open(self.vm.as_deref(), self.snapshot.as_deref())
     }
 }
 

@@ -8,7 +8,7 @@ mod source;
 mod view;
 mod watch;
 
-use std::{io::Write, path::Path};
+use std::io::Write;
 
 use inspect::{Answer, Request};
 use machine::Machine;
@@ -89,15 +89,6 @@ impl Shown {
         let form = if json { Form::Json(answer.json) } else { Form::Text(answer.text) };
         Shown { form, note: answer.note }
     }
-}
-
-/// A lens's JSON, and its note: of a saved machine, of one that runs, or of the only one that runs.
-pub fn fetch(
-    vm: Option<&str>,
-    snapshot: Option<&Path>,
-    request: Request,
-) -> Result<(Value, Option<String>), LensError> {
-    Source::open(vm, snapshot)?.json(request)
 }
 
 /// Prints an answer.

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     error::Error,
-    lens::{LensError, fetch},
+    lens::{LensError, Source},
 };
 
 /// Bytes of packed rows in a file, of all its machines together: with the page and the rest it stays below 10 MB.
@@ -63,13 +63,12 @@ struct Drawn {
 
 fn machine(vm: Option<&str>, snapshot: Option<&Path>, limit: usize) -> Result<Drawn, Error> {
     let failed = |why: LensError| Error::Lens(why.to_string());
-    let (mut picture, note) = fetch(vm, snapshot, Request::Picture { limit }).map_err(failed)?;
+    let mut source = Source::open(vm, snapshot).map_err(failed)?;
+    let (mut picture, note) = source.json(Request::Picture { limit }).map_err(failed)?;
     if let (Some(note), Some(notes)) = (note, picture["notes"].as_array_mut()) {
         notes.push(note.into());
     }
-    let file = snapshot.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-    let label = file.or(vm.map(str::to_owned)).unwrap_or_else(|| "running machine".into());
-    Ok(Drawn { label, picture })
+    Ok(Drawn { label: source.name().to_owned(), picture })
 }
 
 /// Writes beside the file and renames, so that a full disk leaves what was there.

@@ -150,11 +150,6 @@ pub fn ask(name: Option<&str>, ask: &Ask) -> Result<Reply, ControlError> {
     Client::connect(name)?.ask(ask)
 }
 
-/// What a lens shows of the machine `name`, or of the only one that runs.
-pub fn look(name: Option<&str>, ask: &Ask) -> Result<Shown, ControlError> {
-    Client::connect(name)?.look(ask)
-}
-
 /// Names of the sockets that there are, in order; nobody need listen to them.
 fn names() -> Vec<String> {
     let entries = fs::read_dir(folder()).into_iter().flatten().flatten();

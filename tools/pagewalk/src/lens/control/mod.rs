@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use client::{Client, ask, look};
+pub use client::{Client, ask};
 pub use command::{Command, status};
 pub use protocol::{Ask, Hello, PROTOCOL, Reply, State, Status};
 pub use server::{Asked, Server};

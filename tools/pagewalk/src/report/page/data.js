@@ -95,6 +95,8 @@ class Space {
     }
     for (let i = 0; i < this.page.length; i++) if (this.isThere(this.bits[i])) visit(this.page[i], this.frame[i], 1, this.bits[i]);
   }
+  /** Whether ring 3 may touch a page whose last entry has these bits: every level has to allow it. */
+  isUser(page, bits) { const at = this.upperAt(this.upperOf(page)); return (bits & US) !== 0 && at >= 0 && (this.upper_bits[at] & US) !== 0; }
   /** How many tables the second level has. */
   tables() { let n = 0; for (let i = 0; i < this.upper.length; i++) if (this.isMine(this.upper[i]) && (this.upper_bits[i] & P) && !this.isLarge(this.upper_bits[i])) n++; return n; }
   /** Whether an entry of a directory is about the addresses of this space. */
@@ -144,22 +146,22 @@ class Machine {
     let areas = [];
     if (process) areas = process.areas.map(([start, end, flags, offset, name], number) => ({ number, pid, start, end, flags, offset, name: name < 0 ? null : this.names[name], kind: 'vma' }));
     const space = this.spaceOf(pid);
-    if (space) for (const [start, end] of this.outside(space, areas)) areas.push({ number: areas.length, pid, start, end, flags: 0, offset: 0, name: null, kind: this.books ? 'stray' : 'range' });
+    if (space) for (const [start, end, isUser] of this.outside(space, areas)) areas.push({ number: areas.length, pid, start, end, flags: 0, offset: 0, name: null, kind: this.books ? 'stray' : 'range', isUser });
     areas.sort((a, b) => a.start - b.start);
     this.areas.set(pid, areas);
     return areas;
   }
-  /** Ranges that the tables map and no area covers. */
+  /** Ranges that the tables map and no area covers: `[start, end, whether ring 3 may touch it]`. */
   outside(space, areas) {
     const all = [], found = [], sorted = [...areas].sort((a, b) => a.start - b.start);
-    space.eachMapped((page, frame, pages) => all.push([page * 4096, (page + pages) * 4096]));
+    space.eachMapped((page, frame, pages, bits) => all.push([page * 4096, (page + pages) * 4096, space.isUser(page, bits)]));
     all.sort((a, b) => a[0] - b[0]);
     let at = 0;
-    for (const [start, end] of all) {
+    for (const [start, end, isUser] of all) {
       while (at < sorted.length && sorted[at].end <= start) at++;
       if (at < sorted.length && sorted[at].start < end) continue;
       const last = found[found.length - 1];
-      if (last && last[1] === start) last[1] = end; else if (found.length < 20000) found.push([start, end]);
+      if (last && last[1] === start && last[2] === isUser) last[1] = end; else if (found.length < 20000) found.push([start, end, isUser]);
     }
     return found;
   }
@@ -171,11 +173,7 @@ class Machine {
   }
   zoneOf(pfn) { return this.zones.find((zone) => zone.start <= pfn && pfn < zone.start + zone.spanned); }
   ownerOf(pfn) { return this.frames.owners[this.frames.owner[pfn]]; }
-  /** What a page of a process is. */
-  stateOf(space, page) {
-    const walk = space.walk(page);
-    return this.pageState(walk.end, walk.bits, walk.frame, walk.pte);
-  }
+  /** What a page is whose walk ends so: one of STATES. */
   pageState(end, bits, frame, pte) {
     if (end === 'large') return 'huge';
     if (end === 'absent' && pte && pte.bits & P) return 'absent';

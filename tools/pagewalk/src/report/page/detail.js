@@ -33,7 +33,7 @@ function processDetail(machine, pid) {
     ['command', process.args || '—'], ['state', process.state], ['parent', machine.byPid.has(process.ppid) ? link({ view: 'spaces', m: machine.number, pid: process.ppid, page: null }, processWords(machine, process.ppid)) : String(process.ppid)],
     ['threads', String(process.threads)], ['CPU', link({ view: 'tlb', m: machine.number, cpu: process.cpu }, String(process.cpu))],
     space ? ['CR3', frameLink(machine, space.cr3 >>> 12, hex(space.cr3))] : null,
-    ['anonymous', `${count(anon)} pages`], ['file', `${count(file)} pages`], ['shared memory', `${count(shmem)} pages`], ['in swap', `${count(swap)} pages`], huge ? ['huge', `${count(huge)} pages`] : null,
+    ['anonymous', pagesWords(anon)], ['file', pagesWords(file)], ['shared memory', pagesWords(shmem)], ['in swap', pagesWords(swap)], huge ? ['huge', pagesWords(huge)] : null,
     ['faults', `${count(process.faults[0])} minor, ${count(process.faults[1])} major`], ['page tables', space ? `${space.tables()} and a directory` : '—'],
   ]), el('p', {}, link({ view: 'tables', m: machine.number, pid, page: null }, 'its page tables'), ' · ', owner >= 0 ? el('a', { href: address({ view: 'memory', m: machine.number, owner }) }, 'its frames in memory') : null)];
 }

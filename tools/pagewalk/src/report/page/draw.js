@@ -108,6 +108,10 @@ function table(heads, rows, attributes = {}) {
 function pairs(rows) { return el('dl', {}, rows.filter(Boolean).map(([name, value]) => [el('dt', {}, name), el('dd', {}, value)])); }
 function empty(...text) { return el('p', { class: 'empty' }, ...text); }
 
+/** A symbol that may be broken into lines between its parts. */
+function symbolWords(name) { return name.split('::').flatMap((part, n) => n ? [el('wbr'), '::' + part] : [part]); }
+function pagesWords(pages) { return pages === 1 ? '1 page' : count(pages) + ' pages'; }
+
 /** Buttons to choose a process by. */
 function processChips(machine, view) {
   const rows = machine.books ? machine.processes.filter((process) => process.space !== null) : machine.spaces.map((space, n) => ({ pid: -n, comm: hex(space.cr3) }));

@@ -17,7 +17,7 @@ function overview(machine) {
   let x = 0;
   const bar = sv('svg', { viewBox: '0 0 1000 46', width: 1000, role: 'img', 'aria-label': 'Physical memory by owner' });
   for (const kind of rows) { const wide = kinds[kind] / total * 1000; bar.append(sv('a', { href: address({ view: 'memory', m: machine.number }) }, sv('rect', { x, y: 4, width: Math.max(0.5, wide), height: 38, fill: base(kind) }, sv('title', {}, `${KIND_WORDS[kind]}: ${size(kinds[kind] * 4096)}`)))); x += wide; }
-  const cpu = (one) => [link({ view: 'tlb', m: machine.number, cpu: one.number }, `CPU ${one.number}`), one.registers.mode + ', ring ' + one.registers.cpl, one.registers.activity, one.pid && machine.byPid.has(one.pid) ? link({ view: 'spaces', m: machine.number, pid: one.pid }, runs(machine, one)) : runs(machine, one), [el('code', {}, hex(one.registers.eip ?? 0)), ' ', one.registers.symbol || ''], el('code', {}, hex(one.registers.cr3 ?? 0)), count(machine.tlbs[one.number].length), count(machine.tlbs[one.number].filter((row) => row.stale).length), count(one.registers.retired ?? 0)];
+  const cpu = (one) => [link({ view: 'tlb', m: machine.number, cpu: one.number }, `CPU ${one.number}`), one.registers.mode + ', ring ' + one.registers.cpl, one.registers.activity, one.pid && machine.byPid.has(one.pid) ? link({ view: 'spaces', m: machine.number, pid: one.pid }, runs(machine, one)) : runs(machine, one), [el('code', {}, hex(one.registers.eip ?? 0)), ' ', symbolWords(one.registers.symbol || '')], el('code', {}, hex(one.registers.cr3 ?? 0)), count(machine.tlbs[one.number].length), count(machine.tlbs[one.number].filter((row) => row.stale).length), count(one.registers.retired ?? 0)];
   return [heading(machine, machines.length > 1 ? machine.label.slice(3) : 'The machine'), el('h3', {}, `Physical memory: ${size(frames.count * 4096)}`), bar, el('div', { class: 'legend' }, rows.map((kind) => el('span', {}, swatch(base(kind)), `${KIND_WORDS[kind]} ${size(kinds[kind] * 4096)}`))),
     el('h3', {}, 'CPUs'), table(['', 'mode', 'is', 'runs', 'at', 'CR3', '#TLB', '#stale', '#retired'], machine.cpus.map(cpu)), el('h3', {}, machine.books ? `Processes: ${machine.processes.length}` : 'Address spaces'), machine.books ? processTable(machine) : spaceTable(machine)];
 }
@@ -54,7 +54,7 @@ function draw(name) {
 /** `#find=WORDS` chooses what the search finds first; with `view=` in that picture, with `theme=dark` or `light` so. */
 function followFind() {
   const words = new URLSearchParams(location.hash.slice(1)), found = words.has('find') ? search(words.get('find'))[0] : null;
-  if (['light', 'dark'].includes(words.get('theme'))) document.documentElement.dataset.theme = words.get('theme');
+  if (['light', 'dark'].includes(words.get('theme'))) showTheme(ownTheme = words.get('theme'));
   if (!words.has('find')) return;
   readHash();
   const view = words.get('view');
@@ -71,12 +71,18 @@ function render() {
   draw(chosen.view);
   try { detail(); } catch (why) { document.getElementById('detail').replaceChildren(empty(String(why))); }
   hideTip();
+  for (const chip of document.querySelectorAll('section.shown .chips [aria-current=true]')) chip.parentElement.scrollTop = chip.offsetTop - chip.parentElement.offsetTop - chip.offsetHeight;
   const mine = document.querySelector('section.shown .area.chosen');
   if (mine && mine.getBoundingClientRect().bottom > innerHeight) mine.scrollIntoView({ block: 'center' });
 }
 
-function setTheme(theme) { document.documentElement.dataset.theme = theme; render(); }
-function otherTheme() { const dark = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches; setTheme(dark ? 'light' : 'dark'); }
+// Light or dark: as the system has it, until the user chooses; on paper light.
+
+const systemIsDark = matchMedia('(prefers-color-scheme: dark)');
+let ownTheme = null;
+function showTheme(theme) { document.documentElement.dataset.theme = theme; }
+function theme() { return ownTheme || (systemIsDark.matches ? 'dark' : 'light'); }
+function otherTheme() { ownTheme = theme() === 'dark' ? 'light' : 'dark'; showTheme(ownTheme); render(); }
 
 function nextProcess(step) {
   const machine = current(), all = machine.processes.filter((one) => one.space !== null).map((one) => one.pid), at = all.indexOf(pidOf(machine));
@@ -103,15 +109,17 @@ function start() {
   pictures.replaceChildren();
   VIEWS.forEach(([name, title], n) => { pictures.append(el('section', { class: 'view', id: 'view-' + name, 'aria-label': title })); nav.append(el('a', { href: '#view=' + name, 'data-view': name, title: `key ${n + 1}` }, title)); });
   const notes = machines.flatMap((machine) => machine.notes.map((note) => (machines.length > 1 ? 'AB'[machine.number] + ': ' : '') + note));
-  if (notes.length) { const box = document.getElementById('notes'); box.hidden = false; put(box, [notes.length === 1 ? [el('b', {}, 'To know: '), notes[0]] : el('details', {}, el('summary', {}, el('b', {}, `To know of this machine: ${notes.length} things. `), notes[0], ' …'), el('ul', {}, notes.slice(0, 200).map((note) => el('li', {}, note))))]); }
+  if (notes.length) { const box = document.getElementById('notes'); box.hidden = false; put(box, [notes.length === 1 ? [el('b', {}, 'To know: '), notes[0]] : el('details', {}, el('summary', {}, el('b', {}, `To know of ${machines.length > 1 ? 'these machines' : 'this machine'}: ${notes.length} things. `), notes[0], ' …'), el('ul', {}, notes.slice(0, 200).map((note) => el('li', {}, note))))]); }
   if (machines.length > 1) machines.moves = compareFrames(machines);
   startSearch();
   document.getElementById('theme').addEventListener('click', otherTheme);
   document.getElementById('help').addEventListener('click', () => document.getElementById('keys').showModal());
   addEventListener('hashchange', render);
   addEventListener('keydown', keys);
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', render);
-  addEventListener('beforeprint', () => VIEWS.forEach(([name]) => draw(name)));
+  systemIsDark.addEventListener('change', () => { showTheme(theme()); render(); });
+  addEventListener('beforeprint', () => { showTheme('light'); VIEWS.forEach(([name]) => draw(name)); });
+  addEventListener('afterprint', () => { showTheme(theme()); render(); });
+  showTheme(theme());
   render();
   document.documentElement.dataset.ready = 'yes';
 }

@@ -15,7 +15,7 @@ function memoryView(machine) {
   const parts = machine.zones.length ? machine.zones.map((zone) => [zone, zone.start, zone.start + zone.spanned]) : [[null, 0, frames.count]];
   const fits = Math.max(2, Math.min(8, Math.floor((roomFor() / 4 - 1) / TILE)));
   const cell = cellSize || (frames.count <= 8192 ? fits : frames.count <= 16384 ? Math.min(6, fits) : frames.count <= 65536 ? 3 : frames.count <= 140000 ? 2 : 1);
-  const body = [heading(machine, 'Physical memory', `${count(frames.count)} frames of 4 KiB. A tile is a pageblock of 4 MiB, in which frames lie in Z-order: a free block of the buddy allocator is a square, or two side by side.`), memoryTools(machine, cell), legendOf(machine)];
+  const body = [heading(machine, 'Physical memory', `${count(frames.count)} frames of 4 KiB. A tile is ${machine.books ? 'a pageblock of ' : ''}4 MiB, in which frames lie in Z-order${machine.books ? ': a free block of the buddy allocator is a square, or two side by side' : ''}.`), memoryTools(machine, cell), legendOf(machine)];
   for (const [zone, first, end] of parts) body.push(zoneMap(machine, zone, first, Math.min(end, frames.count), cell));
   if (machine.zones.length) body.push(el('h3', {}, 'Free blocks by order'), freeBlocks(machine));
   return body;

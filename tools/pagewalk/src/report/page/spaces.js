@@ -1,7 +1,7 @@
 // Address spaces: to scale at the left, and beside it each area page by page.
 
-/** Cells in a row. */
-function cellsInRow() { return Math.max(16, Math.min(64, Math.floor((roomFor() - 410) / 10 / 8) * 8)); }
+/** Cells in a row. In a narrow window (style.css) they stand below the area's name, not beside it. */
+function cellsInRow() { return Math.max(16, Math.min(64, Math.floor((roomFor() - (innerWidth > 640 ? 410 : 125)) / 10 / 8) * 8)); }
 const MOST_ROWS = 10;
 
 function spacesView(machine) {
@@ -22,10 +22,15 @@ function spacesView(machine) {
     rows.push(el('div', { class: 'border3g' }, `${hex(machine.kernelStart)} — below: this process. From here on: the kernel, the same in every process`));
     for (const area of parts) rows.push(areaRow(machine, machine.kernel, area, 0));
   }
-  return [heading(machine, title, lead), processChips(machine, 'spaces'), stateLegend(), el('div', { class: 'space' }, scaleBar(machine, space, areas, parts, pid), el('div', {}, rows))];
+  return [heading(machine, title, lead), processChips(machine, 'spaces'), stateLegend(machine), el('div', { class: 'space' }, scaleBar(machine, space, areas, parts, pid), el('div', {}, rows))];
 }
 
-function stateLegend() { return el('div', { class: 'legend' }, STATES.map(([, words, color]) => el('span', {}, swatch(`var(--${color})`), words))); }
+/** Without books nobody knows who shares a frame, or what is in swap. */
+function stateLegend(machine) {
+  const known = STATES.filter(([state]) => machine.books || ['absent', 'private', 'private-dirty', 'swap', 'huge'].includes(state));
+  const say = (state, words) => state === 'swap' && !machine.books ? 'not present, but not empty' : words;
+  return el('div', { class: 'legend' }, known.map(([state, words, color]) => el('span', {}, swatch(`var(--${color})`), say(state, words))));
+}
 
 /** 4 GiB from bottom to top, to scale. */
 function scaleBar(machine, space, areas, parts, pid) {
@@ -40,7 +45,7 @@ function scaleBar(machine, space, areas, parts, pid) {
   };
   for (const area of parts) bar(area, colour('page-kernel'), { view: 'spaces', m: machine.number, pid, region: area.number });
   for (const area of areas) bar(area, colour(area.flags & VM.EXEC ? 'page-shared-dirty' : area.flags & VM.WRITE ? 'page-private-dirty' : 'page-private'), { view: 'spaces', m: machine.number, pid, area: area.number });
-  if (machine.kernel) picture.append(sv('line', { x1: 50, x2: 124, y1: y(machine.kernelStart), y2: y(machine.kernelStart), stroke: colour('text'), 'stroke-width': 2 }), sv('text', { x: 52, y: y(machine.kernelStart) - 8, 'text-anchor': 'end' }, 'kernel'), sv('text', { x: 52, y: y(machine.kernelStart) + 34, 'text-anchor': 'end' }, 'user'));
+  if (machine.kernel) picture.append(sv('line', { x1: 58, x2: 124, y1: y(machine.kernelStart), y2: y(machine.kernelStart), stroke: colour('text'), 'stroke-width': 2 }), sv('text', { x: 52, y: y(machine.kernelStart) - 14, 'text-anchor': 'end' }, 'kernel'), sv('text', { x: 52, y: y(machine.kernelStart) + 22, 'text-anchor': 'end' }, 'user'));
   return picture;
 }
 
@@ -50,9 +55,9 @@ function areaRow(machine, space, area, pid) {
   const there = Object.entries(usage).filter(([state]) => state !== 'swap' && state !== 'absent').reduce((sum, [, n]) => sum + n, 0);
   const target = isRegion ? { view: 'spaces', m: machine.number, pid: pidOf(machine), region: area.number } : { view: 'spaces', m: machine.number, pid, area: area.number };
   const isChosen = chosen.m === machine.number && (isRegion ? chosen.region === area.number : chosen.area === area.number && pid === pidOf(machine));
-  const name = area.name ? area.name.name : area.kind === 'stray' ? 'mapped, in no area' : area.kind === 'range' ? 'mapped' : 'anonymous';
+  const name = area.name ? area.name.name : area.kind === 'stray' ? 'mapped, in no area' : area.kind === 'range' ? `mapped for ${area.isUser ? 'ring 3' : 'the kernel'}` : 'anonymous';
   return el('div', { class: 'area' + (isChosen ? ' chosen' : ''), 'data-start': hex(area.start) },
-    el('div', { class: 'who' }, link(target, el('code', {}, `${hex(area.start)}–${hex(area.end)}`)), ' ', area.kind === 'vma' ? el('code', {}, perms(area.flags)) : null, el('br'), el('b', {}, name.split('/').pop() || name), el('small', {}, ` ${size(area.end - area.start)}, ${count(there)} pages there`)),
+    el('div', { class: 'who' }, link(target, el('code', {}, `${hex(area.start)}–${hex(area.end)}`)), ' ', area.kind === 'vma' ? el('code', {}, perms(area.flags)) : null, el('br'), el('b', {}, name.split('/').pop() || name), el('small', {}, ` ${size(area.end - area.start)}, ${pagesWords(there)} there`)),
     space ? pageStrip(machine, space, area, pid) : null);
 }
 

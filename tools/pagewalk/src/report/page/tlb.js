@@ -74,7 +74,7 @@ function tlbTable(machine, cpu, rows) {
     attributes: row.stale ? { class: 'stale' } : {},
     cells: [pageLink(machine, cpu.pid ?? undefined, row.page, hex(row.page * 4096)), frameLink(machine, row.frame, hex(row.frame * 4096)),
       row.stale ? [el('b', {}, '✕ stale: '), row.stale, row.now ? [' (', frameLink(machine, row.now - 1, hex((row.now - 1) * 4096)), ')'] : ''] : 'the same',
-      row.pages === 1 ? '4K' : row.pages === 512 ? '2M' : '4M', rightsWords(row.rights), machine.symbolAt(row.by, cpu.pid) || hex(row.by), count(row.at),
+      row.pages === 1 ? '4K' : row.pages === 512 ? '2M' : '4M', rightsWords(row.rights), symbolWords(machine.symbolAt(row.by, cpu.pid) || hex(row.by)), count(row.at),
       ...others.map((one, n) => { const other = isSameSpace(one, row) ? byPage[n].get(row.page) : null; return other ? (other.stale ? '✕ stale' : '■') : '·'; })],
-  })))];
+  })), { class: 'data long' }), el('p', { class: 'on-paper' }, `On paper: the first ${Math.min(60, sorted.length)} of ${rows.length}, stale ones first.`)];
 }

@@ -35,7 +35,7 @@ pub fn second_line(model: &Model) -> String {
     let shootdowns = shootdowns.map(|sum| format!("shootdowns {}; ", grouped(sum))).unwrap_or_default();
     // A narrow terminal shows what comes first.
     format!(
-        "TLB misses {} ({} in 1,000 instructions); {shootdowns}page faults {}; interrupts {}; flushes {}; INVLPG {}",
+        "TLB misses {}, {} in 1,000 instructions; {shootdowns}page faults {}; interrupts {}; flushes {}; INVLPG {}",
         count("tlb_misses"),
         figure(misses, 2),
         count("page_faults"),

@@ -132,7 +132,7 @@ fn pane(frame: &mut Frame<'_>, model: &Model, ui: &mut Ui, which: Pane, area: Re
 
 /// Draws a frame with a title where there is room for one, and gives what is within.
 pub(super) fn framed(frame: &mut Frame<'_>, title: &str, has_keys: bool, area: Rect) -> Rect {
-    if area.height < 5 || area.width < 24 {
+    if area.height < 4 || area.width < 24 {
         return area;
     }
     let style = if has_keys { Style::new().fg(Color::Cyan) } else { Style::new().add_modifier(Modifier::DIM) };

@@ -8,10 +8,7 @@ use std::{
 
 use inspect::Request;
 
-use super::{
-    Form, LensError,
-    control::{Ask, Client, ControlError},
-};
+use super::{Form, LensError, Source, control::ControlError};
 
 /// Clears a terminal, from its first line.
 const CLEAR: &str = "\x1b[H\x1b[2J";
@@ -29,14 +26,14 @@ pub fn parse_seconds(text: &str) -> Result<Duration, String> {
 /// any more. On a terminal each look replaces the one before; else an empty line stands between two, and
 /// JSON takes one line each.
 pub fn watch(vm: Option<&str>, request: Request, json: bool, every: Duration) -> Result<(), LensError> {
-    let mut client = Client::connect(vm)?;
-    let title = format!("every {} s: {}", every.as_secs_f64(), client.name());
+    // Not a connection: the machine closes one that is silent for long.
+    let mut source = Source::open(vm, None)?;
+    let title = format!("every {} s: {}", every.as_secs_f64(), source.name());
     let is_terminal = std::io::stdout().is_terminal();
-    let ask = Ask::Look { request, json };
     let mut is_first = true;
     loop {
         let began = Instant::now();
-        let text = match client.look(&ask) {
+        let text = match source.shown(request.clone(), json) {
             Ok(shown) => {
                 let note = shown.note.map(|note| format!("note: {note}\n")).unwrap_or_default();
                 let text = match shown.form {
@@ -46,12 +43,12 @@ pub fn watch(vm: Option<&str>, request: Request, json: bool, every: Duration) ->
                 if is_terminal && !json { [note.as_bytes(), &text].concat() } else { said(note, text) }
             }
             // What is looked at may be gone, and may come back.
-            Err(ControlError::Refused(why)) if !is_first => format!("{why}\n").into_bytes(),
-            Err(ControlError::Ended(name)) if !is_first => {
+            Err(LensError::Control(ControlError::Refused(why))) if !is_first => format!("{why}\n").into_bytes(),
+            Err(LensError::Control(ControlError::Ended(name))) if !is_first => {
                 eprintln!("pagewalk: the machine `{name}` has ended");
                 return Ok(());
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         let head = match (is_terminal, json, is_first) {
             (true, ..) => format!("{CLEAR}{title}\n\n"),

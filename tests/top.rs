@@ -97,6 +97,12 @@ impl Pane {
         self.wait("the view", |screen| screen.contains("Processes") && screen.contains("? help"));
     }
 
+    /// The view comes to show what the dumps say of the machine, which stands still.
+    fn compare(&self, place: &Place, at: &[&str]) {
+        let dumps = Dumps::of(place, at);
+        self.wait("what the dumps say", |screen| dumps.missing(screen).is_empty());
+    }
+
     fn modes(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -145,60 +151,90 @@ fn grouped(number: &Value) -> String {
     groups.join(",")
 }
 
-/// The words of a line that contains `part`.
-fn words_of<'a>(screen: &'a str, part: &str) -> Vec<&'a str> {
-    let line = screen.lines().find(|line| line.contains(part)).unwrap_or_else(|| panic!("no {part}:\n{screen}"));
+/// What the dumps say of a machine that stands still.
+struct Dumps {
+    stats: Value,
+    ps: Value,
+    regs: Value,
+    meminfo: Value,
+    zoneinfo: Value,
+}
+
+impl Dumps {
+    fn of(place: &Place, at: &[&str]) -> Self {
+        let json = |lens: &str| place.json(&[&[lens], at].concat());
+        let [stats, ps, regs, meminfo, zoneinfo] = ["stats", "ps", "regs", "meminfo", "zoneinfo"].map(json);
+        Dumps { stats, ps, regs, meminfo, zoneinfo }
+    }
+
+    /// What of it a screen does not show.
+    fn missing(&self, screen: &str) -> Vec<String> {
+        let mut missing = Vec::new();
+        let lines: Vec<Vec<&str>> = screen.lines().map(words).collect();
+        let mut need = |what: String, shown: bool| {
+            if !shown {
+                missing.push(what)
+            }
+        };
+        let figure = |counter: &str| grouped(&self.stats[counter]);
+        let instructions = format!("{} instructions", figure("instructions"));
+        for part in [
+            instructions,
+            format!("TLB misses {}", figure("tlb_misses")),
+            format!("page faults {}", figure("page_faults")),
+        ] {
+            let shown = screen.contains(&part);
+            need(part, shown);
+        }
+        for row in self.ps.as_array().expect("processes") {
+            let kb = |pages: &Value| pages.as_u64().map_or("-".into(), |pages| (pages * 4).to_string());
+            let (pid, name) = (row["pid"].to_string(), row["comm"].as_str().expect("a name"));
+            let state = row["state"].as_str().expect("a state");
+            let sizes = [kb(&row["rss_pages"]), kb(&row["vsize_pages"])];
+            let faults = [row["min_flt"].to_string(), row["maj_flt"].to_string()];
+            let is_row = |words: &Vec<&str>| {
+                words.len() > 10
+                    && (words[0], words[1]) == (pid.as_str(), state)
+                    && (words[4..6] == sizes[..] && words[6..8] == faults[..])
+                    && words[10].starts_with(name)
+            };
+            need(format!("process {pid} ({name}) {state} {sizes:?} {faults:?}"), lines.iter().any(is_row));
+        }
+        for row in self.regs.as_array().expect("CPUs") {
+            let number = |key: &str| format!("{:08x}", row[key].as_u64().expect("a number"));
+            let (cr3, eip) = (number("cr3"), number("eip"));
+            let shown = screen.lines().any(|line| line.contains(&cr3) && line.contains(&eip));
+            need(format!("CR3 {cr3}, EIP {eip}"), shown);
+        }
+        for (owner, row) in [
+            ("free  ", "MemFree"),
+            ("anonymous  ", "AnonPages"),
+            ("slab caches  ", "Slab"),
+            ("page tables  ", "PageTables"),
+        ] {
+            let figure = format!(" {} kB", grouped(&self.meminfo[row]));
+            let shown = screen.lines().any(|line| line.contains(owner) && line.contains(&figure));
+            need(format!("{owner}{figure}"), shown);
+        }
+        for zone in self.zoneinfo.as_array().expect("zones").iter().filter(|zone| zone["managed"] != 0) {
+            let kb = |key: &str| grouped(&(zone[key].as_u64().expect("a number") * 4).into());
+            let (free, managed) = (kb("free"), kb("managed"));
+            let shown = lines.iter().any(|words| words.windows(3).any(|part| part == [&free[..], "of", &managed[..]]));
+            need(format!("zone {}: {free} of {managed}", zone["zone"]), shown);
+        }
+        missing
+    }
+}
+
+/// The words of a line, without the frames around panes.
+fn words(line: &str) -> Vec<&str> {
     line.split_whitespace().map(|word| word.trim_matches('│')).filter(|word| !word.is_empty()).collect()
 }
 
-/// What the view shows is what the dumps say of the machine, which stands still.
-fn compare(place: &Place, at: &[&str], screen: &str) {
-    let json = |lens: &str| place.json(&[&[lens], at].concat());
-    let stats = json("stats");
-    for (words, counter) in [("instructions", "instructions"), ("", "tlb_misses"), ("page faults", "page_faults")] {
-        let figure = grouped(&stats[counter]);
-        let shown = if words == "instructions" { format!("{figure} {words}") } else { format!("{words} {figure}") };
-        assert!(screen.contains(&shown), "{counter} is {figure}:\n{screen}");
-    }
-    for row in json("ps").as_array().expect("processes") {
-        let kb = |pages: &Value| pages.as_u64().map_or("-".into(), |pages| (pages * 4).to_string());
-        let pid = row["pid"].to_string();
-        let name = row["comm"].as_str().expect("a name");
-        let line = screen.lines().map(|line| line.trim_start_matches('│'));
-        let line = line.map(|line| line.split_whitespace().collect::<Vec<_>>());
-        let mut lines = line.filter(|words| words.len() > 10 && words[0] == pid && words[10].starts_with(name));
-        let words = lines.next().unwrap_or_else(|| panic!("no process {pid} ({name}):\n{screen}"));
-        assert_eq!(words[1], row["state"].as_str().expect("a state"));
-        assert_eq!(words[4..6], [kb(&row["rss_pages"]), kb(&row["vsize_pages"])], "process {pid}");
-        assert_eq!(words[6..8], [row["min_flt"].to_string(), row["maj_flt"].to_string()], "process {pid}");
-    }
-    for row in json("regs").as_array().expect("CPUs") {
-        let number = |key: &str| format!("{:08x}", row[key].as_u64().expect("a number"));
-        let (cr3, eip) = (number("cr3"), number("eip"));
-        assert!(
-            screen.lines().any(|line| line.contains(&cr3) && line.contains(&eip)),
-            "CR3 {cr3}, EIP {eip}:\n{screen}"
-        );
-    }
-    let meminfo = json("meminfo");
-    for (owner, row) in [
-        ("free  ", "MemFree"),
-        ("anonymous  ", "AnonPages"),
-        ("slab caches  ", "Slab"),
-        ("page tables  ", "PageTables"),
-    ] {
-        let figure = format!(" {} kB", grouped(&meminfo[row]));
-        let shown = screen.lines().any(|line| line.contains(owner) && line.contains(&figure));
-        assert!(shown, "{owner}{figure}:\n{screen}");
-    }
-    for zone in json("zoneinfo").as_array().expect("zones") {
-        let kb = |key: &str| grouped(&(zone[key].as_u64().expect("a number") * 4).into());
-        let (free, managed) = (kb("free"), kb("managed"));
-        if managed != "0" {
-            let words = words_of(screen, &format!("{free} of"));
-            assert!(words.contains(&managed.as_str()), "{words:?}");
-        }
-    }
+/// What is printed is what the dumps say of the machine, which stands still.
+fn compare(place: &Place, at: &[&str], text: &str) {
+    let missing = Dumps::of(place, at).missing(text);
+    assert!(missing.is_empty(), "{missing:?}\n{text}");
 }
 
 fn printed() {
@@ -207,6 +243,7 @@ fn printed() {
     vm.type_line("while :; do :; done");
     place.text(&["step", "200000"]);
     compare(&place, &["--vm", "vm"], &place.text(&["top"]));
+    assert!(Dumps::of(&place, &[]).missing("nothing").len() > 10, "each figure is looked for");
     let json = place.json(&["top"]);
     for (key, lens) in [("processes", "ps"), ("meminfo", "meminfo"), ("zones", "zoneinfo"), ("stats", "stats")] {
         assert_eq!(json[key], place.json(&[lens]), "{key}");
@@ -242,7 +279,8 @@ fn foreign() {
     assert!(text.contains("\nnote: the machine's kernel keeps no books that this program can read"), "{text}");
     assert!(text.contains("whose it is: not known") && text.contains("ever written"), "{text}");
     let regs = place.json(&["regs", "--snapshot", "m.pw"]);
-    let words = words_of(&text, &format!("{:08x}", regs[0]["cr3"].as_u64().expect("CR3")));
+    let cr3 = format!("{:08x}", regs[0]["cr3"].as_u64().expect("CR3"));
+    let words = words(text.lines().find(|line| line.contains(&cr3)).unwrap_or_else(|| panic!("no {cr3}: {text}")));
     assert_eq!(words[..5], ["0", "kernel", words[2], "?", "?"], "{text}");
     assert!(!text.contains("COMMAND"), "{text}");
     let json = place.json(&["top", "--snapshot", "m.pw"]);
@@ -276,8 +314,8 @@ fn driven() {
     place.text(&["pause"]);
     let pane = Pane::new(&place, 170, 50);
     pane.top("");
-    let screen = pane.wait("paused", |screen| screen.contains("vm: paused"));
-    compare(&place, &at, &screen);
+    pane.wait("paused", |screen| screen.contains("vm: paused"));
+    pane.compare(&place, &at);
 
     pane.keys(&["p"]);
     pane.wait("it runs", |screen| screen.contains("vm: running") && !screen.contains(" 0.0 MIPS"));
@@ -290,9 +328,9 @@ fn driven() {
     pane.wait("the question", |screen| screen.contains("step how many instructions?"));
     pane.line("12345");
     let after = grouped(&(before + 12345).into());
-    let screen = pane.wait("the step", |screen| screen.contains(&after) && screen.contains("vm: paused"));
+    pane.wait("the step", |screen| screen.contains(&after) && screen.contains("vm: paused"));
     assert_eq!(count(place.json(&["status"])), before + 12345);
-    compare(&place, &at, &screen);
+    pane.compare(&place, &at);
 
     pane.keys(&["w"]);
     pane.wait("the question", |screen| screen.contains("walk which address of process 1?"));
@@ -318,8 +356,8 @@ fn driven() {
         pane.wait("the narrow view", |screen| screen.starts_with(first.trim_end()));
     }
     pane.resize(170, 50);
-    let screen = pane.wait("all panes", |screen| screen.contains("Memory") && screen.contains("Events"));
-    compare(&place, &at, &screen);
+    pane.wait("all panes", |screen| screen.contains("Memory") && screen.contains("Events"));
+    pane.compare(&place, &at);
     pane.keys(&["q"]);
     pane.sane(0);
 }

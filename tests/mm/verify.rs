@@ -44,7 +44,7 @@ fn storm() {
     let mut machine = machine("workload storm 1; workload storm 2; workload storm 3");
     let mut looks = 0;
     loop {
-        match run(&mut machine, 30_011) {
+        match run(&mut machine, 10_007) {
             Stop::Limit => {}
             Stop::PowerOff { status: 0 } => break,
             other => panic!("{other}"),

@@ -130,6 +130,11 @@ impl IoApic {
         self.may_send(pin) && self.message(pin, false).is_some()
     }
 
+    /// Whether the table holds input `pin` back.
+    pub fn holds_back(&self, pin: u8) -> bool {
+        self.is_masked(usize::from(pin) % PINS)
+    }
+
     fn read_selected(&self) -> u32 {
         match self.selected {
             ID => u32::from(self.id) << 24,

@@ -128,7 +128,13 @@ impl Uart16550 {
 
     /// Whether the guest raised RTS and has taken all that the host gave: it asks for more.
     pub fn wants_input(&self) -> bool {
-        self.rts() && self.line.is_open() && self.line.is_empty() && self.received.is_empty()
+        self.rts() && self.has_taken_all()
+    }
+
+    /// Whether more input would be received, and has not been given: the host's has not ended, and the guest has
+    /// taken all there was.
+    pub fn has_taken_all(&self) -> bool {
+        self.line.is_open() && self.line.is_empty() && self.received.is_empty()
     }
 
     /// Whether the host's input has ended, as far as the host said.

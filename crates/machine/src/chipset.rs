@@ -225,8 +225,18 @@ impl Chipset {
     /// The port whose far end is read on demand and asked for now.
     pub(crate) fn demanded_input(&self, config: &MachineConfig) -> Option<u8> {
         let wants = |number: usize| {
-            config.serial[number] == Some(SerialInput::OnDemand)
-                && self.serial[number].as_ref().is_some_and(Uart16550::wants_input)
+            let Some(uart) = self.serial[number].as_ref() else { return false };
+            match config.serial[number] {
+                Some(SerialInput::OnDemand) => uart.wants_input(),
+                Some(SerialInput::OnInterest) => {
+                    // Nothing but registers that `MachineBus::effect` looks after: when it is asked for must not
+                    // depend on when the host stops the run.
+                    let irq = IRQ_SERIAL[number];
+                    let unmasked = !self.apics.holds_back(irq) || self.pic.imr() & 1 << irq == 0;
+                    uart.wants_input() || uart.announces_input() && unmasked && uart.has_taken_all()
+                }
+                _ => false,
+            }
         };
         (0..self.serial.len()).find(|&number| wants(number)).map(|number| number as u8)
     }

@@ -26,6 +26,9 @@ pub enum SerialInput {
     /// Something that is read only when the guest asks by raising RTS, with time stopped:
     /// a file or a pipe.
     OnDemand,
+    /// The same for a guest that may know nothing of RTS: letting received bytes interrupt it, at the port and
+    /// at an interrupt controller, counts as asking, too.
+    OnInterest,
 }
 
 /// What a machine is made of. A part of its state: a snapshot holds it.

@@ -215,6 +215,11 @@ impl InterruptBus {
         self.ioapic.would_interrupt(pin(irq))
     }
 
+    /// Whether the I/O APIC's table holds an ISA interrupt line back.
+    pub(crate) fn holds_back(&self, irq: u8) -> bool {
+        self.ioapic.holds_back(pin(irq))
+    }
+
     /// Whether INTR of the 8259A pair would reach one of the CPUs for which `listens`.
     pub(crate) fn passes_intr(&self, listens: impl Fn(usize) -> bool) -> bool {
         self.lapics.iter().zip(&self.pages).enumerate().any(|(cpu, (lapic, page))| {

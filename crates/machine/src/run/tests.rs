@@ -419,6 +419,32 @@ fn input_on_demand_is_read_when_rts_asks_and_ends_with_carrier() {
 }
 
 #[test]
+fn a_guest_that_raises_no_rts_is_given_input_when_it_waits_for_its_interrupt() {
+    let run = |input, listens: u8| {
+        let mut serial = MachineConfig::default().serial;
+        serial[0] = Some(input);
+        let mut machine = machine_with(MachineConfig { serial, ..MachineConfig::default() }, |code| {
+            handle(code, 12, |code| {
+                code.xor(eax, eax)?;
+                code.mov(dx, 0x3f8)?;
+                code.in_(al, dx)?;
+                exit_with_eax(code)
+            })?;
+            for (port, value) in [(0x3f9, listens.into()), (0x3fc, 0x08), (0x21, 0xef)] {
+                out(code, port, value)?;
+            }
+            code.sti()?;
+            code.hlt()
+        });
+        let mut host = Script { demanded: vec![b"A".to_vec()].into(), ..Script::default() };
+        (finish(&mut machine, &mut host), host.demanded.len())
+    };
+    assert_eq!(run(SerialInput::OnInterest, 1), (Stop::PowerOff { status: b'A'.into() }, 0));
+    assert_eq!(run(SerialInput::OnInterest, 0).1, 1, "the port is silent");
+    assert_eq!(run(SerialInput::OnDemand, 1).1, 1, "nobody asks");
+}
+
+#[test]
 fn a_host_that_cannot_give_demanded_input_now_stops_the_run() {
     struct Interrupted;
     impl Host for Interrupted {

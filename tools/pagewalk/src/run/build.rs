@@ -64,6 +64,7 @@ fn serial(mode: Mode, streams: Streams) -> [Option<SerialInput>; 4] {
         Stream::Terminal => SerialInput::Live,
         Stream::Absent => SerialInput::None,
         Stream::Raw if mode == Mode::Program => SerialInput::None,
+        Stream::Raw if mode == Mode::Kernel => SerialInput::OnInterest,
         Stream::Raw => SerialInput::OnDemand,
     };
     match mode {

@@ -14,7 +14,6 @@ use crate::support::{asked, pagewalk, trial, with_input};
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("lenses::proc_files_equal_what_the_guest_reads_at_that_instant", &[], equal_at_the_gather_point),
         trial("lenses::a_frame_names_its_block_its_flags_and_who_maps_it", &[], frames_by_number),
         trial("lenses::looking_changes_nothing", &[], looking_changes_nothing),
         trial("lenses::a_running_machine_is_seen_by_its_name_and_goes_on", &[], running_machine),
@@ -22,27 +21,6 @@ pub fn trials() -> Vec<Trial> {
         trial("lenses::a_machine_that_is_not_there_is_one_clear_line", &[], no_machine),
     ]
 }
-
-/// The guest's own readers, in the order in which the script runs them.
-const FILES: [&str; 14] = [
-    "maps",
-    "iomem",
-    "ioports",
-    "buddyinfo",
-    "pagetypeinfo",
-    "slabinfo",
-    "meminfo",
-    "vmstat",
-    "zoneinfo",
-    "interrupts",
-    "cpuinfo",
-    "swaps",
-    "vmallocinfo",
-    "modules",
-];
-
-/// What the script prints between two files.
-const MARK: &str = "==\n";
 
 /// Keeps what the guest's program prints.
 #[derive(Default)]
@@ -99,66 +77,8 @@ pub fn machine_with(script: &str, config: MachineConfig, more: &str) -> Machine 
 /// What the lenses need of a machine that boots our kernel.
 pub fn target<'a>(machine: &'a Machine, kernel: &'a KernelImage) -> Target<'a> {
     let cpus = (0..machine.cpu_count()).map(|number| machine.cpu(number)).collect();
-    Target { kernel: Some(kernel), current: machine.current_cpu(), ..Target::new(cpus, machine.memory()) }
-}
-
-/// The host's text for a file of the process that is running.
-fn text(machine: &Machine, kernel: &KernelImage, file: &str) -> Vec<u8> {
-    let target = target(machine, kernel);
-    let request = match file {
-        "maps" => {
-            let books = Books::of(&target).expect("the kernel's books");
-            let (task, _) = process_of_directory(&books, machine.cpu(machine.current_cpu()).cr3)
-                .expect("tasks")
-                .expect("a process");
-            Request::Maps { pid: task.pid }
-        }
-        other => Request::from_words(&[other]).expect("a lens"),
-    };
-    look(&target, &request).expect("the lens shows").text
-}
-
-fn equal_at_the_gather_point() {
-    let files = FILES[1..].join(" ");
-    let script = format!(
-        "cd /.pagewalk/lib/modules; for m in kmalloc user vmalloc; do insmod sample_$m.ko; done
-        cat /proc/self/maps; for f in {files}; do echo ==; cat /proc/$f; done"
-    );
-    let mut machine = machine(&script);
-    let kernel = KernelImage::parse(images::KERNEL);
-    let begin = parse_address(&target(&machine, &kernel), 0, "proc_gather_begin").expect("the gather point").linear;
-    machine.add_breakpoint(begin);
-    let mut host = Heard::default();
-    // For each file what the host showed at the last gathering before the guest printed it.
-    let mut shown: [Vec<u8>; FILES.len()] = Default::default();
-    let mut pass_breakpoint = false;
-    loop {
-        match machine.run(RunLimit { retired: Some(2_000_000_000), pass_breakpoint }, &mut host) {
-            Stop::Breakpoint { .. } => {
-                let printed = String::from_utf8_lossy(&host.0).matches(MARK).count();
-                shown[printed] = text(&machine, &kernel, FILES[printed]);
-            }
-            Stop::PowerOff { status: 0 } => break,
-            other => panic!("{other}"),
-        }
-        pass_breakpoint = true;
-    }
-    let printed = String::from_utf8(host.0).expect("text");
-    let read: Vec<&str> = printed.split(MARK).collect();
-    assert_eq!(read.len(), FILES.len(), "{printed}");
-    for (i, file) in FILES.iter().enumerate() {
-        let host = String::from_utf8_lossy(&shown[i]);
-        assert!(!host.is_empty(), "{file}");
-        assert_eq!(host, read[i], "{file}");
-    }
-    let areas = read[FILES.iter().position(|file| *file == "vmallocinfo").expect("in the list")];
-    for kind in [" pages=3 vmalloc\n", " pages=2 vmap\n", " phys=0x000ff000 ioremap\n", " unpurged vm_area\n"] {
-        assert!(areas.contains(kind), "{kind} in {areas}");
-    }
-    assert!(areas.contains("selftest::vmalloc::run+0x"), "the caller by name: {areas}");
-    assert!(areas.contains(" [sample_vmalloc] pages=16 vmalloc\n"), "the caller's module: {areas}");
-    let modules = read[FILES.iter().position(|file| *file == "modules").expect("in the list")];
-    assert!(modules.contains(" 1 sample_user, Live 0xf") && modules.lines().count() == 3, "{modules}");
+    let now_ns = Some(machine.now_ns());
+    Target { kernel: Some(kernel), current: machine.current_cpu(), now_ns, ..Target::new(cpus, machine.memory()) }
 }
 
 fn frames_by_number() {

@@ -23,6 +23,8 @@ mod explore;
 #[cfg(unix)]
 mod flux;
 #[cfg(unix)]
+mod foreign;
+#[cfg(unix)]
 mod gdb;
 mod layering;
 #[cfg(unix)]
@@ -87,6 +89,8 @@ fn main() {
     trials.extend(explore::trials());
     #[cfg(unix)]
     trials.extend(flux::trials());
+    #[cfg(unix)]
+    trials.extend(foreign::trials());
     #[cfg(unix)]
     trials.extend(gdb::trials());
     trials.extend(layering::trials());

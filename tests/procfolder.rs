@@ -1,21 +1,17 @@
 //! procps on a folder that `pagewalk proc -o` made: natively, in a mount namespace of its own in
 //! which the folder lies on /proc, it prints what it printed in the guest.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fs, path::Path, process::Stdio};
 
 use libtest_mimic::Trial;
 
-use crate::support::{Need, debian_root, pagewalk, trial, with_input};
+use crate::support::{Need, debian_root, pagewalk, private_mounts, trial, with_input};
 
 pub fn trials() -> Vec<Trial> {
     vec![
         trial(
             "procfolder::procps_prints_natively_what_it_prints_in_the_guest",
-            &[Need::Debian("dynamic"), Need::NativeI386, Need::Program("unshare"), Need::Program("mount")],
+            &[Need::Debian("dynamic"), Need::NativeI386, Need::PrivateMounts],
             procps,
         ),
         trial("procfolder::a_folder_has_the_files_of_proc_and_is_written_once", &[], folder_itself),
@@ -34,16 +30,6 @@ const COMMANDS: [&str; 5] = [
 const SLABTOP: &str = "OBJS ACTIVE";
 
 fn procps() {
-    // Where a mount namespace is forbidden, there is nothing to compare.
-    if !Command::new("unshare")
-        .args(["-m", "-p", "-f", "true"])
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
-    {
-        eprintln!("procfolder: skipped: needs a mount namespace");
-        return;
-    }
     let root = debian_root();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (saved, proc) = (folder.path().join("saved"), folder.path().join("proc"));
@@ -64,18 +50,14 @@ fn procps() {
         let program = ["bin", "usr/bin"].map(|bin| root.join(bin).join(name)).into_iter().find(|path| path.exists());
         let (loader, program) = (root.join("lib/ld-linux.so.2"), program.expect("a program of procps"));
         let script = format!(
-            "mount --bind {} /proc || exit 77; exec {} --library-path {libraries} {} {args}",
+            "mount --bind {} /proc && exec {} --library-path {libraries} {} {args}",
             proc.display(),
             loader.display(),
             program.display()
         );
-        let mut unshare = Command::new("unshare");
-        unshare.args(["-m", "-p", "-f", "sh", "-c", &script]).env("TERM", "dumb").stdin(Stdio::null());
+        let mut unshare = private_mounts().expect("was there before");
+        unshare.args(["sh", "-c", &script]).env("TERM", "dumb").stdin(Stdio::null());
         let output = unshare.output().expect("run unshare");
-        if output.status.code() == Some(77) {
-            eprintln!("procfolder: skipped: needs a mount over /proc");
-            return;
-        }
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
         native += &String::from_utf8(output.stdout).expect("text");
         native += "==\n";

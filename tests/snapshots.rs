@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    io::BufRead,
+    os::unix::process::ExitStatusExt,
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -10,8 +12,8 @@ use libtest_mimic::Trial;
 use machine::{EngineConfig, Machine};
 
 use crate::{
-    control::Place,
-    support::{pagewalk, trial, with_input},
+    control::{Place, Running},
+    support::{Need, pagewalk, private_mounts, trial, with_input},
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -24,6 +26,9 @@ pub fn trials() -> Vec<Trial> {
         ),
         trial("snapshots::a_file_that_is_cut_or_altered_is_refused_with_the_reason", &[], damaged),
         trial("snapshots::samples_are_taken_kept_and_gone_on_with", &[], samples),
+        trial("snapshots::a_full_disk_leaves_the_older_file_and_is_one_line", &[Need::PrivateMounts], full_disk),
+        trial("snapshots::what_a_killed_save_left_goes_with_the_next_one", &[], killed),
+        trial("snapshots::a_running_machine_is_restored_with_its_disk", &[], with_disk),
         trial("snapshots::memory_that_is_zero_or_never_touched_costs_nothing", &[], small),
     ]
 }
@@ -96,8 +101,7 @@ fn storm_from_outside() {
     let (status, said) = vm.end();
     assert_eq!(status, Some(0), "{said}");
     let went_on = Output { status: Default::default(), stdout: Vec::new(), stderr: said.into_bytes() };
-    // As a machine with a name does.
-    let again = restored(&place.file("storm.pw"), &["--follow-tables"]);
+    let again = restored(&place.file("storm.pw"), &[]);
     assert_eq!(end(&again), end(&went_on), "from {begun}");
 }
 
@@ -209,4 +213,75 @@ fn small() {
     let (little, much) = (size("32M", "little.pw"), size("1024M", "much.pw"));
     // The kernel's descriptors of a thirty-two times larger memory are more, but not its pages.
     assert!(much < little + (8 << 20), "{little} and {much} bytes");
+}
+
+/// A file system of 64 kB, on which a machine is saved beside an older file.
+fn full_disk() {
+    let place = Place::new();
+    let script = "mount -t tmpfs -o size=64k none \"$1\" && cd \"$1\" && echo older >m.pw && \
+        \"$2\" run --timeout 600 --save m.pw; echo status $?; cat m.pw; ls -A";
+    let mut unshare = private_mounts().expect("was there before");
+    unshare.args(["sh", "-c", script, "sh"]).arg(place.file("")).arg(pagewalk().get_program());
+    let output = with_input(&mut unshare, "exit\n");
+    assert_eq!(text(&output.stdout), "status 125\nolder\nm.pw\n", "{}", text(&output.stderr));
+    let said = text(&output.stderr);
+    assert!(said.starts_with("pagewalk: ") && said.lines().count() == 1, "{said}");
+    assert!(said.contains("m.pw: No space left on device"), "{said}");
+}
+
+fn names(place: &Place) -> Vec<String> {
+    let entries = fs::read_dir(place.file("")).expect("a folder").flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().into_string().expect("text")).collect();
+    names.sort();
+    names
+}
+
+/// A file beyond its limit kills who writes it, in the midst of it.
+fn killed() {
+    let place = Place::new();
+    fs::write(place.file("m.pw"), "older").expect("a file");
+    let mut shell = Command::new("sh");
+    shell.current_dir(place.file("")).arg("-c").arg("ulimit -c 0; ulimit -f 200; exec \"$0\" run --save m.pw");
+    let output = with_input(shell.arg(pagewalk().get_program()), "exit\n");
+    assert_eq!(output.status.signal(), Some(25), "SIGXFSZ: {}", text(&output.stderr));
+    assert_eq!(fs::read_to_string(place.file("m.pw")).expect("it is there"), "older");
+    let left = names(&place);
+    assert!(left.len() == 2 && left[0].starts_with(".m.pw") && left[0].ends_with(".part"), "{left:?}");
+    let saved = with_input(&mut place.command(&["run", "--save", "m.pw"]), "exit\n");
+    assert!(saved.status.success(), "{}", text(&saved.stderr));
+    assert_eq!(names(&place), ["m.pw"]);
+    assert_eq!(refusal(&place.file("m.pw")), None);
+}
+
+fn with_disk() {
+    const SECTORS: usize = 16 * 512;
+    let place = Place::new();
+    let image = place.file("image");
+    fs::write(&image, [7; SECTORS]).expect("an image");
+    let mut vm = place.start("vm", &["--disk", image.to_str().expect("a path")]);
+    let said = |vm: &mut Running, line: &str| {
+        vm.type_line(line);
+        let mut answer = String::new();
+        vm.printed.read_line(&mut answer).expect("it prints");
+        answer
+    };
+    // What is on its way to the disk is saved, too.
+    assert_eq!(said(&mut vm, "printf first >/dev/sda; sync; head -c 5 /dev/sda; echo"), "first\n");
+    place.text(&["pause"]);
+    place.text(&["save", "first.pw"]);
+    place.text(&["resume"]);
+    assert_eq!(said(&mut vm, "head -c 5 /dev/sda; echo"), "first\n");
+    place.text(&["restore", "first.pw", "--vm", "vm"]);
+    assert_eq!(said(&mut vm, "head -c 5 /dev/sda; echo"), "first\n");
+    // Beyond what the snapshot knows: the image has other bytes now.
+    assert_eq!(said(&mut vm, "printf other >/dev/sda; sync; head -c 5 /dev/sda; echo"), "other\n");
+    let refused = place.command(&["restore", "first.pw", "--vm", "vm"]).output().expect("run pagewalk");
+    let why = text(&refused.stderr);
+    assert!(!refused.status.success() && why.lines().count() == 1, "{why}");
+    assert!(why.contains("image") && why.contains("is not as the machine left it"), "{why}");
+    assert_eq!(said(&mut vm, "head -c 5 /dev/sda; echo"), "other\n", "and goes on");
+    vm.type_line("exit 4");
+    let (status, said) = vm.end();
+    assert_eq!(status, Some(4), "{said}");
+    assert!(fs::read(&image).expect("the image").starts_with(b"other"));
 }

@@ -28,6 +28,8 @@ pub enum Need {
     Debian(&'static str),
     /// A host that runs i386 programs natively.
     NativeI386,
+    /// A host that lets us have mounts of our own.
+    PrivateMounts,
     /// A machine with one CPU: what the test looks at is not the same with several.
     OneCpu,
 }
@@ -41,6 +43,7 @@ impl Need {
                 .then(|| format!("{package}:i386 (tests/fetch-debian {package})")),
             Need::NativeI386 => (!cfg!(all(target_os = "linux", target_arch = "x86_64")))
                 .then(|| "a host that runs i386 programs".to_owned()),
+            Need::PrivateMounts => private_mounts().is_none().then(|| "mounts of its own (unshare, mount)".to_owned()),
             Need::OneCpu => (asked::cpus() != 1).then(|| "one CPU".to_owned()),
         }
     }
@@ -63,6 +66,23 @@ pub fn trial(name: &str, needs: &[Need], test: impl FnOnce() + Send + 'static) -
         })
     })
     .with_ignored_flag(ignored)
+}
+
+/// `unshare` into a mount and a PID namespace in which one may mount, if the host allows it: as root,
+/// or as root of a user namespace.
+#[allow(dead_code, reason = "for the modules that mount")]
+pub fn private_mounts() -> Option<Command> {
+    let unshare = |options: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(options).args(["-m", "-p", "-f", "--"]);
+        command
+    };
+    let works = |options: &&[&str]| {
+        let mut command = unshare(options);
+        command.args(["mount", "--bind", "/proc", "/proc"]).stdin(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    [&[][..], &["-r"]].into_iter().find(works).map(unshare)
 }
 
 /// The repository's root.

@@ -1,7 +1,10 @@
 //! A process's areas: `maps`, `smaps`, `pmap`.
 
-use abi::books::{MmRecord, PAGE_MAPPING_ANON, VmaRecord, pg, vm};
-use abi::proc::{maps as proc_maps, smaps as proc_smaps};
+use abi::books::{MmRecord, VmaRecord, vm};
+use abi::proc::{
+    maps as proc_maps,
+    smaps::{self as proc_smaps, Sums},
+};
 use abi::{Out, out, out::render};
 use cpu::mmu::{Level, PageSize, Paging, Step, walk};
 use serde_json::json;
@@ -20,18 +23,7 @@ struct Area {
 
 impl Area {
     fn row(&self) -> proc_maps::Row {
-        let VmaRecord { start, end, flags, pgoff, .. } = self.vma;
-        let row = proc_maps::Row { start, end, flags, ..Default::default() };
-        match &self.file {
-            Some(file) => proc_maps::Row {
-                offset: u64::from(pgoff) << 12,
-                major: file.major,
-                minor: file.minor,
-                ino: file.ino,
-                ..row
-            },
-            None => row,
-        }
+        proc_maps::Row::of(&self.vma, self.file.as_ref().map(|file| (file.major, file.minor, file.ino)))
     }
 
     fn line(&self, out: &mut dyn Out) {
@@ -69,9 +61,7 @@ fn areas(books: &Books<'_>, mm: &MmRecord) -> Result<Vec<Area>> {
             let file = if vma.file.is_null() { None } else { Some(books.file(vma.file)?) };
             let name = match &file {
                 Some(file) => Some(file.path.clone()),
-                None if mm.start_brk != 0 && vma.start <= mm.brk && vma.end >= mm.start_brk => Some(b"[heap]".to_vec()),
-                None if vma.start <= mm.start_stack && vma.end >= mm.start_stack => Some(b"[stack]".to_vec()),
-                None => None,
+                None => proc_maps::anonymous_name(mm, &vma).map(<[u8]>::to_vec),
             };
             Ok(Area { vma, file, name })
         })
@@ -158,96 +148,42 @@ fn huge_page_sharers(books: &Books<'_>, step: &Step) -> Option<u32> {
 /// (`_PAGE_SPECIAL`).
 const PTE_SPECIAL: u32 = 1 << 9;
 
-/// What the page tables say of areas: whole pages in kB, and shares of pages in bytes.
-#[derive(Default)]
-struct Sums {
-    usage: proc_smaps::Usage,
-    anon: u64,
-    file: u64,
-    shmem: u64,
-    dirty: u64,
-    swap: u64,
-}
-
-impl Sums {
-    /// Adds what is in an area: frames that are reserved (the zero page) or mapped without
-    /// being counted do not count.
-    fn add(&mut self, target: &Target<'_>, books: &Books<'_>, paging: Paging, area: &Area) {
-        let mut at = area.vma.start & !0xfff;
-        while at < area.vma.end {
-            let found = walk(target.mem, paging, LinearAddr(at));
-            let next = match found.steps.last() {
-                Some(step) if let Some(sharers) = huge_page_sharers(books, step) => {
-                    let kb = PageSize::Mib4.bytes() >> 10;
-                    let usage = &mut self.usage;
-                    *if sharers > 1 { &mut usage.shared_hugetlb } else { &mut usage.private_hugetlb } += kb;
-                    u64::from(at) + u64::from(PageSize::Mib4.bytes())
-                }
-                Some(step) if let Some(pte) = present_or_none(step) => {
-                    self.add_page(books, pte);
-                    u64::from(at) + 4096
-                }
-                step => {
-                    if let Some((kind, slot)) = step.and_then(swap_entry) {
-                        self.usage.swap += 4;
-                        self.swap += u64::from(4096 / books.swap_count(kind, slot).unwrap_or(0).max(1));
-                    }
-                    // What a missing table would cover is nothing: over it at once.
-                    u64::from(at) + found.reach(&paging, LinearAddr(at))
-                }
-            };
-            match u32::try_from(next) {
-                Ok(next) => at = next,
-                Err(_) => break,
+/// Adds what is in an area: frames that are mapped without being counted do not count.
+fn add(sums: &mut Sums, target: &Target<'_>, books: &Books<'_>, paging: Paging, area: &Area) {
+    let mut at = area.vma.start & !0xfff;
+    while at < area.vma.end {
+        let found = walk(target.mem, paging, LinearAddr(at));
+        let next = match found.steps.last() {
+            Some(step) if let Some(sharers) = huge_page_sharers(books, step) => {
+                sums.add_huge(sharers);
+                u64::from(at) + u64::from(PageSize::Mib4.bytes())
             }
-        }
-    }
-
-    fn add_page(&mut self, books: &Books<'_>, pte: Pte) {
-        const PAGE_KB: u32 = 4;
-        let Some(page) = books.page(pte.frame().frame()) else { return };
-        if page.flags & pg::RESERVED != 0 || pte.0 & PTE_SPECIAL != 0 {
-            return;
-        }
-        let usage = &mut self.usage;
-        let sharers = page.mapcount.wrapping_add(1).max(1);
-        let is_dirty = pte.dirty() || page.flags & pg::DIRTY != 0;
-        let is_anon = page.mapping & PAGE_MAPPING_ANON != 0;
-        usage.rss += PAGE_KB;
-        usage.anonymous += if is_anon { PAGE_KB } else { 0 };
-        usage.referenced += if pte.accessed() || page.flags & pg::REFERENCED != 0 { PAGE_KB } else { 0 };
-        let share = u64::from(4096 / sharers);
-        self.dirty += if is_dirty { share } else { 0 };
-        *match (is_anon, page.flags & pg::SWAPBACKED != 0) {
-            (true, _) => &mut self.anon,
-            (false, true) => &mut self.shmem,
-            (false, false) => &mut self.file,
-        } += share;
-        *match (sharers > 1, is_dirty) {
-            (true, true) => &mut usage.shared_dirty,
-            (true, false) => &mut usage.shared_clean,
-            (false, true) => &mut usage.private_dirty,
-            (false, false) => &mut usage.private_clean,
-        } += PAGE_KB;
-    }
-
-    fn usage(&self) -> proc_smaps::Usage {
-        let kb = |bytes: u64| (bytes / 1024) as u32;
-        proc_smaps::Usage {
-            pss: kb(self.anon + self.file + self.shmem),
-            pss_dirty: kb(self.dirty),
-            pss_anon: kb(self.anon),
-            pss_file: kb(self.file),
-            pss_shmem: kb(self.shmem),
-            swap_pss: kb(self.swap),
-            ..self.usage
+            Some(step) if let Some(pte) = present_or_none(step) => {
+                if pte.0 & PTE_SPECIAL == 0
+                    && let Some(page) = books.page(pte.frame().frame())
+                {
+                    sums.add_page(&page, pte.accessed(), pte.dirty());
+                }
+                u64::from(at) + 4096
+            }
+            step => {
+                if let Some((kind, slot)) = step.and_then(swap_entry) {
+                    sums.add_swap(books.swap_count(kind, slot).unwrap_or(0));
+                }
+                // What a missing table would cover is nothing: over it at once.
+                u64::from(at) + found.reach(&paging, LinearAddr(at))
+            }
+        };
+        match u32::try_from(next) {
+            Ok(next) => at = next,
+            Err(_) => break,
         }
     }
 }
 
 fn usage(target: &Target<'_>, books: &Books<'_>, paging: Paging, area: &Area) -> proc_smaps::Usage {
     let mut sums = Sums::default();
-    sums.add(target, books, paging, area);
+    add(&mut sums, target, books, paging, area);
     sums.usage()
 }
 
@@ -258,7 +194,7 @@ pub(super) fn rollup_text(target: &Target<'_>, pid: u32) -> Result<Vec<u8>> {
     let (mut sums, mut range) = (Sums::default(), None);
     if with_memory(&books, pid)? {
         for area in areas_of(&books, pid)? {
-            sums.add(target, &books, paging, &area);
+            add(&mut sums, target, &books, paging, &area);
             range = Some((range.map_or(area.vma.start, |(start, _)| start), area.vma.end));
         }
         let (start, end) = range.unwrap_or((0, 0));

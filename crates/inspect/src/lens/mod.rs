@@ -40,6 +40,7 @@ pub(crate) use modules::tables as module_tables;
 pub(crate) use page::{PROTNONE, USER_ENTRIES, table};
 pub use process::{process_file, process_of_directory};
 pub use screen::{Cell, Screen};
+pub use system_files::system_file;
 pub(crate) use tlb::{describe as describe_tlb_entry, stale as stale_words, tlb_entry};
 pub(crate) use walk::{describe_step, walk_lines};
 

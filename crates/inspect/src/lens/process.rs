@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use abi::books::{MmRecord, TaskRecord, VmaRecord, vm};
-use abi::proc::{clock_ticks, pid_stat, status as proc_status};
+use abi::books::{MmRecord, TaskRecord};
+use abi::proc::{areas::AreaPages, clock_ticks, limits, pid_stat, status as proc_status};
 use abi::{Out, U64, out, out::render};
 use serde_json::json;
 use x86::LinearAddr;
@@ -78,7 +78,7 @@ pub fn status(target: &Target<'_>, pid: u32) -> Result<Answer> {
 fn status_text(books: &Books<'_>, task: &TaskRecord, mm: Option<&MmRecord>) -> Result<Vec<u8>> {
     let more = books.task_more(task);
     let cred = more.cred;
-    let mut status = proc_status::Status {
+    let status = proc_status::Status {
         umask: more.umask,
         uids: [cred.uid, cred.euid, cred.suid, cred.euid],
         gids: [cred.gid, cred.egid, cred.sgid, cred.egid],
@@ -93,24 +93,16 @@ fn status_text(books: &Books<'_>, task: &TaskRecord, mm: Option<&MmRecord>) -> R
         voluntary_switches: more.nvcsw,
         nonvoluntary_switches: more.nivcsw,
         nr_cpus: books.nr_cpus(),
-        ..Default::default()
+        areas: area_pages(books, mm)?,
     };
-    if let Some(mm) = mm {
-        let areas = books.vmas(mm)?;
-        status.vm_stk = pages_where(&areas, |flags| flags & vm::GROWSDOWN != 0);
-        status.vm_data = pages_where(&areas, is_data) + status.vm_stk;
-        status.vm_exe = pages(mm.start_code, mm.end_code);
-        status.vm_lib = pages_where(&areas, is_exec).saturating_sub(status.vm_exe);
-        status.vm_lck = pages_where(&areas, |flags| flags & vm::LOCKED != 0);
-    }
     Ok(render(|out| proc_status::write(out, task, mm, &status)))
 }
 
-/// The text of `stat`: of a process, whose time is that of all its threads, or of one thread.
-fn stat_text(books: &Books<'_>, task: &TaskRecord, mm: Option<&MmRecord>, whole: bool) -> Result<Vec<u8>> {
+/// The text of `stat`: of a leader, whose time is that of all its threads, or of another thread.
+fn stat_text(books: &Books<'_>, task: &TaskRecord, mm: Option<&MmRecord>) -> Result<Vec<u8>> {
     let more = books.task_more(task);
     let mut record = TaskRecord { tgid: task.pid, ..*task };
-    if whole && task.pid == task.tgid {
+    if task.pid == task.tgid {
         let mut threads = books.tasks()?;
         threads.retain(|other| other.tgid == task.tgid);
         let (user, system) = times(books, &threads).remove(&task.tgid).unwrap_or_default();
@@ -153,36 +145,21 @@ fn times(books: &Books<'_>, threads: &[TaskRecord]) -> BTreeMap<u32, (u64, u64)>
 
 /// The text of `statm`.
 fn statm_text(books: &Books<'_>, mm: Option<&MmRecord>) -> Result<Vec<u8>> {
-    let (text, data) = match mm {
-        Some(mm) => {
-            let which = |flags| is_data(flags) || flags & vm::GROWSDOWN != 0;
-            (pages(mm.start_code, mm.end_code), pages_where(&books.vmas(mm)?, which))
-        }
-        None => (0, 0),
-    };
-    Ok(render(|out| pid_stat::statm(out, mm, text, data)))
+    let areas = area_pages(books, mm)?;
+    Ok(render(|out| pid_stat::statm(out, mm, &areas)))
 }
 
 /// Numbers of limits.
 const RLIMIT_RSS: usize = 5;
 const RLIMIT_SIGPENDING: usize = 11;
 
-fn is_data(flags: u32) -> bool {
-    flags & (vm::WRITE | vm::SHARED | vm::GROWSDOWN) == vm::WRITE
-}
-
-fn is_exec(flags: u32) -> bool {
-    flags & (vm::EXEC | vm::WRITE | vm::GROWSDOWN) == vm::EXEC
-}
-
-/// Pages of the areas whose flags satisfy a condition.
-fn pages_where(areas: &[VmaRecord], which: impl Fn(u32) -> bool) -> u32 {
-    areas.iter().filter(|vma| which(vma.flags)).map(|vma| vma.end.wrapping_sub(vma.start) >> 12).sum()
-}
-
-/// Whole pages that a range touches.
-fn pages(start: u32, end: u32) -> u32 {
-    end.div_ceil(4096).saturating_sub(start / 4096)
+/// The pages of a process's areas by kind; none without an address space.
+fn area_pages(books: &Books<'_>, mm: Option<&MmRecord>) -> Result<AreaPages> {
+    let mut pages = AreaPages::default();
+    if let Some(mm) = mm {
+        books.vmas(mm)?.iter().for_each(|area| pages.add(area));
+    }
+    Ok(pages)
 }
 
 /// The arguments of a process as `/proc/PID/cmdline` gives them; empty without an address space.
@@ -243,9 +220,9 @@ pub fn process_file(target: &Target<'_>, pid: u32, name: &str) -> Result<Option<
         "comm" => format!("{}\n", comm(&task)).into_bytes(),
         "status" => status_text(&books, &task, mm.as_ref())?,
         "smaps_rollup" => maps::rollup_text(target, pid)?,
-        "stat" => stat_text(&books, &task, mm.as_ref(), true)?,
+        "stat" => stat_text(&books, &task, mm.as_ref())?,
         "statm" => statm_text(&books, mm.as_ref())?,
-        "limits" => super::system_files::limits(&books.task_more(&task)),
+        "limits" => render(|out| limits::write(out, books.task_more(&task).rlimits)),
         "environ" => mm.map(|mm| user_range(target, &mm, mm.env_start, mm.env_end)).unwrap_or_default(),
         "oom_score_adj" | "wchan" => b"0\n".to_vec(),
         "pagemap" => match mm {
@@ -265,7 +242,7 @@ pub fn process_file(target: &Target<'_>, pid: u32, name: &str) -> Result<Option<
 /// The text of `stat` and `status` of one thread.
 pub(super) fn thread_files(books: &Books<'_>, task: &TaskRecord) -> Result<[(&'static str, Vec<u8>); 2]> {
     let mm = books.mm(task)?;
-    Ok([("stat", stat_text(books, task, mm.as_ref(), true)?), ("status", status_text(books, task, mm.as_ref())?)])
+    Ok([("stat", stat_text(books, task, mm.as_ref())?), ("status", status_text(books, task, mm.as_ref())?)])
 }
 
 /// A header and rows in the shape of `pmap`, used by the lens of that name.

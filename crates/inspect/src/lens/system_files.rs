@@ -3,47 +3,8 @@
 use abi::books::tsc_ns;
 use abi::out::render;
 use abi::proc::system::{self, CpuTimes, Stat, uts};
-use abi::{Out, out};
 
-use crate::books::TaskMore;
 use crate::{Books, Result, Target};
-
-/// The rows of `limits`: name and unit, in the order of their numbers.
-const LIMITS: [(&str, &str); 16] = [
-    ("Max cpu time", "seconds"),
-    ("Max file size", "bytes"),
-    ("Max data size", "bytes"),
-    ("Max stack size", "bytes"),
-    ("Max core file size", "bytes"),
-    ("Max resident set", "bytes"),
-    ("Max processes", "processes"),
-    ("Max open files", "files"),
-    ("Max locked memory", "bytes"),
-    ("Max address space", "bytes"),
-    ("Max file locks", "locks"),
-    ("Max pending signals", "signals"),
-    ("Max msgqueue size", "bytes"),
-    ("Max nice priority", ""),
-    ("Max realtime priority", ""),
-    ("Max realtime timeout", "us"),
-];
-
-/// `/proc/PID/limits`.
-pub(super) fn limits(more: &TaskMore) -> Vec<u8> {
-    render(|out: &mut dyn Out| {
-        out!(out, "{:<25} {:<20} {:<20} {:<10}\n", "Limit", "Soft Limit", "Hard Limit", "Units");
-        for ((name, unit), limit) in LIMITS.iter().zip(more.rlimits) {
-            out!(out, "{name:<25} ");
-            for value in limit {
-                match value {
-                    u32::MAX => out!(out, "{:<20} ", "unlimited"),
-                    number => out!(out, "{number:<20} "),
-                }
-            }
-            out!(out, "{unit:<10}\n");
-        }
-    })
-}
 
 /// Nanoseconds since the guest's clock was started; `None` where the TSC is not its clock.
 fn ktime_ns(target: &Target<'_>, books: &Books<'_>) -> Option<u64> {
@@ -51,6 +12,16 @@ fn ktime_ns(target: &Target<'_>, books: &Books<'_>) -> Option<u64> {
     let mult = books.word("clock", places.tsc_mult);
     let tsc = target.now_ns?.wrapping_add(target.cpu(0).ok()?.msr.tsc_offset);
     (mult != 0).then(|| tsc_ns(tsc.wrapping_sub(books.long("clock", places.tsc_base)), mult))
+}
+
+/// The contents of `/proc/NAME` as the books tell them, of those that are no lens of their own; `None`
+/// for another file.
+///
+/// # Errors
+/// Damaged books.
+pub fn system_file(target: &Target<'_>, name: &str) -> Result<Option<Vec<u8>>> {
+    let files = files(target, &Books::of(target)?)?;
+    Ok(files.into_iter().find(|(known, _)| *known == name).map(|(_, bytes)| bytes))
 }
 
 /// `stat`, `uptime`, `loadavg`, and what never changes.

@@ -1,11 +1,13 @@
 //! The file around a snapshot's contents.
 
 use std::{
-    fs::File,
+    ffi::OsStr,
+    fs::{self, File},
     io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
     path::Path,
 };
 
+use tempfile::NamedTempFile;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use super::{SnapshotError, corrupt};
@@ -27,9 +29,7 @@ pub(super) fn write(
         return Err(SnapshotError::NotAFile);
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut prefix = std::ffi::OsString::from(".");
-    prefix.push(path.file_name().unwrap_or_default());
-    let mut file = tempfile::Builder::new().prefix(&prefix).suffix(".part").tempfile_in(folder)?;
+    let mut file = part(folder, path.file_name().unwrap_or_default())?;
     file.write_all(&[0; HEADER_BYTES])?;
     let body = Checksummed::new(BufWriter::new(file.as_file_mut()));
     let mut stream = zstd::Encoder::new(body, COMPRESSION)?;
@@ -44,6 +44,54 @@ pub(super) fn write(
     file.persist(path).map_err(|error| error.error)?;
     sync_folder(folder);
     Ok(())
+}
+
+/// What the name of a file ends in that is being written, behind letters that are drawn.
+const PART: &str = ".part";
+
+/// A new file `.NAME…part`, locked for as long as it is written. Those of NAME that nobody writes any
+/// more, for their writers were killed, are removed.
+fn part(folder: &Path, name: &OsStr) -> io::Result<NamedTempFile> {
+    let mut prefix = std::ffi::OsString::from(".");
+    prefix.push(name);
+    remove_abandoned(folder, &prefix);
+    loop {
+        let file = tempfile::Builder::new().prefix(&prefix).suffix(PART).rand_bytes(DRAWN).tempfile_in(folder)?;
+        // A file system without locks has no other writer who would respect them.
+        if let Err(error) = file.as_file().try_lock() {
+            log::debug!("{}: {error}", file.path().display());
+        }
+        // Whoever cleaned up between the two has taken it for abandoned.
+        if file.path().exists() {
+            return Ok(file);
+        }
+    }
+}
+
+/// How many letters are drawn.
+const DRAWN: usize = 6;
+
+/// Removes what killed writers left. Who can't, leaves it: the new file does not depend on it.
+fn remove_abandoned(folder: &Path, prefix: &OsStr) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let drawn = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
+        let is_part = drawn.and_then(|rest| rest.strip_suffix(PART.as_bytes())).is_some_and(is_drawn);
+        let is_free = || {
+            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+            is_file && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok())
+        };
+        if is_part
+            && is_free()
+            && let Err(error) = fs::remove_file(entry.path())
+        {
+            log::debug!("{}: {error}", entry.path().display());
+        }
+    }
+}
+
+fn is_drawn(letters: &[u8]) -> bool {
+    letters.len() == DRAWN && letters.iter().all(u8::is_ascii_alphanumeric)
 }
 
 /// Makes the new name as lasting as the contents. Not every file system can: then it lasts as others do.

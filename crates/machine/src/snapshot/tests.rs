@@ -130,3 +130,26 @@ fn a_snapshot_that_cannot_be_written_leaves_nothing() {
     assert!(machine.save(&path).is_err(), "a folder is in the way");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn what_a_killed_writer_left_goes_with_the_next_save_of_that_name() {
+    let (folder, path, machine) = saved();
+    let file = |name: &str| folder.path().join(name);
+    let others = [".vm2aB3dE9.part", ".vmaB3dE.part", ".vmaB3dE9.par", "vmaB3dE9.part"];
+    for name in others.into_iter().chain([".vmaB3dE9.part", ".vmzzzzz0.part"]) {
+        fs::write(file(name), "a part").unwrap();
+    }
+    // One that is being written.
+    let writer = fs::File::open(file(".vmzzzzz0.part")).unwrap();
+    writer.lock().unwrap();
+    machine.save(&path).unwrap();
+    let mut left: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    left.sort();
+    let mut expected = [&others[..], &[".vmzzzzz0.part", "vm"]].concat();
+    expected.sort_unstable();
+    assert_eq!(left, expected);
+    drop(writer);
+    machine.save(&path).unwrap();
+    assert!(!file(".vmzzzzz0.part").exists());
+}

@@ -1,6 +1,6 @@
 //! `/proc/PID/maps`.
 
-use crate::books::vm;
+use crate::books::{MmRecord, VmaRecord, vm};
 use crate::{Out, out};
 
 /// Column where a mapping's name starts, unless numbers are long.
@@ -23,6 +23,28 @@ pub struct Row {
     pub minor: u32,
     /// Inode number.
     pub ino: u32,
+}
+
+impl Row {
+    /// The row of an area; `file` is the device (major, minor) and the inode number of its file.
+    pub fn of(area: &VmaRecord, file: Option<(u32, u32, u32)>) -> Row {
+        let row = Row { start: area.start, end: area.end, flags: area.flags, ..Row::default() };
+        match file {
+            Some((major, minor, ino)) => Row { offset: u64::from(area.pgoff) << 12, major, minor, ino, ..row },
+            None => row,
+        }
+    }
+}
+
+/// The name of an area without a file, if it has one.
+pub fn anonymous_name(mm: &MmRecord, area: &VmaRecord) -> Option<&'static [u8]> {
+    if mm.start_brk != 0 && area.start <= mm.brk && area.end >= mm.start_brk {
+        Some(b"[heap]")
+    } else if area.start <= mm.start_stack && area.end >= mm.start_stack {
+        Some(b"[stack]")
+    } else {
+        None
+    }
 }
 
 /// Writes the name of an area.

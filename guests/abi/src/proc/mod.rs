@@ -4,11 +4,13 @@
 //! A formatter takes plain values and an [`Out`](crate::Out); it allocates nothing, so
 //! that the kernel can call it with the lock held that guards the values.
 
+pub mod areas;
 pub mod counts;
 pub mod cpuinfo;
 pub mod cpumask;
 pub mod disks;
 pub mod interrupts;
+pub mod limits;
 pub mod maps;
 pub mod meminfo;
 pub mod modules;

@@ -1,9 +1,6 @@
 //! The words of `/proc/kpageflags`, `/proc/kpagecount` and `/proc/PID/pagemap`.
 
-use crate::books::{PageRecord, pg};
-
-/// The bit of [`PageRecord::mapping`] that marks anonymous memory.
-pub const PAGE_MAPPING_ANON: u32 = 1;
+use crate::books::{PAGE_MAPPING_ANON, PageRecord, pg};
 
 /// A frame without a descriptor (`KPF_NOPAGE`).
 pub const NOPAGE: u64 = 1 << 20;

@@ -1,5 +1,6 @@
 //! `/proc/PID/stat` and `/proc/PID/statm`.
 
+use super::areas::{AreaPages, text_pages};
 use super::clock_ticks;
 use crate::books::{MmRecord, TaskRecord};
 use crate::{Out, out};
@@ -64,12 +65,13 @@ pub fn stat(out: &mut dyn Out, task: &TaskRecord, mm: Option<&MmRecord>, more: &
 }
 
 /// Writes the one line of `/proc/PID/statm`.
-pub fn statm(out: &mut dyn Out, mm: Option<&MmRecord>, text_pages: u32, data_pages: u32) {
+pub fn statm(out: &mut dyn Out, mm: Option<&MmRecord>, areas: &AreaPages) {
     let Some(mm) = mm else {
         return out.bytes(b"0 0 0 0 0 0 0\n");
     };
     let shared = mm.rss_file + mm.rss_shmem;
-    out!(out, "{} {} {shared} {text_pages} 0 {data_pages} 0\n", mm.total_vm, resident(mm));
+    let (text, data) = (text_pages(mm), areas.data());
+    out!(out, "{} {} {shared} {text} 0 {data} 0\n", mm.total_vm, resident(mm));
 }
 
 /// Resident pages of all kinds.
@@ -81,6 +83,7 @@ pub fn resident(mm: &MmRecord) -> u32 {
 mod tests {
     use super::*;
     use crate::U64;
+    use crate::books::{VmaRecord, vm};
     use crate::out::render;
 
     #[test]
@@ -130,7 +133,9 @@ mod tests {
         };
         let want = "109 (bash) S 106 0 0 0 -1 4194304 4607 272 0 0 35 42 12 30 20 0 1 0 1481 7450624 1498 4294967295 4657152 5510072 3214182416 0 0 0 65536 6 65536 1 0 0 17 0 0 0 0 0 0 5907288 5932740 19681280 3214188372 3214188377 3214188377 3214188386 0\n";
         assert_eq!(render(|out| stat(out, &task, Some(&mm), &more)), want.as_bytes());
-        assert_eq!(render(|out| statm(out, Some(&mm), 209, 839)), b"1819 1498 689 209 0 839 0\n");
-        assert_eq!(render(|out| statm(out, None, 0, 0)), b"0 0 0 0 0 0 0\n");
+        let mut areas = AreaPages::default();
+        areas.add(&VmaRecord { start: 0, end: 839 << 12, flags: vm::READ | vm::WRITE, ..VmaRecord::default() });
+        assert_eq!(render(|out| statm(out, Some(&mm), &areas)), b"1819 1498 689 209 0 839 0\n");
+        assert_eq!(render(|out| statm(out, None, &areas)), b"0 0 0 0 0 0 0\n");
     }
 }

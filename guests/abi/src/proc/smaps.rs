@@ -1,6 +1,6 @@
 //! The block below each line of `/proc/PID/smaps`, and `/proc/PID/smaps_rollup`.
 
-use crate::books::vm;
+use crate::books::{PAGE_MAPPING_ANON, PageRecord, pg, vm};
 use crate::{Out, out};
 
 /// What the page tables say of an area, in kB.
@@ -24,6 +24,78 @@ pub struct Usage {
     pub locked: u32,
     pub shared_hugetlb: u32,
     pub private_hugetlb: u32,
+}
+
+/// What the entries of page tables add up to: whole pages in kB, and shares of pages in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sums {
+    usage: Usage,
+    anon: u64,
+    file: u64,
+    shmem: u64,
+    dirty: u64,
+    swap: u64,
+}
+
+impl Sums {
+    const PAGE_BYTES: u32 = 4096;
+    const PAGE_KB: u32 = 4;
+    const HUGE_KB: u32 = 4096;
+
+    /// Adds an entry that maps a page of 4 KiB, with its bits A and D. The zero page and others
+    /// that are reserved do not count.
+    pub fn add_page(&mut self, page: &PageRecord, accessed: bool, dirty: bool) {
+        const KB: u32 = Sums::PAGE_KB;
+        if page.flags & pg::RESERVED != 0 {
+            return;
+        }
+        let usage = &mut self.usage;
+        let sharers = page.mapcount.wrapping_add(1).max(1);
+        let dirty = dirty || page.flags & pg::DIRTY != 0;
+        let is_anon = page.mapping & PAGE_MAPPING_ANON != 0;
+        usage.rss += KB;
+        usage.anonymous += if is_anon { KB } else { 0 };
+        usage.referenced += if accessed || page.flags & pg::REFERENCED != 0 { KB } else { 0 };
+        let share = u64::from(Self::PAGE_BYTES / sharers);
+        self.dirty += if dirty { share } else { 0 };
+        *match (is_anon, page.flags & pg::SWAPBACKED != 0) {
+            (true, _) => &mut self.anon,
+            (false, true) => &mut self.shmem,
+            (false, false) => &mut self.file,
+        } += share;
+        *match (sharers > 1, dirty) {
+            (true, true) => &mut usage.shared_dirty,
+            (true, false) => &mut usage.shared_clean,
+            (false, true) => &mut usage.private_dirty,
+            (false, false) => &mut usage.private_clean,
+        } += KB;
+    }
+
+    /// Adds an entry that maps a huge page, which `sharers` entries map.
+    pub fn add_huge(&mut self, sharers: u32) {
+        let usage = &mut self.usage;
+        *if sharers > 1 { &mut usage.shared_hugetlb } else { &mut usage.private_hugetlb } += Self::HUGE_KB;
+    }
+
+    /// Adds an entry for a slot in swap that `sharers` entries name.
+    pub fn add_swap(&mut self, sharers: u32) {
+        self.usage.swap += Self::PAGE_KB;
+        self.swap += u64::from(Self::PAGE_BYTES / sharers.max(1));
+    }
+
+    /// The rows.
+    pub fn usage(&self) -> Usage {
+        let kb = |bytes: u64| (bytes / 1024) as u32;
+        Usage {
+            pss: kb(self.anon + self.file + self.shmem),
+            pss_dirty: kb(self.dirty),
+            pss_anon: kb(self.anon),
+            pss_file: kb(self.file),
+            pss_shmem: kb(self.shmem),
+            swap_pss: kb(self.swap),
+            ..self.usage
+        }
+    }
 }
 
 /// Writes the rows after the `maps` line of an area of `size_kb` with the `VM_*` bits `flags`.
@@ -117,6 +189,24 @@ mod tests {
     use super::*;
     use crate::out::render;
     use alloc::string::String;
+
+    #[test]
+    fn a_page_counts_by_its_share_and_its_kind() {
+        let mut sums = Sums::default();
+        let file = PageRecord { flags: pg::REFERENCED, mapcount: 2, mapping: 0xc100_0000, ..PageRecord::default() };
+        sums.add_page(&file, false, false);
+        let anon = PageRecord { flags: pg::SWAPBACKED, mapcount: 0, mapping: 0xc100_0001, ..PageRecord::default() };
+        sums.add_page(&anon, true, true);
+        sums.add_page(&PageRecord { flags: pg::RESERVED, ..file }, true, true);
+        sums.add_swap(2);
+        sums.add_swap(0);
+        sums.add_huge(1);
+        let usage = sums.usage();
+        assert_eq!((usage.rss, usage.pss, usage.pss_anon, usage.pss_file), (8, 5, 4, 1));
+        assert_eq!((usage.shared_clean, usage.private_dirty, usage.pss_dirty), (4, 4, 4));
+        assert_eq!((usage.referenced, usage.anonymous), (8, 4));
+        assert_eq!((usage.swap, usage.swap_pss, usage.private_hugetlb), (8, 6, 4096));
+    }
 
     #[test]
     fn rollup_equals_that_of_a_real_kernel() {

@@ -1,5 +1,6 @@
 //! `/proc/PID/status`.
 
+use super::areas::{AreaPages, text_pages};
 use super::{cpumask, kb};
 use crate::books::{MmRecord, TaskRecord};
 use crate::{Out, out};
@@ -13,12 +14,7 @@ pub struct Status {
     pub uids: [u32; 4],
     pub gids: [u32; 4],
     pub fd_size: u32,
-    /// In pages.
-    pub vm_data: u32,
-    pub vm_stk: u32,
-    pub vm_exe: u32,
-    pub vm_lib: u32,
-    pub vm_lck: u32,
+    pub areas: AreaPages,
     pub sig_queued: u32,
     pub sig_limit: u32,
     pub sig_pnd: u64,
@@ -82,17 +78,17 @@ fn memory(out: &mut dyn Out, mm: &MmRecord, s: &Status) {
     for (name, value) in [
         ("VmPeak", kb(mm.hiwater_vm.max(mm.total_vm))),
         ("VmSize", kb(mm.total_vm)),
-        ("VmLck", kb(s.vm_lck)),
+        ("VmLck", kb(s.areas.locked)),
         ("VmPin", 0),
         ("VmHWM", kb(mm.hiwater_rss.max(rss))),
         ("VmRSS", kb(rss)),
         ("RssAnon", kb(mm.rss_anon)),
         ("RssFile", kb(mm.rss_file)),
         ("RssShmem", kb(mm.rss_shmem)),
-        ("VmData", kb(s.vm_data)),
-        ("VmStk", kb(s.vm_stk)),
-        ("VmExe", kb(s.vm_exe)),
-        ("VmLib", kb(s.vm_lib)),
+        ("VmData", kb(s.areas.data())),
+        ("VmStk", kb(s.areas.stack)),
+        ("VmExe", kb(text_pages(mm))),
+        ("VmLib", kb(s.areas.lib(mm))),
         ("VmPTE", u64::from(mm.pgtables_bytes / 1024)),
         ("VmSwap", kb(mm.swapents)),
         ("HugetlbPages", kb(mm.hugetlb_pages)),

@@ -21,9 +21,7 @@ pub mod resource {
     pub const RTTIME: usize = 15;
 }
 
-pub use abi::books::RLIM_NLIMITS;
-/// No limit.
-pub const RLIM_INFINITY: u32 = u32::MAX;
+pub use abi::{books::RLIM_NLIMITS, proc::limits::RLIM_INFINITY};
 
 /// A soft and a hard limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -88,6 +88,11 @@ pub fn getnstimeofday() -> u64 {
     clock.now() + clock.realtime_offset_ns
 }
 
+/// When the clock was started, in nanoseconds since 1970 (`getboottime64`).
+pub fn boot_time_ns() -> u64 {
+    CLOCK.lock_irqsave().realtime_offset_ns
+}
+
 /// Sets `CLOCK_REALTIME`.
 pub fn set_realtime(ns: u64) {
     let mut clock = CLOCK.lock_irqsave();

@@ -3,11 +3,10 @@
 use alloc::{format, sync::Arc, vec::Vec};
 
 use abi::{
-    books::vm,
     errno::{EACCES, EINVAL, ENOENT, ENOTDIR, ESRCH, Result},
-    out,
-    out::Out,
     proc::{
+        areas::AreaPages,
+        limits,
         pid_stat::{self, PidStat},
         status::{self, Status},
     },
@@ -22,13 +21,7 @@ use crate::{
         MmRef,
         remote::{MmHandle, read_remote_vm},
     },
-    task::{
-        TaskStruct,
-        cred::mm_access,
-        pid,
-        rlimits::{RLIM_INFINITY, resource},
-        task_struct::state,
-    },
+    task::{TaskStruct, cred::mm_access, pid, rlimits::resource, task_struct::state},
 };
 
 /// The kinds of files below `/proc/PID`.
@@ -228,7 +221,10 @@ impl PidNode {
             Kind::Cmdline => mm.map_or(Vec::new(), |mm| range(&mm, |r| (r.arg_start, r.arg_end))),
             Kind::Environ => mm.map_or(Vec::new(), |mm| range(&mm, |r| (r.env_start, r.env_end))),
             Kind::Comm => format!("{}\n", task.comm()).into_bytes(),
-            Kind::Limits => gather(|out| limits(&task, out)),
+            Kind::Limits => gather(|out| {
+                let all = *task.signal().rlimits.lock();
+                limits::write(out, all.0.map(|limit| [limit.cur, limit.max]));
+            }),
             Kind::Maps => mm.map_or(Vec::new(), |mm| gather(|out| maps::show_maps(&mm, out))),
             Kind::Smaps => mm.map_or(Vec::new(), |mm| gather(|out| maps::show_smaps(&mm, out))),
             Kind::SmapsRollup => mm.map_or(Vec::new(), |mm| gather(|out| maps::show_rollup(&mm, out))),
@@ -242,8 +238,7 @@ impl PidNode {
             }),
             Kind::Statm => gather(|out| {
                 let record = mm.as_ref().map(|mm| mm.snapshot());
-                let text = record.map_or(0, |r| pages(r.start_code, r.end_code));
-                pid_stat::statm(out, record.as_ref(), text, mm.as_ref().map_or(0, data_pages));
+                pid_stat::statm(out, record.as_ref(), &mm.as_ref().map(area_pages).unwrap_or_default());
             }),
             Kind::Status => gather(|out| {
                 let more = self.status(&task, mm.as_ref());
@@ -295,7 +290,7 @@ impl PidNode {
             let signals = task.signals.lock();
             (signals.pending.set(), signals.blocked, signals.pending.count())
         };
-        let mut s = Status {
+        Status {
             umask: task.fs().lock().umask,
             uids: [cred.uid, cred.euid, cred.suid, cred.euid],
             gids: [cred.gid, cred.egid, cred.sgid, cred.egid],
@@ -310,18 +305,8 @@ impl PidNode {
             voluntary_switches: task.nvcsw.load(core::sync::atomic::Ordering::Relaxed),
             nonvoluntary_switches: task.nivcsw.load(core::sync::atomic::Ordering::Relaxed),
             nr_cpus: crate::arch::smp::num_online_cpus(),
-            ..Status::default()
-        };
-        if let Some(mm) = mm {
-            let r = mm.snapshot();
-            let guard = mm.lock();
-            s.vm_stk = guard.pages_where(|f| f & vm::GROWSDOWN != 0);
-            s.vm_data = guard.pages_where(is_data) + s.vm_stk;
-            s.vm_exe = pages(r.start_code, r.end_code);
-            s.vm_lib = guard.pages_where(is_exec).saturating_sub(s.vm_exe);
-            s.vm_lck = guard.locked_vm();
+            areas: mm.map(area_pages).unwrap_or_default(),
         }
-        s
     }
 
     /// `mem`, which is no text.
@@ -350,21 +335,10 @@ impl PidNode {
     }
 }
 
-fn is_data(flags: u32) -> bool {
-    flags & (vm::WRITE | vm::SHARED | vm::GROWSDOWN) == vm::WRITE
-}
-
-fn is_exec(flags: u32) -> bool {
-    flags & (vm::EXEC | vm::WRITE | vm::GROWSDOWN) == vm::EXEC
-}
-
-fn data_pages(mm: &MmRef) -> u32 {
-    mm.lock().pages_where(|f| is_data(f) || f & vm::GROWSDOWN != 0)
-}
-
-/// Whole pages that a range touches.
-fn pages(start: u32, end: u32) -> u32 {
-    end.div_ceil(4096) - (start / 4096).min(end.div_ceil(4096))
+fn area_pages(mm: &MmRef) -> AreaPages {
+    let mut pages = AreaPages::default();
+    mm.lock().for_each_area(|area| pages.add(area));
+    pages
 }
 
 /// The bytes of a range that the address space's record names.
@@ -374,37 +348,4 @@ fn range(mm: &MmRef, which: impl Fn(&abi::books::MmRecord) -> (u32, u32)) -> Vec
     let count = read_remote_vm(mm, start, &mut bytes, true);
     bytes.truncate(count);
     bytes
-}
-
-fn limits(task: &TaskStruct, out: &mut dyn Out) {
-    const ROWS: [(&str, &str); 16] = [
-        ("Max cpu time", "seconds"),
-        ("Max file size", "bytes"),
-        ("Max data size", "bytes"),
-        ("Max stack size", "bytes"),
-        ("Max core file size", "bytes"),
-        ("Max resident set", "bytes"),
-        ("Max processes", "processes"),
-        ("Max open files", "files"),
-        ("Max locked memory", "bytes"),
-        ("Max address space", "bytes"),
-        ("Max file locks", "locks"),
-        ("Max pending signals", "signals"),
-        ("Max msgqueue size", "bytes"),
-        ("Max nice priority", ""),
-        ("Max realtime priority", ""),
-        ("Max realtime timeout", "us"),
-    ];
-    out!(out, "{:<25} {:<20} {:<20} {:<10}\n", "Limit", "Soft Limit", "Hard Limit", "Units");
-    let limits = *task.signal().rlimits.lock();
-    for ((name, unit), limit) in ROWS.iter().zip(limits.0) {
-        out!(out, "{name:<25} ");
-        for value in [limit.cur, limit.max] {
-            match value {
-                RLIM_INFINITY => out!(out, "{:<20} ", "unlimited"),
-                number => out!(out, "{number:<20} "),
-            }
-        }
-        out!(out, "{unit:<10}\n");
-    }
 }

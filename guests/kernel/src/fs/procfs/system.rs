@@ -37,7 +37,7 @@ use crate::{
     },
     module,
     task::{pid, sched},
-    time::{getnstimeofday, ktime_get_ns},
+    time::{boot_time_ns, ktime_get_ns},
 };
 
 /// A file: its name, its mode and what writes it.
@@ -165,12 +165,11 @@ fn stat(out: &mut dyn Out) {
     };
     let cpus: Vec<_> = smp::online().map(times).collect();
     let (_, _, forks) = pid::counts();
-    let btime = (getnstimeofday().saturating_sub(ktime_get_ns()) / 1_000_000_000) as u32;
     let stat = Stat {
         cpus: &cpus,
         irqs: irq::snapshot().map(|line| line.counts.iter().sum()),
         ctxt: sched::switches(),
-        btime,
+        btime: (boot_time_ns() / 1_000_000_000) as u32,
         processes: forks,
         procs_running: sched::nr_running(),
         procs_blocked: 0,

@@ -208,9 +208,10 @@ fn shown() -> Vec<(&'static str, Vec<String>)> {
         ("stats", lines(&["instructions"])),
         ("page 0x105", lines(&["c0000000"])),
         ("x c0000000 1", lines(&["0000002a"])),
-        ("disas work 4", vec!["<work>".into(), format!("{work:08x}"), "push ebp".into(), "0xc0000000".into()]),
+        ("disas work 4", vec!["<work>".into(), format!("{work:08x}"), "push ebp".into(), "[0C0000000h], 2Ah".into()]),
         ("sym work", vec![format!("{work:08x}")]),
-        ("sym 0x10005d", vec![format!("{main:08x}"), "main".into()]),
+        ("sym main", vec![format!("{main:08x}")]),
+        ("sym 0x10005d", vec!["main+0x2".into()]),
         ("timeline", lines(&[])),
         ("screen", lines(&[])),
     ]

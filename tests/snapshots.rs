@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::BufRead,
     os::unix::process::ExitStatusExt,
     path::Path,
     process::{Command, Output, Stdio},
@@ -11,7 +12,7 @@ use libtest_mimic::Trial;
 use machine::{EngineConfig, Machine};
 
 use crate::{
-    control::Place,
+    control::{Place, Running},
     support::{Need, pagewalk, private_mounts, trial, with_input},
 };
 
@@ -27,6 +28,7 @@ pub fn trials() -> Vec<Trial> {
         trial("snapshots::samples_are_taken_kept_and_gone_on_with", &[], samples),
         trial("snapshots::a_full_disk_leaves_the_older_file_and_is_one_line", &[Need::PrivateMounts], full_disk),
         trial("snapshots::what_a_killed_save_left_goes_with_the_next_one", &[], killed),
+        trial("snapshots::a_running_machine_is_restored_with_its_disk", &[], with_disk),
         trial("snapshots::memory_that_is_zero_or_never_touched_costs_nothing", &[], small),
     ]
 }
@@ -249,4 +251,37 @@ fn killed() {
     assert!(saved.status.success(), "{}", text(&saved.stderr));
     assert_eq!(names(&place), ["m.pw"]);
     assert_eq!(refusal(&place.file("m.pw")), None);
+}
+
+fn with_disk() {
+    const SECTORS: usize = 16 * 512;
+    let place = Place::new();
+    let image = place.file("image");
+    fs::write(&image, [7; SECTORS]).expect("an image");
+    let mut vm = place.start("vm", &["--disk", image.to_str().expect("a path")]);
+    let said = |vm: &mut Running, line: &str| {
+        vm.type_line(line);
+        let mut answer = String::new();
+        vm.printed.read_line(&mut answer).expect("it prints");
+        answer
+    };
+    // What is on its way to the disk is saved, too.
+    assert_eq!(said(&mut vm, "printf first >/dev/sda; sync; head -c 5 /dev/sda; echo"), "first\n");
+    place.text(&["pause"]);
+    place.text(&["save", "first.pw"]);
+    place.text(&["resume"]);
+    assert_eq!(said(&mut vm, "head -c 5 /dev/sda; echo"), "first\n");
+    place.text(&["restore", "first.pw", "--vm", "vm"]);
+    assert_eq!(said(&mut vm, "head -c 5 /dev/sda; echo"), "first\n");
+    // Beyond what the snapshot knows: the image has other bytes now.
+    assert_eq!(said(&mut vm, "printf other >/dev/sda; sync; head -c 5 /dev/sda; echo"), "other\n");
+    let refused = place.command(&["restore", "first.pw", "--vm", "vm"]).output().expect("run pagewalk");
+    let why = text(&refused.stderr);
+    assert!(!refused.status.success() && why.lines().count() == 1, "{why}");
+    assert!(why.contains("image") && why.contains("is not as the machine left it"), "{why}");
+    assert_eq!(said(&mut vm, "head -c 5 /dev/sda; echo"), "other\n", "and goes on");
+    vm.type_line("exit 4");
+    let (status, said) = vm.end();
+    assert_eq!(status, Some(4), "{said}");
+    assert!(fs::read(&image).expect("the image").starts_with(b"other"));
 }

@@ -23,35 +23,28 @@ pub mod events {
 /// What a file without a `poll` of its own is: always ready.
 pub const DEFAULT_POLLMASK: u32 = events::IN | events::OUT | events::RDNORM | events::WRNORM;
 
-/// The wait queues that a caller of `poll` sleeps in.
+/// The wait queues that a caller of `poll` sleeps in, and what it waits for.
 #[derive(Default)]
 pub struct PollTable {
     queues: Vec<Arc<WaitQueue>>,
-    enabled: bool,
+    wanted: u32,
 }
 
 impl PollTable {
-    /// A table that only looks.
-    pub fn look() -> Self {
-        Self::default()
+    /// The file that is asked next is asked for these events.
+    pub fn ask_for(&mut self, wanted: u32) {
+        self.wanted = wanted;
     }
 
-    /// A table that enters the caller in the queues.
-    pub fn enter() -> Self {
-        PollTable { queues: Vec::new(), enabled: true }
-    }
-
-    /// Whether the caller will sleep.
-    pub fn is_waiting(&self) -> bool {
-        self.enabled
+    /// Whether the caller waits for one of these events of the file.
+    pub fn wants(&self, events: u32) -> bool {
+        self.wanted & events != 0
     }
 
     /// A file whose state changes with a wake-up of `queue` was asked.
     pub fn wait_on(&mut self, queue: &Arc<WaitQueue>) {
-        if self.enabled {
-            queue.enter();
-            self.queues.push(queue.clone());
-        }
+        queue.enter();
+        self.queues.push(queue.clone());
     }
 }
 

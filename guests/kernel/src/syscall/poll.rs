@@ -33,11 +33,12 @@ struct Item {
 fn wait(items: &mut [Item], deadline_ns: Option<u64>) -> Result<u32> {
     loop {
         // The tables stand until this round has slept.
-        let mut table = PollTable::enter();
+        let mut table = PollTable::default();
         current().set_state(state::INTERRUPTIBLE);
         let mut ready = 0;
         for item in items.iter_mut() {
             let always = events::ERR | events::HUP | events::NVAL;
+            table.ask_for(item.wanted);
             item.found = match &item.file {
                 Some(file) => file.ops().poll(file, &mut table) & (item.wanted | always),
                 None => events::NVAL,

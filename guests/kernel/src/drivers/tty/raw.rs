@@ -149,7 +149,9 @@ impl FileOps for RawFile {
         table.wait_on(&self.0.wait);
         let input = match self.0.look() {
             Look::Nothing => {
-                if table.is_waiting() {
+                // With time stopped the host gives the next piece of its input: who asks for something else must not
+                // wait for that.
+                if table.wants(events::IN | events::RDNORM) {
                     self.0.uart.set_rts(Asks::ForData);
                     self.0.uart.listen();
                 }

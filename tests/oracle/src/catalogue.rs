@@ -160,6 +160,9 @@ fn left_out(mnemonic: Mnemonic) -> Option<&'static str> {
         Rdrand | Rdseed => "gives random numbers",
         Sysenter | Syscall => "calls the host's operating system",
         Int1 => "a hypervisor under the host takes it for its own",
+        Movdiri | Movdir64b => {
+            "a hypervisor can hide it, but nobody can forbid it: CPUID does not tell whether the host has it"
+        }
         Sysexit => "is no instruction in AMD's long mode",
         Sgdt | Sidt | Sldt | Str | Smsw => "reads what the host's operating system has set, or hides (UMIP)",
         _ => return None,

@@ -55,8 +55,13 @@ mod tests {
         (index.unwrap_or(d), flags)
     }
 
-    against_host2_wide!(bsf_is_the_hosts, "bsf", |d, s, f| or_stays(d, bsf(s, f)));
-    against_host2_wide!(bsr_is_the_hosts, "bsr", |d, s, f| or_stays(d, bsr(s, f)));
+    /// Newer processors change the flags that the manual calls undefined, too.
+    fn only_zf(flags: Flags) -> Flags {
+        Flags { zf: flags.zf, ..Flags::default() }
+    }
+
+    against_host2_wide!(bsf_is_the_hosts, "bsf", |d, s, f| or_stays(d, bsf(s, f)), only_zf);
+    against_host2_wide!(bsr_is_the_hosts, "bsr", |d, s, f| or_stays(d, bsr(s, f)), only_zf);
     against_host2_wide!(bt_is_the_hosts, "bt", |d, s, f| (d, bt(d, s.zext() as u32, f)));
     against_host2_wide!(bts_is_the_hosts, "bts", |d, s, f| bts(d, s.zext() as u32, f));
     against_host2_wide!(btr_is_the_hosts, "btr", |d, s, f| btr(d, s.zext() as u32, f));

@@ -59,6 +59,16 @@ fn one_program() {
     let sum: u64 = pages.iter().filter_map(|row| row["pages"].as_u64()).sum();
     assert_eq!(json["pages_changed"], sum);
     assert!(pages.iter().any(|row| row["owner"].as_str().is_some_and(|owner| owner.starts_with("slab cache "))));
+    // What belongs to nobody is free: also the rest of a larger block has an owner.
+    let kernel_stacks = pages.iter().find(|row| row["owner"] == "kernel stacks").expect("tasks came");
+    assert!(kernel_stacks["pages"].as_u64() >= Some(2), "{kernel_stacks}");
+    let free = pages.iter().filter(|row| row["owner"] == "nobody: free").flat_map(|row| row["frames"].as_array());
+    for pfn in free.flatten().map(|range| range[0].to_string()) {
+        let page = stdout(run(pagewalk().args(["page", &pfn, "--json", "--snapshot"]).arg(&b)));
+        let page: Value = serde_json::from_str(&page).expect("JSON");
+        let rest_of_block = page["block"]["order"] != 0 && page["block"]["free"] == false;
+        assert!(page["refcount"] == 0 && !rest_of_block, "{page}");
+    }
     assert!(json["counters_vmstat"]["pgfault"][1].as_u64() > json["counters_vmstat"]["pgfault"][0].as_u64());
     // Nothing differs from itself.
     assert_eq!(stdout(run(pagewalk().arg("diff").args([&a, &a]))), "nothing changed\n");

@@ -11,7 +11,10 @@ use serde_json::Value;
 use crate::{
     corrupt,
     lenses::target,
-    support::{pagewalk, root, trial, with_input},
+    support::{
+        lenses::{OF_ALL, of_books},
+        pagewalk, root, trial, with_input,
+    },
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -84,40 +87,9 @@ fn masked(text: &str) -> Vec<String> {
 }
 
 /// The lenses, with arguments, whose keys are listed.
-const LENSES: [&str; 32] = [
-    "ps",
-    "maps 1",
-    "smaps 1",
-    "pmap 1",
-    "status 1",
-    "iomem",
-    "ioports",
-    "buddyinfo",
-    "pagetypeinfo",
-    "slabinfo",
-    "vmallocinfo",
-    "modules",
-    "meminfo",
-    "vmstat",
-    "zoneinfo",
-    "interrupts",
-    "cpuinfo",
-    "swaps",
-    "page 0x1000",
-    "verify",
-    "walk c0100000",
-    "pagetable",
-    "pagetable --cost",
-    "tlb",
-    "regs",
-    "disas $eip 2",
-    "x $esp 2",
-    "sym start_kernel",
-    "bt",
-    "stats",
-    "timeline",
-    "proc",
-];
+fn listed() -> impl Iterator<Item = &'static str> {
+    of_books().chain(OF_ALL).chain(["sym start_kernel", "proc"])
+}
 
 /// Lenses whose keys are the names of rows of a file.
 const BY_ROW: [&str; 4] = ["status 1", "meminfo", "vmstat", "stats"];
@@ -145,7 +117,7 @@ fn keys() {
     let kernel = KernelImage::parse(images::KERNEL);
     let machine = corrupt::base(&kernel);
     let mut made = "```\n".to_owned();
-    for lens in LENSES {
+    for lens in listed() {
         let words: Vec<&str> = lens.split(' ').collect();
         let answer = look(&target(&machine, &kernel), &Request::from_words(&words).expect("a lens"));
         let json = answer.unwrap_or_else(|why| panic!("{lens}: {why}")).json;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     control::Place,
-    support::{pagewalk, trial},
+    support::{lenses::of_books, pagewalk, trial},
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -257,31 +257,7 @@ fn lenses() {
 fn refused() {
     let place = Place::new();
     save(&place, "a.pw", "5000");
-    let lenses = [
-        "ps",
-        "maps 1",
-        "smaps 1",
-        "pmap 1",
-        "status 1",
-        "iomem",
-        "ioports",
-        "buddyinfo",
-        "pagetypeinfo",
-        "slabinfo",
-        "vmallocinfo",
-        "modules",
-        "meminfo",
-        "vmstat",
-        "zoneinfo",
-        "interrupts",
-        "cpuinfo",
-        "swaps",
-        "verify",
-        "pagetable --cost",
-        "walk 0 --pid 1",
-        "proc -o p",
-    ];
-    for lens in lenses {
+    for lens in of_books().chain(["walk 0 --pid 1", "proc -o p"]) {
         let words: Vec<&str> = lens.split(' ').chain(["--snapshot", "a.pw"]).collect();
         let output = output(&place, &words);
         let said = String::from_utf8_lossy(&output.stderr);

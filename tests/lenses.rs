@@ -10,7 +10,11 @@ use inspect::{Books, KernelImage, Request, Target, look, parse_address, process_
 use libtest_mimic::Trial;
 use machine::{Boot, Host, Image, Machine, MachineConfig, Outlet, RunLimit, SerialInput, Stop};
 
-use crate::support::{asked, pagewalk, trial, with_input};
+use crate::support::{
+    asked,
+    lenses::{OF_ALL, of_books},
+    pagewalk, trial, with_input,
+};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -123,40 +127,9 @@ fn frames_by_number() {
 fn looking_changes_nothing() {
     let mut machine = machine("ls / >/dev/null; cat /proc/self/maps");
     let kernel = KernelImage::parse(images::KERNEL);
-    let lenses = [
-        "ps",
-        "maps 1",
-        "smaps 1",
-        "pmap -x 1",
-        "status 1",
-        "iomem",
-        "ioports",
-        "buddyinfo",
-        "pagetypeinfo",
-        "slabinfo",
-        "meminfo",
-        "vmstat",
-        "zoneinfo",
-        "interrupts",
-        "cpuinfo",
-        "swaps",
-        "vmallocinfo",
-        "modules",
-        "page 0x1000",
-        "walk $eip",
-        "walk 0",
-        "walk c0100000",
-        "walk gs:0",
-        "pagetable",
-        "pagetable --pid 1",
-        "tlb",
-        "regs",
-        "disas $eip 4",
-        "x $esp",
-        "bt",
-        "sym start_kernel",
-        "stats",
-    ];
+    let more =
+        ["pmap -x 1", "walk $eip", "walk 0", "walk gs:0", "pagetable --pid 1", "disas $eip 4", "sym start_kernel"];
+    let lenses: Vec<&str> = of_books().chain(OF_ALL).chain(more).collect();
     let mut seen = 0;
     let mut retired = 0;
     loop {
@@ -168,7 +141,7 @@ fn looking_changes_nothing() {
             other => panic!("{other}"),
         }
         let before = (machine.state_hash(), machine.cpu(0).tlb.tlb_hash());
-        for line in lenses {
+        for line in &lenses {
             let request = Request::from_words(&line.split(' ').collect::<Vec<_>>()).expect(line);
             seen += usize::from(look(&target(&machine, &kernel), &request).is_ok());
         }

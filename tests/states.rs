@@ -9,7 +9,7 @@ use machine::{DiskConfig, Machine, MachineConfig, RunLimit, Stop};
 
 use crate::{
     lenses::{Heard, machine_with, target},
-    support::trial,
+    support::{lenses::SYSTEM_FILES, trial},
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -21,22 +21,6 @@ pub fn trials() -> Vec<Trial> {
 
 /// Files about the whole system that no lens has, but the folder of `proc -o`.
 const OF_FOLDER: [&str; 3] = ["stat", "uptime", "loadavg"];
-/// Those that are lenses.
-const LENSES: [&str; 13] = [
-    "iomem",
-    "ioports",
-    "buddyinfo",
-    "pagetypeinfo",
-    "slabinfo",
-    "meminfo",
-    "vmstat",
-    "zoneinfo",
-    "interrupts",
-    "cpuinfo",
-    "swaps",
-    "vmallocinfo",
-    "modules",
-];
 /// Files about the process that reads them.
 const OWN: [&str; 7] = ["maps", "smaps", "smaps_rollup", "status", "stat", "statm", "limits"];
 
@@ -54,7 +38,7 @@ const MARK: &str = "== ";
 
 fn script() -> String {
     let own = OWN.map(|name| format!("self/{name}"));
-    let system = LENSES.into_iter().chain(OF_FOLDER).map(str::to_owned);
+    let system = SYSTEM_FILES.into_iter().chain(OF_FOLDER).map(str::to_owned);
     let files = system.chain(own).collect::<Vec<_>>().join(" ");
     let mut script = String::new();
     for (state, act) in STATES {
@@ -73,7 +57,7 @@ fn current(target: &Target<'_>) -> inspect::Result<abi::books::TaskRecord> {
 /// What the host shows for a file of the process that runs, unless its books are being changed.
 fn shown(machine: &Machine, kernel: &KernelImage, file: &str) -> Option<Vec<u8>> {
     let target = target(machine, kernel);
-    let lens = LENSES.contains(&file).then(|| Request::from_words(&[file]).expect("a lens"));
+    let lens = SYSTEM_FILES.contains(&file).then(|| Request::from_words(&[file]).expect("a lens"));
     if in_flux(&target, lens.as_ref().unwrap_or(&Request::Ps)).is_some() {
         return None;
     }
@@ -157,7 +141,7 @@ fn five_states() {
             );
         }
     }
-    assert_eq!(equal.len(), STATES.len() * (LENSES.len() + OF_FOLDER.len() + OWN.len()), "{:?}", equal.keys());
+    assert_eq!(equal.len(), STATES.len() * (SYSTEM_FILES.len() + OF_FOLDER.len() + OWN.len()), "{:?}", equal.keys());
     let never: Vec<_> = equal.iter().filter(|(_, count)| **count == 0).map(|(name, _)| name).collect();
     assert!(never.is_empty(), "never equal: {never:?}");
     let text = |state: &str, file: &str| {

@@ -7,6 +7,8 @@ pub mod boot;
 pub mod guest;
 #[cfg(unix)]
 pub mod image;
+#[cfg(unix)]
+pub mod lenses;
 
 use std::{
     env,

@@ -10,12 +10,12 @@ pub use task::TaskMore;
 
 use std::collections::{BTreeMap, HashSet};
 
-use abi::Ptr32;
 use abi::books::{
     CpuRecord, CpuStateRecord, DentryRecord, FileRecord, InodeRecord, IrqRecord, KernelBooks, KmemCacheRecord,
     MmRecord, ModuleRecord, ModuleSymbolRecord, NR_CPUS, NR_IRQS, NR_SWAPFILES, PageRecord, ResourceRecord, SwapRecord,
     TaskRecord, VERSION, VmStatRecord, VmStructRecord, VmaRecord, ZoneRecord,
 };
+use abi::{Ptr32, layout::DIRECT_MAP_BYTES};
 use x86::LinearAddr;
 
 use crate::record::{Record, SwapMapWord};
@@ -45,8 +45,6 @@ const MAX_NAME: u32 = 4096;
 const MAX_ZONES: u32 = 16;
 /// Pages of 4 GiB, less one.
 const MAX_PAGES: u32 = 0xf_ffff;
-/// Bytes of linear space that a kernel maps directly.
-const LOWMEM_BYTES: u32 = 896 << 20;
 
 /// The books of a kernel that keeps some.
 #[derive(Clone)]
@@ -109,7 +107,7 @@ impl<'a> Books<'a> {
         if note.version != VERSION {
             return Err(Error::BooksVersion { found: note.version, known: VERSION });
         }
-        let direct = DirectMap { start: note.page_offset, len: LOWMEM_BYTES };
+        let direct = DirectMap { start: note.page_offset, len: DIRECT_MAP_BYTES };
         let reader = target.reader(0)?.with_direct_map(direct);
         let books = Books { reader, at: note.books, root: KernelBooks::default(), damage: target.damage.clone() };
         let root: KernelBooks = books.read("books", note.books)?;

@@ -42,7 +42,7 @@ pub use damage::Damage;
 pub use diff::diff;
 pub use error::{Error, Result};
 pub use kernel::KernelImage;
-pub use lens::{Answer, Cell, Screen, look, process_file, process_of_directory, system_file};
+pub use lens::{Answer, Cell, RUN_BYTES, SPARSE, Screen, look, process_file, process_of_directory, system_file};
 pub use machine::Sample;
 pub use nearest::nearest;
 pub use paging::{mapping, with_directory};

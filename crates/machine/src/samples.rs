@@ -21,8 +21,6 @@ pub struct Sample {
     pub minor_faults: u64,
     /// Page faults that waited for a device, as the guest kernel counts them.
     pub major_faults: u64,
-    /// Always 0: accesses that a TLB answers are not counted, for most of them look at no list.
-    pub tlb_hits: u64,
     /// Translations filled after a walk, by all CPUs.
     pub tlb_misses: u64,
     /// Loads of CR3 and changes of mode that removed many translations.

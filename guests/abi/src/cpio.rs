@@ -1,6 +1,10 @@
-//! The `newc` cpio archive of an initramfs.
+//! `newc` cpio archives: an initramfs, and whole folders that travel.
+
+mod writer;
 
 use core::fmt;
+
+pub use writer::{WriteError, Writer, kind};
 
 /// One entry of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,13 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use abi::runfile::{self, RunFile, RunFileError};
-
-use crate::{
-    USERLAND,
-    cpio::{Archive, CpioError, kind},
-    host_tree, links, modules, programs,
+use abi::{
+    cpio::{WriteError, Writer, kind},
+    runfile::{self, RunFile, RunFileError},
 };
+
+use crate::{USERLAND, host_tree, links, modules, programs};
 
 /// Symbolic links that are followed to find where a file is put, as in Linux.
 const MAX_LINKS: usize = 40;
@@ -38,8 +37,13 @@ pub enum InitramfsError {
     #[error("{0}: no place for it in the guest's file tree")]
     NoPlace(String),
     /// The archive format has no room for it.
-    #[error(transparent)]
-    Format(#[from] CpioError),
+    #[error("{path}: {source}")]
+    Format {
+        /// Where it would be in the guest.
+        path: String,
+        /// Why.
+        source: WriteError,
+    },
     /// The run file can't hold what was asked.
     #[error(transparent)]
     RunFile(#[from] RunFileError),
@@ -172,13 +176,15 @@ impl Initramfs {
 
     /// The archive, the same bytes for the same tree.
     pub fn build(&self) -> Result<Vec<u8>, InitramfsError> {
-        let mut archive = Archive::new();
+        let mut archive = Writer::new();
         for (path, node) in &self.nodes {
-            match node {
-                Node::Directory { mode } => archive.push(path, kind::DIRECTORY | mode, &[])?,
-                Node::File { mode, data } => archive.push(path, kind::REGULAR | mode, data)?,
-                Node::Symlink { target } => archive.push(path, kind::SYMLINK | 0o777, target)?,
-            }
+            let (mode, data) = match node {
+                Node::Directory { mode } => (kind::DIRECTORY | mode, &[][..]),
+                Node::File { mode, data } => (kind::REGULAR | mode, &data[..]),
+                Node::Symlink { target } => (kind::SYMLINK | 0o777, &target[..]),
+            };
+            let failed = |source| InitramfsError::Format { path: String::from_utf8_lossy(path).into_owned(), source };
+            archive.push(path, mode, data).map_err(failed)?;
         }
         Ok(archive.finish())
     }

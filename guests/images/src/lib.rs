@@ -2,11 +2,9 @@
 //! initramfs that is made of them in memory.
 #![forbid(unsafe_code)]
 
-mod cpio;
 mod host_tree;
 mod initramfs;
 
-pub use cpio::{Archive, CpioError};
 pub use initramfs::{Initramfs, InitramfsError};
 
 /// The guest kernel: a Multiboot ELF image with symbols.

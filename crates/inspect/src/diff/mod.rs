@@ -26,6 +26,8 @@ const MAX_RANGES: usize = 4096;
 /// None that keeps it from showing anything: books that can't be read are a note.
 pub fn diff(before: &Target<'_>, after: &Target<'_>) -> Result<Answer> {
     let mut report = Report::default();
+    // First: it takes what it finds damaged for itself, and what is read again below is noted again.
+    let owners = Owners::of(after);
     for (which, target) in [("A", before), ("B", after)] {
         target.damage.take();
         if let Some(why) = in_flux(target, &Request::Verify) {
@@ -42,7 +44,7 @@ pub fn diff(before: &Target<'_>, after: &Target<'_>) -> Result<Answer> {
     if let Some((a, b)) = &books {
         processes(&mut report, a, b)?;
     }
-    pages(&mut report, before.mem, after.mem, books.as_ref().map(|(_, b)| Owners::of(after, b)));
+    pages(&mut report, before.mem, after.mem, &owners);
     if let Some((a, b)) = &books {
         free_lists(&mut report, &a.zones()?, &b.zones()?);
         caches(&mut report, a, b)?;
@@ -128,7 +130,7 @@ fn processes(report: &mut Report, before: &Books<'_>, after: &Books<'_>) -> Resu
 }
 
 /// Frames whose contents differ, by who owns them afterwards.
-fn pages(report: &mut Report, before: &PhysMem, after: &PhysMem, owners: Option<Owners>) {
+fn pages(report: &mut Report, before: &PhysMem, after: &PhysMem, owners: &Owners) {
     let mut changed: BTreeMap<String, Vec<RangeInclusive<u32>>> = BTreeMap::new();
     let mut total = 0u64;
     let (mut a, mut b) = ([0; PAGE_SIZE as usize], [0; PAGE_SIZE as usize]);
@@ -140,8 +142,7 @@ fn pages(report: &mut Report, before: &PhysMem, after: &PhysMem, owners: Option<
             continue;
         }
         total += 1;
-        let owner = owners.as_ref().map_or_else(|| "unknown".to_owned(), |owners| owners.of_frame(pfn));
-        let ranges = changed.entry(owner).or_default();
+        let ranges = changed.entry(owners.of_frame(pfn)).or_default();
         match ranges.last_mut() {
             Some(range) if *range.end() + 1 == pfn => *range = *range.start()..=pfn,
             _ => ranges.push(pfn..=pfn),

@@ -10,7 +10,7 @@ use cpu::mmu::{Level, PageSize, Paging, Step, walk};
 use serde_json::json;
 use x86::{LinearAddr, Pde, Pte};
 
-use super::{Answer, process};
+use super::{Answer, page::PROTNONE, process};
 use crate::books::FileName;
 use crate::{Books, Result, Target};
 
@@ -125,9 +125,12 @@ pub(crate) fn neighbours(books: &Books<'_>, mm: &MmRecord, addr: LinearAddr) -> 
 /// The swap area and slot that an entry of a page table names: P and the bit of `PROT_NONE`
 /// clear, not empty.
 fn swap_entry(step: &Step) -> Option<(u32, u32)> {
-    let raw = step.value as u32;
-    let is_swap = step.level == Level::Table && raw != 0 && raw & 0x101 == 0;
-    is_swap.then_some((raw >> 1 & 0x1f, raw >> 9))
+    if step.level == Level::Table { swapped(step.value as u32) } else { None }
+}
+
+/// The same of the entry itself.
+pub(super) fn swapped(pte: u32) -> Option<(u32, u32)> {
+    (pte != 0 && pte & (Pte::P | PROTNONE) == 0).then_some((pte >> 1 & 0x1f, pte >> 9))
 }
 
 /// The entry of a page that is there, accessible or not (`PROT_NONE`).
@@ -146,7 +149,7 @@ fn huge_page_sharers(books: &Books<'_>, step: &Step) -> Option<u32> {
 
 /// The bit of a page-table entry that says that the frame is mapped without being counted
 /// (`_PAGE_SPECIAL`).
-const PTE_SPECIAL: u32 = 1 << 9;
+pub(super) const PTE_SPECIAL: u32 = 1 << 9;
 
 /// Adds what is in an area: frames that are mapped without being counted do not count.
 fn add(sums: &mut Sums, target: &Target<'_>, books: &Books<'_>, paging: Paging, area: &Area) {

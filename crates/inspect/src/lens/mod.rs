@@ -37,7 +37,7 @@ pub(crate) use backtrace::{Registers, frames};
 pub(crate) use code::{MAX_INSTRUCTION, instruction_at, instruction_words};
 pub(crate) use maps::{Neighbour, area_line, area_rows, neighbours};
 pub(crate) use modules::tables as module_tables;
-pub(crate) use page::{PROTNONE, USER_ENTRIES, table};
+pub use proc::{RUN_BYTES, SPARSE};
 pub use process::{process_file, process_of_directory};
 pub use screen::{Cell, Screen};
 pub use system_files::system_file;

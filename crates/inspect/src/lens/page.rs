@@ -12,11 +12,11 @@ use super::{Answer, lossy};
 use crate::{Books, Error, Result, Target, books::comm};
 
 /// In an entry with P clear: the page is there, but nobody may touch it (`PROT_NONE`).
-pub(crate) const PROTNONE: u32 = Pte::G;
+pub(super) const PROTNONE: u32 = Pte::G;
 /// `mapcount` of a frame that no table maps.
 pub(super) const MAPCOUNT_NONE: u32 = !0;
 /// The user's half of a directory.
-pub(crate) const USER_ENTRIES: u32 = 768;
+pub(super) const USER_ENTRIES: u32 = 768;
 
 /// A page-table entry that maps a frame.
 struct Mapper {
@@ -174,7 +174,7 @@ fn entries_of(mem: &PhysMem, task: &TaskRecord, pgd: u32, pfn: u32, mappers: &mu
 }
 
 /// The entries of a table; all ones where there is no memory.
-pub(crate) fn table(mem: &PhysMem, phys: u32) -> Vec<u32> {
+pub(super) fn table(mem: &PhysMem, phys: u32) -> Vec<u32> {
     let mut bytes = vec![0; 4096];
     mem.read(PhysAddr(phys.into()), &mut bytes);
     bytes.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect()

@@ -5,11 +5,12 @@ use abi::page_flags as pg;
 use abi::proc::page as words;
 use x86::Pde;
 
-use super::page::{PROTNONE, USER_ENTRIES, table};
+use super::{
+    maps::{PTE_SPECIAL, swapped},
+    page::{PROTNONE, USER_ENTRIES, table},
+};
 use crate::{Books, Target};
 
-/// The bit of an entry that says that the frame is mapped without being counted.
-const SPECIAL: u32 = 1 << 9;
 /// Bytes of a word.
 const WORD: usize = 8;
 
@@ -34,14 +35,14 @@ fn put(slot: &mut [u8], word: u64) {
 }
 
 fn word_of(books: &Books<'_>, pte: u32) -> u64 {
-    match pte {
-        0 => 0,
-        pte if pte & (1 | PROTNONE) == 0 => words::swapped(pte >> 1 & 0x1f, pte >> 9),
-        pte => {
-            let page = if pte & SPECIAL != 0 { None } else { record(books, pte >> 12) };
-            words::present(pte >> 12, page.as_ref())
-        }
+    if pte == 0 {
+        return 0;
     }
+    if let Some((kind, slot)) = swapped(pte) {
+        return words::swapped(kind, slot);
+    }
+    let page = if pte & PTE_SPECIAL != 0 { None } else { record(books, pte >> 12) };
+    words::present(pte >> 12, page.as_ref())
 }
 
 /// The descriptor of a frame. How a huge page is mapped, its first frame says for all.

@@ -1,9 +1,10 @@
 //! A folder that looks like the guest's `/proc`, as a `newc` archive: `proc -o DIR`.
 
+use abi::cpio::{Writer, kind};
 use serde_json::json;
 
 use super::{Answer, pagemap, process, system_files};
-use crate::{Books, Request, Result, Target};
+use crate::{Books, Error, Request, Result, Target};
 
 /// The lenses that are files of the same name.
 const LENSES: [&str; 15] = [
@@ -42,14 +43,14 @@ const OF_PROCESS: [&str; 14] = [
     "wchan",
 ];
 
-const REGULAR: u32 = 0o100_444;
-const LINK: u32 = 0o120_777;
-const FOLDER: u32 = 0o040_555;
-/// Words that a run of [`SPARSE`] has.
-const RUN_BYTES: usize = 4096;
-/// The ending of a file of which only the parts are there that are not zero: each run is its
-/// offset as 8 bytes and then [`RUN_BYTES`].
-const SPARSE: &str = ".sparse";
+const REGULAR: u32 = kind::REGULAR | 0o444;
+const LINK: u32 = kind::SYMLINK | 0o777;
+const FOLDER: u32 = kind::DIRECTORY | 0o555;
+/// Bytes of a run of a [`SPARSE`] file.
+pub const RUN_BYTES: usize = 4096;
+/// The ending, behind a dot, of a file of which only the parts are there that are not zero: each run is its
+/// offset as 8 bytes and then [`RUN_BYTES`]; behind the last one is the length of the file.
+pub const SPARSE: &str = "sparse";
 
 /// The archive, and in JSON the names and lengths.
 pub fn proc(target: &Target<'_>) -> Result<Answer> {
@@ -61,13 +62,13 @@ pub fn proc(target: &Target<'_>) -> Result<Answer> {
             "kpageflags" => pagemap::of_frames(&books, true),
             name => super::show(target, &Request::from_words(&[name])?)?.text,
         };
-        archive.add(name, REGULAR, &bytes);
+        archive.add(name, REGULAR, &bytes)?;
     }
     for folder in ["sys", "sys/kernel", "tty"] {
-        archive.add(folder, FOLDER, b"");
+        archive.add(folder, FOLDER, b"")?;
     }
     for (name, bytes) in system_files::files(target, &books)? {
-        archive.add(name, REGULAR, &bytes);
+        archive.add(name, REGULAR, &bytes)?;
     }
     let tasks = books.tasks()?;
     let mut before = None;
@@ -83,19 +84,18 @@ pub fn proc(target: &Target<'_>) -> Result<Answer> {
     for task in tasks.iter().filter(|task| task.pid == task.tgid) {
         for thread in tasks.iter().filter(|thread| thread.tgid == task.tgid) {
             let folder = format!("{}/task/{}", task.pid, thread.pid);
-            archive.add(&folder, FOLDER, b"");
+            archive.add(&folder, FOLDER, b"")?;
             for (name, bytes) in process::thread_files(&books, thread)? {
-                archive.add(&format!("{folder}/{name}"), REGULAR, &bytes);
+                archive.add(&format!("{folder}/{name}"), REGULAR, &bytes)?;
             }
         }
     }
     // Whoever reads the folder looks for himself there, and is no process of the guest: the first
     // process is always there.
     if let Some(first) = tasks.iter().find(|task| task.pid == task.tgid) {
-        archive.add("self", LINK, first.pid.to_string().as_bytes());
+        archive.add("self", LINK, first.pid.to_string().as_bytes())?;
     }
-    let names = archive.names.clone();
-    Ok(Answer::new(archive.finish(), names))
+    Ok(Answer::new(archive.writer.finish(), archive.names))
 }
 
 fn add_process(target: &Target<'_>, archive: &mut Archive, pid: u32) -> Result<()> {
@@ -103,15 +103,15 @@ fn add_process(target: &Target<'_>, archive: &mut Archive, pid: u32) -> Result<(
     let files =
         OF_PROCESS.iter().map(|name| Ok((*name, file(name)?.unwrap_or_default()))).collect::<Result<Vec<_>>>()?;
     let (pagemap, exe) = (file("pagemap")?.unwrap_or_default(), file("exe")?);
-    archive.add(&pid.to_string(), FOLDER, b"");
-    archive.add(&format!("{pid}/task"), FOLDER, b"");
+    archive.add(&pid.to_string(), FOLDER, b"")?;
+    archive.add(&format!("{pid}/task"), FOLDER, b"")?;
     for (name, bytes) in files {
-        archive.add(&format!("{pid}/{name}"), REGULAR, &bytes);
+        archive.add(&format!("{pid}/{name}"), REGULAR, &bytes)?;
     }
     if let Some(exe) = exe {
-        archive.add(&format!("{pid}/exe"), LINK, &exe);
+        archive.add(&format!("{pid}/exe"), LINK, &exe)?;
     }
-    archive.add(&format!("{pid}/pagemap{SPARSE}"), REGULAR, &sparse(&pagemap));
+    archive.add(&format!("{pid}/pagemap.{SPARSE}"), REGULAR, &sparse(&pagemap))?;
     Ok(())
 }
 
@@ -128,64 +128,24 @@ fn sparse(bytes: &[u8]) -> Vec<u8> {
     runs
 }
 
-/// A `newc` archive that is being made.
+/// An archive that is being made, and what is in it.
 #[derive(Default)]
 struct Archive {
-    bytes: Vec<u8>,
+    writer: Writer,
     names: Vec<serde_json::Value>,
 }
 
 impl Archive {
-    fn add(&mut self, name: &str, mode: u32, data: &[u8]) {
+    fn add(&mut self, name: &str, mode: u32, data: &[u8]) -> Result<()> {
         self.names.push(json!({"name": name, "mode": mode, "bytes": data.len()}));
-        self.entry(name, mode, data);
-    }
-
-    fn entry(&mut self, name: &str, mode: u32, data: &[u8]) {
-        let (number, name_len) = (self.names.len(), name.len() + 1);
-        self.bytes.extend_from_slice(b"070701");
-        let fields = [number, mode as usize, 0, 0, 1, 0, data.len(), 0, 0, 0, 0, name_len, 0];
-        fields.iter().for_each(|field| self.bytes.extend(format!("{field:08x}").bytes()));
-        self.bytes.extend_from_slice(name.as_bytes());
-        self.bytes.push(0);
-        self.pad();
-        self.bytes.extend_from_slice(data);
-        self.pad();
-    }
-
-    fn pad(&mut self) {
-        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        self.entry("TRAILER!!!", 0, b"");
-        self.bytes
+        let failed = |why| Error::Usage(format!("proc: {name}: {why}"));
+        self.writer.push(name.as_bytes(), mode, data).map_err(failed)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::lossy;
     use super::*;
-
-    #[test]
-    fn an_archive_is_read_back_entry_by_entry() {
-        let mut archive = Archive::default();
-        archive.add("1", FOLDER, b"");
-        archive.add("1/comm", REGULAR, b"init\n");
-        archive.add("self", LINK, b"1");
-        let bytes = archive.finish();
-        let entries: Vec<_> = abi::cpio::Archive::new(&bytes).map(|entry| entry.expect("whole")).collect();
-        let rows: Vec<_> = entries.iter().map(|entry| (lossy(entry.name), entry.mode, lossy(entry.data))).collect();
-        assert_eq!(
-            rows,
-            [
-                ("1".into(), FOLDER, String::new()),
-                ("1/comm".into(), REGULAR, "init\n".into()),
-                ("self".into(), LINK, "1".into())
-            ]
-        );
-    }
 
     #[test]
     fn a_sparse_file_has_only_runs_that_are_not_zero_and_its_length() {

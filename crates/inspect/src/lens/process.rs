@@ -84,7 +84,7 @@ fn status_text(books: &Books<'_>, task: &TaskRecord, mm: Option<&MmRecord>) -> R
         gids: [cred.gid, cred.egid, cred.sgid, cred.egid],
         fd_size: proc_status::fd_size(more.nr_fds),
         sig_queued: more.pending.count,
-        sig_limit: more.rlimits[RLIMIT_SIGPENDING][0],
+        sig_limit: more.rlimits[limits::resource::SIGPENDING][0],
         sig_pnd: more.pending.set.get(),
         shd_pnd: more.shared_pending.set.get(),
         sig_blk: more.blocked,
@@ -117,7 +117,7 @@ fn stat_text(books: &Books<'_>, task: &TaskRecord, mm: Option<&MmRecord>) -> Res
         cmaj_flt: more.children.maj_flt,
         cutime_ns: more.children.user_ns.get(),
         cstime_ns: more.children.system_ns.get(),
-        rss_limit: more.rlimits[RLIMIT_RSS][0],
+        rss_limit: more.rlimits[limits::resource::RSS][0],
         signals: [pending, more.blocked, more.ignored, more.caught].map(|set| set as u32),
         exit_signal: more.exit_signal,
         exit_code: if task.state == u32::from(b'Z') { task.exit_code } else { 0 },
@@ -148,10 +148,6 @@ fn statm_text(books: &Books<'_>, mm: Option<&MmRecord>) -> Result<Vec<u8>> {
     let areas = area_pages(books, mm)?;
     Ok(render(|out| pid_stat::statm(out, mm, &areas)))
 }
-
-/// Numbers of limits.
-const RLIMIT_RSS: usize = 5;
-const RLIMIT_SIGPENDING: usize = 11;
 
 /// The pages of a process's areas by kind; none without an address space.
 fn area_pages(books: &Books<'_>, mm: Option<&MmRecord>) -> Result<AreaPages> {

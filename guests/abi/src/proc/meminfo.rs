@@ -2,6 +2,7 @@
 
 use super::counts::{Counts, Item};
 use super::kb;
+use crate::layout::{VMALLOC_END, VMALLOC_START};
 use crate::{Out, out};
 
 /// The numbers of `/proc/meminfo` that this kernel can have other than 0, in pages unless
@@ -102,8 +103,8 @@ fn available(counts: &Counts<'_>) -> u32 {
     counts.free().saturating_add(pagecache - kept).saturating_sub(low)
 }
 
-/// `VmallocTotal`: F8800000 to FF7FE000.
-const VMALLOC_KB: u32 = (0xff7f_e000 - 0xf880_0000u32) / 1024;
+/// `VmallocTotal`.
+const VMALLOC_KB: u32 = (VMALLOC_END - VMALLOC_START) / 1024;
 
 /// Writes the file.
 pub fn write(out: &mut dyn Out, m: &MemInfo) {

@@ -8,7 +8,6 @@ use super::mpconfig;
 use crate::{
     mm::{PAGE_SIZE, vmalloc::ioremap},
     pr_hw,
-    sync::Once,
 };
 
 /// Bytes of the header that every table begins with.
@@ -19,33 +18,15 @@ const MAX_LENGTH: u32 = 1 << 20;
 const MAX_TABLES: u32 = 64;
 
 /// A table that is mapped.
-#[derive(Clone, Copy, Debug)]
-pub struct Table {
-    /// Four letters.
-    pub signature: [u8; 4],
-    /// Where it is in physical memory.
-    pub phys: u32,
-    /// Where it is mapped.
-    pub addr: *const u8,
+struct Table {
+    addr: *const u8,
     /// Bytes, the header's with them.
-    pub len: u32,
+    len: u32,
 }
-
-// SAFETY: nobody writes to tables, and they stay mapped.
-unsafe impl Sync for Table {}
-// SAFETY: as above.
-unsafe impl Send for Table {}
 
 /// Whole pages that are mapped: physical address, linear address, bytes.
 #[derive(Default)]
 struct Maps(Vec<(u32, u32, u32)>);
-
-static TABLES: Once<Vec<Table>> = Once::new();
-
-/// The tables that were found, the RSDT first; none where firmware has none.
-pub fn tables() -> &'static [Table] {
-    TABLES.try_get().map_or(&[], |tables| tables.as_slice())
-}
 
 /// Maps the RSDT and every table that it names, and lists them in the log. `vmalloc`'s space
 /// must be there.
@@ -53,17 +34,13 @@ pub fn acpi_table_init() {
     let Some(rsdp) = mpconfig::find_rsdp() else { return };
     pr_hw!("ACPI: RSDP {rsdp:#010x} 000014");
     let mut maps = Maps::default();
-    let mut found = Vec::new();
-    if let Some(rsdt) = acpi_tb_install_table(&mut maps, mpconfig::read_u32(rsdp + 16)) {
-        let entries = (rsdt.len - HEADER) / 4;
-        found.push(rsdt);
-        for n in 0..entries.min(MAX_TABLES) {
-            // SAFETY: an entry inside the table, whose length the header tells.
-            let phys = unsafe { rsdt.addr.add((HEADER + n * 4) as usize).cast::<u32>().read_unaligned() };
-            found.extend(acpi_tb_install_table(&mut maps, phys));
-        }
+    let Some(rsdt) = acpi_tb_install_table(&mut maps, mpconfig::read_u32(rsdp + 16)) else { return };
+    let entries = (rsdt.len - HEADER) / 4;
+    for n in 0..entries.min(MAX_TABLES) {
+        // SAFETY: an entry inside the table, whose length the header tells.
+        let phys = unsafe { rsdt.addr.add((HEADER + n * 4) as usize).cast::<u32>().read_unaligned() };
+        acpi_tb_install_table(&mut maps, phys);
     }
-    TABLES.set(found);
 }
 
 /// A table with its header, mapped as a whole; `None` for what is no table.
@@ -83,10 +60,11 @@ fn acpi_tb_install_table(maps: &mut Maps, phys: u32) -> Option<Table> {
         return None;
     }
     pr_hw!("ACPI: {name} {phys:#010x} {len:06x} (v{:02})", bytes[8]);
-    Some(Table { signature, phys, addr, len })
+    Some(Table { addr, len })
 }
 
-/// Addresses for a part of physical memory: those that it has already, or new ones.
+/// Addresses for a part of physical memory: those that it has already, or new ones. By itself: `/proc/vmallocinfo`
+/// names whoever asked for them.
 #[inline(never)]
 fn acpi_os_map_iomem(maps: &mut Maps, phys: u32, len: u32) -> Option<*const u8> {
     let first = phys & !(PAGE_SIZE - 1);

@@ -1,27 +1,9 @@
 //! Resource limits.
 
-/// Numbers of the limits.
-pub mod resource {
-    #![allow(missing_docs, reason = "Linux's names")]
-    pub const CPU: usize = 0;
-    pub const FSIZE: usize = 1;
-    pub const DATA: usize = 2;
-    pub const STACK: usize = 3;
-    pub const CORE: usize = 4;
-    pub const RSS: usize = 5;
-    pub const NPROC: usize = 6;
-    pub const NOFILE: usize = 7;
-    pub const MEMLOCK: usize = 8;
-    pub const AS: usize = 9;
-    pub const LOCKS: usize = 10;
-    pub const SIGPENDING: usize = 11;
-    pub const MSGQUEUE: usize = 12;
-    pub const NICE: usize = 13;
-    pub const RTPRIO: usize = 14;
-    pub const RTTIME: usize = 15;
-}
-
-pub use abi::{books::RLIM_NLIMITS, proc::limits::RLIM_INFINITY};
+pub use abi::{
+    books::RLIM_NLIMITS,
+    proc::limits::{RLIM_INFINITY, resource},
+};
 
 /// A soft and a hard limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,7 +3,7 @@
 mod examples;
 mod usage;
 
-use std::{fs, io::Write, path::Path};
+use std::{fs, path::Path};
 
 use clap::{Args, Command as Clap, CommandFactory, Subcommand};
 use clap_complete::Shell;
@@ -11,6 +11,7 @@ use clap_complete::Shell;
 use crate::{
     cli::Cli,
     error::{Error, status},
+    lens::write_out,
 };
 use examples::EXAMPLES;
 pub use usage::{unknown_command, words};
@@ -168,13 +169,7 @@ fn write_pages(folder: &Path) -> Result<(), Error> {
 }
 
 fn print(bytes: &[u8]) -> Result<u8, Error> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::CannotStart(format!("standard output: {e}")))
-        }
-        _ => Ok(status::SUCCESS),
-    }
+    write_out(bytes).map(|()| status::SUCCESS).map_err(|error| Error::CannotStart(error.to_string()))
 }
 
 #[cfg(test)]

@@ -335,9 +335,7 @@ impl Where {
     /// Writes a lens's JSON into a file.
     fn write(&self, request: Request, file: &Path) -> Result<(), LensError> {
         let (json, note) = self.source()?.json(request)?;
-        if let Some(note) = note {
-            eprintln!("pagewalk: note: {note}");
-        }
+        super::tell(note.as_deref());
         std::fs::write(file, format!("{json}\n")).map_err(|why| LensError::File { file: file.to_owned(), why })
     }
 

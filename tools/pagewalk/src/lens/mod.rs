@@ -93,17 +93,20 @@ impl Shown {
 
 /// Prints an answer.
 fn print(shown: Shown) -> Result<(), LensError> {
-    if let Some(note) = &shown.note {
-        note.lines().for_each(|line| eprintln!("pagewalk: note: {line}"));
-    }
+    tell(shown.note.as_deref());
     match shown.form {
         Form::Text(text) => write_out(&text),
         Form::Json(json) => write_out(format!("{json:#}\n").as_bytes()),
     }
 }
 
+/// Says what the reader must know of an answer.
+fn tell(note: Option<&str>) {
+    note.into_iter().flat_map(str::lines).for_each(|line| eprintln!("pagewalk: note: {line}"));
+}
+
 /// Writes to standard output; a reader that went away is no error.
-fn write_out(bytes: &[u8]) -> Result<(), LensError> {
+pub fn write_out(bytes: &[u8]) -> Result<(), LensError> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(LensError::Output(e)),

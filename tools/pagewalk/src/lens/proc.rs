@@ -7,12 +7,10 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use abi::cpio::{Archive, Entry};
+use abi::cpio::{Archive, Entry, kind};
+use inspect::{RUN_BYTES, SPARSE};
 
 use super::LensError;
-
-/// Bytes of a run of a sparse file.
-const RUN_BYTES: usize = 4096;
 
 /// Writes the archive's files into a folder that is new or empty.
 pub fn write(folder: &Path, archive: &[u8]) -> Result<(), LensError> {
@@ -42,9 +40,9 @@ fn place(folder: &Path, name: &[u8]) -> Option<PathBuf> {
 
 fn write_entry(path: &Path, entry: &Entry<'_>) -> std::io::Result<()> {
     match entry.mode & 0o170_000 {
-        0o040_000 => fs::create_dir(path),
-        0o120_000 => symlink(std::ffi::OsStr::from_bytes(entry.data), path),
-        _ => match path.extension().is_some_and(|ending| ending == "sparse") {
+        kind::DIRECTORY => fs::create_dir(path),
+        kind::SYMLINK => symlink(std::ffi::OsStr::from_bytes(entry.data), path),
+        _ => match path.extension().is_some_and(|ending| ending == SPARSE) {
             true => write_sparse(&path.with_extension(""), entry.data),
             false => fs::write(path, entry.data),
         },

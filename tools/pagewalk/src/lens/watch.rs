@@ -26,7 +26,6 @@ pub fn parse_seconds(text: &str) -> Result<Duration, String> {
 /// any more. On a terminal each look replaces the one before; else an empty line stands between two, and
 /// JSON takes one line each.
 pub fn watch(vm: Option<&str>, request: Request, json: bool, every: Duration) -> Result<(), LensError> {
-    // Not a connection: the machine closes one that is silent for long.
     let mut source = Source::open(vm, None)?;
     let title = format!("every {} s: {}", every.as_secs_f64(), source.name());
     let is_terminal = std::io::stdout().is_terminal();
@@ -35,12 +34,13 @@ pub fn watch(vm: Option<&str>, request: Request, json: bool, every: Duration) ->
         let began = Instant::now();
         let text = match source.shown(request.clone(), json) {
             Ok(shown) => {
-                let note = shown.note.map(|note| format!("note: {note}\n")).unwrap_or_default();
+                let note: String =
+                    shown.note.iter().flat_map(|note| note.lines()).map(|line| format!("note: {line}\n")).collect();
                 let text = match shown.form {
                     Form::Json(json) => format!("{json}\n").into_bytes(),
                     Form::Text(text) => text,
                 };
-                if is_terminal && !json { [note.as_bytes(), &text].concat() } else { said(note, text) }
+                if is_terminal && !json { [note.as_bytes(), &text].concat() } else { said(&note, text) }
             }
             // What is looked at may be gone, and may come back.
             Err(LensError::Control(ControlError::Refused(why))) if !is_first => format!("{why}\n").into_bytes(),
@@ -67,10 +67,8 @@ pub fn watch(vm: Option<&str>, request: Request, json: bool, every: Duration) ->
 }
 
 /// The note goes where notes go.
-fn said(note: String, text: Vec<u8>) -> Vec<u8> {
-    if !note.is_empty() {
-        eprint!("pagewalk: {note}");
-    }
+fn said(note: &str, text: Vec<u8>) -> Vec<u8> {
+    note.lines().for_each(|line| eprintln!("pagewalk: {line}"));
     text
 }
 

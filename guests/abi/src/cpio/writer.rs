@@ -1,36 +1,48 @@
-//! Writer of cpio archives in the "new ASCII" format (magic 070701), the one that Linux
-//! and the guest kernel unpack as initramfs.
+//! Writer of `newc` cpio archives (magic 070701).
+
+use alloc::{format, vec::Vec};
+use core::fmt;
 
 /// Longest path in an archive, the terminating NUL included: `PATH_MAX`.
 const PATH_MAX: usize = 4096;
 
 /// `S_IFDIR`, `S_IFREG` and `S_IFLNK`: the kind of file in a mode.
-pub(crate) mod kind {
+pub mod kind {
+    #![allow(missing_docs, reason = "as above")]
     pub const DIRECTORY: u32 = 0o040_000;
     pub const REGULAR: u32 = 0o100_000;
     pub const SYMLINK: u32 = 0o120_000;
 }
 
 /// What does not fit the format.
-#[derive(Debug, thiserror::Error)]
-pub enum CpioError {
-    /// The size field has 32 bits.
-    #[error("{0}: too large for an initramfs (4 GiB or more)")]
-    TooLarge(String),
-    /// A path that the guest could never open.
-    #[error("{0}: path too long for an initramfs")]
-    PathTooLong(String),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteError {
+    /// 4 GiB or more: the field of the size has 32 bits.
+    TooLarge,
+    /// Longer than `PATH_MAX`: nobody could open it.
+    PathTooLong,
 }
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            WriteError::TooLarge => "too large for a cpio archive (4 GiB or more)",
+            WriteError::PathTooLong => "path too long for a cpio archive",
+        })
+    }
+}
+
+impl core::error::Error for WriteError {}
 
 /// An archive in the making. Members get inode numbers in the order in which they are
 /// added, owner 0:0 and time 0, so that equal input makes equal bytes.
 #[derive(Debug, Default)]
-pub struct Archive {
+pub struct Writer {
     bytes: Vec<u8>,
     last_ino: u32,
 }
 
-impl Archive {
+impl Writer {
     /// An empty archive.
     pub fn new() -> Self {
         Self::default()
@@ -38,11 +50,13 @@ impl Archive {
 
     /// Adds a member. `path` has no leading slash; a parent must come before its children.
     /// `mode` is `st_mode`, kind and permissions; the data of a symbolic link is its target.
-    pub fn push(&mut self, path: &[u8], mode: u32, data: &[u8]) -> Result<(), CpioError> {
-        let name = || String::from_utf8_lossy(path).into_owned();
-        let size = u32::try_from(data.len()).map_err(|_| CpioError::TooLarge(name()))?;
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn push(&mut self, path: &[u8], mode: u32, data: &[u8]) -> Result<(), WriteError> {
+        let size = u32::try_from(data.len()).map_err(|_| WriteError::TooLarge)?;
         if path.len() >= PATH_MAX {
-            return Err(CpioError::PathTooLong(name()));
+            return Err(WriteError::PathTooLong);
         }
         self.last_ino += 1;
         let links = if mode & 0o170_000 == kind::DIRECTORY { 2 } else { 1 };
@@ -82,10 +96,11 @@ impl Archive {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::String;
 
     #[test]
     fn an_archive_has_the_bytes_that_the_format_asks_for() {
-        let mut archive = Archive::new();
+        let mut archive = Writer::new();
         archive.push(b"d", kind::DIRECTORY | 0o755, b"").unwrap();
         archive.push(b"d/f", kind::REGULAR | 0o644, b"hello").unwrap();
         let zero = "00000000";
@@ -105,8 +120,18 @@ mod tests {
 
     #[test]
     fn a_path_as_long_as_path_max_is_refused() {
-        let mut archive = Archive::new();
+        let mut archive = Writer::new();
         assert!(archive.push(&[b'a'; PATH_MAX - 1], kind::REGULAR, b"").is_ok());
-        assert!(matches!(archive.push(&[b'a'; PATH_MAX], kind::REGULAR, b""), Err(CpioError::PathTooLong(_))));
+        assert!(archive.push(&[b'a'; PATH_MAX], kind::REGULAR, b"") == Err(WriteError::PathTooLong));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let members = [(&b"1"[..], kind::DIRECTORY | 0o555, &b""[..]), (b"1/comm", kind::REGULAR | 0o444, b"init\n")];
+        let mut archive = Writer::new();
+        members.iter().for_each(|(path, mode, data)| archive.push(path, *mode, data).unwrap());
+        let bytes = archive.finish();
+        let read: Vec<_> = super::super::Archive::new(&bytes).map(|entry| entry.unwrap()).collect();
+        assert_eq!(read.iter().map(|entry| (entry.name, entry.mode, entry.data)).collect::<Vec<_>>(), members);
     }
 }

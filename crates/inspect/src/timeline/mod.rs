@@ -6,7 +6,7 @@ mod text;
 
 pub use assemble::{Assembler, Removed, Shootdown, Target, assemble};
 pub use points::{Asked, Points};
-pub use text::{describe, event_line, trace_json};
+pub use text::{category, describe, trace_json, words};
 
 use std::collections::BTreeSet;
 
@@ -37,7 +37,7 @@ pub fn since(events: &[TimelineEvent], points: Option<Points>, since_ns: u64) ->
         .iter()
         .filter(|event| matches!(event.fact, Fact::Sent { .. }) && event.at_ns >= since_ns)
         .filter(|event| !of_shootdowns.contains(&(event.at_ns, event.cpu)))
-        .map(|event| json!({"at": event.at_ns, "cpu": event.cpu, "what": text::words(event, points)}));
+        .map(|event| json!({"at": event.at_ns, "cpu": event.cpu, "what": words(event, points)}));
     (shootdowns.iter().map(text::json).collect(), others.collect())
 }
 

@@ -89,14 +89,13 @@ pub(super) fn json(shootdown: &Shootdown) -> Value {
     })
 }
 
-/// A fact as a line of a trace; nothing of one that says nothing to people.
-pub fn event_line(event: &TimelineEvent, points: Option<Points>) -> String {
-    let TimelineEvent { at_ns, cpu, .. } = event;
-    words(event, points).map(|what| format!("{at_ns} CPU {cpu} {what}\n")).unwrap_or_default()
+/// Which word of `--trace` a fact belongs to.
+pub fn category(fact: &Fact) -> &'static str {
+    if matches!(fact, Fact::Flushed(_) | Fact::Passed { .. }) { "tlb" } else { "ipi" }
 }
 
 /// What a CPU does by a fact, in words; nothing of one that says nothing to people.
-pub(super) fn words(event: &TimelineEvent, points: Option<Points>) -> Option<String> {
+pub fn words(event: &TimelineEvent, points: Option<Points>) -> Option<String> {
     Some(match &event.fact {
         Fact::Sent { mode, vector, targets } => {
             let to: Vec<String> = (0..8).filter(|cpu| targets >> cpu & 1 != 0).map(|cpu: u8| cpu.to_string()).collect();
@@ -116,9 +115,8 @@ pub(super) fn words(event: &TimelineEvent, points: Option<Points>) -> Option<Str
 /// A fact as a mark in the row of its CPU; nothing of one that says nothing to people.
 pub(super) fn mark(event: &TimelineEvent, points: Option<Points>) -> Option<Value> {
     let name = words(event, points)?;
-    let category = if matches!(event.fact, Fact::Flushed(_) | Fact::Passed { .. }) { "tlb" } else { "ipi" };
     Some(json!({
-        "name": name, "cat": category, "ph": "i", "s": "t", "pid": 0, "tid": event.cpu,
+        "name": name, "cat": category(&event.fact), "ph": "i", "s": "t", "pid": 0, "tid": event.cpu,
         "ts": event.at_ns as f64 / 1000.0,
     }))
 }

@@ -154,7 +154,7 @@ impl View {
             }
             Said::Refused(why) => {
                 self.ui.message = Some(why);
-                self.asked = self.asked.and(None);
+                self.asked = None;
                 self.due = Instant::now() + self.every.unwrap_or_default();
             }
             Said::Text(title, text) => self.ui.show(title, &text),

@@ -5,7 +5,7 @@ use inspect::{
     Row, Told, describe_change,
     timeline::{self, Assembler, Points, Shootdown},
 };
-use machine::{Fact, Machine, TableChange, TimelineEvent};
+use machine::{Machine, TableChange, TimelineEvent};
 use serde_json::json;
 
 use crate::lens::Known;
@@ -27,17 +27,14 @@ impl Wanted {
     }
 
     fn wants(self, event: &TimelineEvent) -> bool {
-        match event.fact {
-            Fact::Flushed(_) | Fact::Passed { .. } => self.tlb,
-            Fact::Sent { .. } | Fact::Taken { .. } | Fact::Ended => self.ipi,
-        }
+        if timeline::category(&event.fact) == "tlb" { self.tlb } else { self.ipi }
     }
 }
 
 /// Follows the facts of a run.
 pub struct FactTrace {
     wanted: Wanted,
-    /// A Chrome trace, in which only whole shootdowns and changes of entries are told.
+    /// A Chrome trace: shootdowns are drawn, else described.
     json: bool,
     /// Number of the next fact.
     next: u64,
@@ -88,12 +85,10 @@ impl FactTrace {
 
     /// One fact, unless it says nothing to people.
     fn fact(&self, event: &TimelineEvent) -> Option<Told> {
-        let line = timeline::event_line(event, self.points);
-        let line = line.trim_end();
-        // Without time and CPU, which the picture has anyway.
-        let name = line.splitn(4, ' ').nth(3)?;
-        let category = if matches!(event.fact, Fact::Flushed(_) | Fact::Passed { .. }) { "tlb" } else { "ipi" };
-        Some(Told::mark(event.at_ns, Row::Cpu(event.cpu), category, name, json!({})).with_line(line))
+        let name = timeline::words(event, self.points)?;
+        let (at_ns, cpu, category) = (event.at_ns, event.cpu, timeline::category(&event.fact));
+        let line = format!("{at_ns} CPU {cpu} {name}");
+        Some(Told::mark(at_ns, Row::Cpu(cpu), category, &name, json!({})).with_line(&line))
     }
 
     fn shootdown(&self, shootdown: &Shootdown) -> Told {

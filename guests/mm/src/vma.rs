@@ -1,6 +1,7 @@
 //! The areas of an address space: sorted by address, and their records linked in ascending
 //! order for the host.
 
+mod part;
 mod sorted;
 
 use alloc::boxed::Box;
@@ -71,12 +72,44 @@ impl<F> VmArea<F> {
     }
 }
 
+impl<F: AreaFile> VmArea<F> {
+    /// The upper part of the area, from an address inside it, as an area of its own.
+    fn part_from<P: AreaPtr<File = F>>(&self, addr: u32) -> P {
+        let mut part = P::copy_of(self);
+        part.record.pgoff = self.pgoff(addr);
+        part.record.start = addr;
+        part
+    }
+
+    /// Whether `upper` begins where this ends, and with what comes next of the same file.
+    fn meets(&self, upper: &Self) -> bool {
+        let same_file = match (&self.file, &upper.file) {
+            (None, None) => true,
+            (Some(a), Some(b)) => a.same(b),
+            _ => false,
+        };
+        self.record.end == upper.record.start && same_file && self.pgoff(self.record.end) == upper.record.pgoff
+    }
+}
+
+/// Whether areas with the same flags may be joined if these are the flags.
+fn may_join(flags: u32) -> bool {
+    flags & VM_SPECIAL == 0
+}
+
 /// A pointer that owns an area and never moves it.
 pub trait AreaPtr: DerefMut<Target = VmArea<Self::File>> {
     /// The file behind the area.
     type File: AreaFile;
     /// Puts an area into memory.
     fn new(area: VmArea<Self::File>) -> Self;
+    /// Puts a copy of an area into memory.
+    fn copy_of(area: &VmArea<Self::File>) -> Self
+    where
+        Self: Sized,
+    {
+        Self::new(area.clone())
+    }
 }
 
 impl<F: AreaFile> AreaPtr for Box<VmArea<F>> {
@@ -166,7 +199,7 @@ impl<P: AreaPtr> VmaTree<P> {
 
     /// `find_vma`: the first area that ends above `addr`; it may begin above it, too.
     pub fn find(&self, addr: u32) -> Option<&VmArea<P::File>> {
-        self.areas.get(self.place(addr)).map(|area| &**area)
+        self.last_with(addr).or_else(|| self.search(addr))
     }
 
     /// As [`Self::find`], to change what is neither range nor order.
@@ -177,7 +210,20 @@ impl<P: AreaPtr> VmaTree<P> {
 
     /// The area that holds `addr`.
     pub fn lookup(&self, addr: u32) -> Option<&VmArea<P::File>> {
-        self.areas.get(self.place_of_last(addr)?).map(|area| &**area).filter(|area| area.record.end > addr)
+        self.last_with(addr).or_else(|| self.search(addr).filter(|area| area.record.start <= addr))
+    }
+
+    /// Where the last search ended, if that area holds `addr`.
+    #[inline]
+    fn last_with(&self, addr: u32) -> Option<&VmArea<P::File>> {
+        let area = &**self.areas.get(self.last.get())?;
+        (area.record.start <= addr && addr < area.record.end).then_some(area)
+    }
+
+    /// The first area that ends above `addr`, whatever was asked before.
+    #[inline(never)]
+    fn search(&self, addr: u32) -> Option<&VmArea<P::File>> {
+        self.areas.get(self.place(addr)).map(|area| &**area)
     }
 
     /// The last area that begins below `addr`.
@@ -244,22 +290,18 @@ impl<P: AreaPtr> VmaTree<P> {
         }
         let Some(at) = self.place_of_last(addr) else { return };
         if self.areas.get(at).is_some_and(|area| area.record.start < addr && area.record.end > addr) {
-            let upper_at = self.split_at(at, addr, |flags| flags);
+            let upper_at = self.split_at(at, addr);
             self.last.set(upper_at);
         }
     }
 
-    /// Makes two areas of the one at a place that meet at `addr`, inside it. Where the upper one stands, whose flags
-    /// are what `flags` makes of the lower one's.
-    fn split_at(&mut self, at: Place, addr: u32, flags: impl FnOnce(u32) -> u32) -> Place {
+    /// Makes two areas of the one at a place that meet at `addr`, inside it. Where the upper one stands.
+    fn split_at(&mut self, at: Place, addr: u32) -> Place {
         let upper_at = self.areas.after(at);
         if let Some(lower) = self.areas.get_mut(at) {
-            let mut upper = VmArea::clone(lower);
-            upper.record.pgoff = lower.pgoff(addr);
-            upper.record.start = addr;
-            upper.record.flags = flags(lower.record.flags);
+            let upper: P = lower.part_from(addr);
             lower.record.end = addr;
-            self.insert_at(upper_at, P::new(upper));
+            self.insert_at(upper_at, upper);
         }
         upper_at
     }
@@ -268,61 +310,18 @@ impl<P: AreaPtr> VmaTree<P> {
     /// tells them apart any more (`vma_merge`, else `split_vma`). Without such an area nothing happens.
     pub fn set_part(&mut self, start: u32, end: u32, flags: u32) {
         let Some(at) = self.place_of_last(start) else { return };
-        let Some(area) = self.areas.get_mut(at).filter(|area| start < end && end <= area.record.end) else { return };
-        let (is_first, is_last) = (area.record.start == start, area.record.end == end);
-        let old = core::mem::replace(&mut area.record.flags, flags);
-        if old == flags {
+        if self.areas.get(at).is_none_or(|area| start >= end || end > area.record.end || area.record.flags == flags) {
             return;
         }
-        let before = if is_first { self.areas.before(at).filter(|&before| self.can_join(before, at)) } else { None };
-        let behind = Some(self.areas.after(at)).filter(|&behind| is_last && self.can_join(at, behind));
-        match (is_first, is_last) {
-            (true, true) => {
-                if let Some(behind) = behind {
-                    self.join(at, behind);
-                }
-                if let Some(before) = before {
-                    self.join(before, at);
-                }
-                self.last.set(before.unwrap_or(at));
-            }
-            (true, false) if before.is_none() => {
-                self.split_at(at, end, |_| old);
-            }
-            _ => {
-                if let Some(area) = self.areas.get_mut(at) {
-                    area.record.flags = old;
-                }
-                match (before, behind) {
-                    (Some(before), _) => self.move_border(before, at, end),
-                    (_, Some(behind)) => self.move_border(at, behind, start),
-                    _ => {
-                        if !is_last {
-                            self.split_at(at, end, |flags| flags);
-                        }
-                        let part_at = self.split_at(at, start, |_| flags);
-                        self.last.set(part_at);
-                    }
-                }
+        match self.areas.around(at, |chunk, index| part::set(chunk, index, start..end, flags)) {
+            Some(index) => self.last.set(at.with_index(index)),
+            None => {
+                self.split(start);
+                self.split(end);
+                self.set_flags(start, end, |_| flags);
+                self.merge_range(start, end);
             }
         }
-    }
-
-    /// Moves the border of two areas that meet to `addr`, inside one of them.
-    fn move_border(&mut self, lower_at: Place, upper_at: Place, addr: u32) {
-        let (Some(lower), Some(upper)) = (self.areas.get(lower_at), self.areas.get(upper_at)) else { return };
-        let anon = lower.anon || upper.anon;
-        let moved = (i64::from(addr) - i64::from(upper.record.start)) >> PAGE_SHIFT;
-        if let Some(lower) = self.areas.get_mut(lower_at) {
-            lower.record.end = addr;
-            lower.anon = anon;
-        }
-        if let Some(upper) = self.areas.get_mut(upper_at) {
-            upper.record.pgoff = upper.record.pgoff.wrapping_add(moved as u32);
-            upper.record.start = addr;
-            upper.anon = anon;
-        }
-        self.areas.set_key(upper_at, addr);
     }
 
     /// Takes out everything in a range, splitting what reaches across its ends, and gives
@@ -372,7 +371,7 @@ impl<P: AreaPtr> VmaTree<P> {
     /// Whether two areas meet and nothing tells them apart.
     fn can_join(&self, lower: Place, upper: Place) -> bool {
         let (Some(lower), Some(upper)) = (self.areas.get(lower), self.areas.get(upper)) else { return false };
-        lower.record.end == upper.record.start && can_merge(lower, upper)
+        lower.record.flags == upper.record.flags && may_join(lower.record.flags) && lower.meets(upper)
     }
 
     /// Makes one area of two that can be joined, where the lower one stands.
@@ -430,18 +429,6 @@ impl<P: AreaPtr> VmaTree<P> {
 
 fn record_ptr<P: AreaPtr>(area: &P) -> Ptr32<VmaRecord> {
     Ptr32::new((&raw const area.record).addr() as u32)
-}
-
-fn can_merge<F: AreaFile>(lower: &VmArea<F>, upper: &VmArea<F>) -> bool {
-    let same_file = match (&lower.file, &upper.file) {
-        (None, None) => true,
-        (Some(a), Some(b)) => a.same(b),
-        _ => false,
-    };
-    lower.record.flags == upper.record.flags
-        && lower.record.flags & VM_SPECIAL == 0
-        && same_file
-        && lower.pgoff(lower.record.end) == upper.record.pgoff
 }
 
 #[cfg(test)]

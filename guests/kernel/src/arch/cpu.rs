@@ -140,11 +140,18 @@ pub unsafe fn load_cr3(pgd: u32) {
 
 /// The time-stamp counter; 0 without one.
 pub fn rdtsc() -> u64 {
-    if !has(feature::TSC) {
-        return 0;
-    }
-    let (low, high): (u32, u32);
     // SAFETY: the CPU has it.
+    if has(feature::TSC) { unsafe { read_tsc() } } else { 0 }
+}
+
+/// The time-stamp counter.
+///
+/// # Safety
+/// The CPU has one.
+#[inline]
+pub unsafe fn read_tsc() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: by the caller.
     unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
     u64::from(low) | u64::from(high) << 32
 }

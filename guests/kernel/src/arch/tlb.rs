@@ -13,7 +13,7 @@
 
 use core::{
     arch::{asm, naked_asm},
-    sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering},
 };
 
 use abi::proc::interrupts::vector;
@@ -26,7 +26,10 @@ use super::{
     percpu::{per_cpu, this_cpu},
     smp,
 };
-use crate::lib::{books, cmdline};
+use crate::{
+    lib::{books, cmdline},
+    sync::Word64,
+};
 
 /// Above this many pages a flush drops everything (`tlb_single_page_flush_ceiling`).
 const SINGLE_PAGE_FLUSH_CEILING: u32 = 33;
@@ -35,14 +38,14 @@ const SINGLE_PAGE_FLUSH_CEILING: u32 = 33;
 pub struct TlbContext {
     /// CPUs that may hold translations: those whose CR3 has the directory.
     cpumask: AtomicU32,
-    /// Counts up with every change that CPUs must hear of.
-    tlb_gen: AtomicU64,
+    /// Counts up with every change that CPUs must hear of, under the kernel lock.
+    tlb_gen: Word64,
 }
 
 impl TlbContext {
     /// Of an address space that no CPU has used.
     pub const fn new() -> Self {
-        TlbContext { cpumask: AtomicU32::new(0), tlb_gen: AtomicU64::new(1) }
+        TlbContext { cpumask: AtomicU32::new(0), tlb_gen: Word64::new(1) }
     }
 
     /// Whether this CPU has the directory in CR3.
@@ -62,7 +65,7 @@ pub struct TlbState {
     /// Whose directory is in CR3; null for the kernel's own.
     loaded: AtomicPtr<TlbContext>,
     /// The generation up to which the TLB is true.
-    generation: AtomicU64,
+    generation: Word64,
     /// The CPU touches no user address until it says so.
     is_lazy: AtomicBool,
 }
@@ -72,7 +75,7 @@ impl TlbState {
     pub const fn new() -> Self {
         TlbState {
             loaded: AtomicPtr::new(core::ptr::null_mut()),
-            generation: AtomicU64::new(0),
+            generation: Word64::new(0),
             is_lazy: AtomicBool::new(false),
         }
     }
@@ -126,18 +129,18 @@ pub fn init() {
 pub fn switch_mm(next: &TlbContext, pgd: u32) {
     let flags = irqflags::local_irq_save();
     let cpu = this_cpu();
-    let generation = next.tlb_gen.load(Ordering::SeqCst);
+    let generation = next.tlb_gen.get();
     if next.is_loaded() {
         cpu.tlb.is_lazy.store(false, Ordering::Relaxed);
-        if cpu.tlb.generation.load(Ordering::Relaxed) != generation {
-            cpu.tlb.generation.store(generation, Ordering::Relaxed);
+        if cpu.tlb.generation.get() != generation {
+            cpu.tlb.generation.set(generation);
             paging::flush_tlb_local();
         }
     } else {
         forget_loaded();
         // Before the first translation can come.
         next.cpumask.fetch_or(cpu.bit(), Ordering::SeqCst);
-        cpu.tlb.generation.store(generation, Ordering::Relaxed);
+        cpu.tlb.generation.set(generation);
         cpu.tlb.loaded.store((&raw const *next).cast_mut(), Ordering::Relaxed);
         cpu.tlb.is_lazy.store(false, Ordering::Relaxed);
         // SAFETY: the directory of an address space maps the kernel.
@@ -198,6 +201,18 @@ struct FlushInfo {
     generation: u64,
 }
 
+/// Calls a point where one can look on from outside (`abi::tlb`). CR3 says whose range it is, unless a
+/// kernel thread runs.
+macro_rules! trace_point {
+    ($point:ident, $start:ident, $end:ident, $what:ident) => {
+        // SAFETY: the point only returns.
+        unsafe {
+            asm!("call {point}", point = sym $point, in("eax") $start, in("edx") $end, in("ecx") $what,
+                 options(preserves_flags));
+        }
+    };
+}
+
 /// No CPU uses the old translations of a range of an address space any more when this returns
 /// (`flush_tlb_mm_range`).
 pub fn flush_tlb_mm_range(context: &TlbContext, start: u32, end: u32, reason: Reason) {
@@ -209,13 +224,16 @@ pub fn flush_tlb_mm_range(context: &TlbContext, start: u32, end: u32, reason: Re
     if mode == Mode::NoFlush && matches!(reason, Reason::Unmap | Reason::Protect) {
         return;
     }
-    let generation = context.tlb_gen.fetch_add(1, Ordering::SeqCst) + 1;
+    let generation = context.tlb_gen.get() + 1;
+    context.tlb_gen.set(generation);
     let own_bit = this_cpu().bit();
     let mut targets = context.cpumask.load(Ordering::SeqCst) & !own_bit;
     if reason != Reason::Tables {
-        for number in 0..smp::NR_CPUS as u32 {
-            let is_lazy = || per_cpu(number).tlb.is_lazy.load(Ordering::SeqCst);
-            if targets & 1 << number != 0 && is_lazy() {
+        let mut to_ask = targets;
+        while to_ask != 0 {
+            let number = to_ask.trailing_zeros();
+            to_ask &= to_ask - 1;
+            if per_cpu(number).tlb.is_lazy.load(Ordering::SeqCst) {
                 targets &= !(1 << number);
             }
         }
@@ -230,10 +248,10 @@ pub fn flush_tlb_mm_range(context: &TlbContext, start: u32, end: u32, reason: Re
         return;
     }
     let what = targets | (reason as u32) << 8;
-    trace_point(start, end, what, tlb_flush_begin);
+    trace_point!(tlb_flush_begin, start, end, what);
     let func = if reason == Reason::Tables { flush_remote_tables } else { flush_remote };
     smp::call_function_many(targets, func, &raw const info as usize, local);
-    trace_point(start, end, what, tlb_flush_end);
+    trace_point!(tlb_flush_end, start, end, what);
 }
 
 fn flush_remote(info: usize) {
@@ -269,8 +287,8 @@ fn flush_tlb_func(info: &FlushInfo, reason: Reason) {
 fn flush_loaded(info: &FlushInfo) {
     let tlb = &this_cpu().tlb;
     // SAFETY: whoever asked keeps the address space until we have said that we are done.
-    let newest = unsafe { (*info.context).tlb_gen.load(Ordering::SeqCst) };
-    let held = tlb.generation.load(Ordering::Relaxed);
+    let newest = unsafe { (*info.context).tlb_gen.get() };
+    let held = tlb.generation.get();
     if held == newest {
         return;
     }
@@ -281,7 +299,7 @@ fn flush_loaded(info: &FlushInfo) {
     } else {
         paging::flush_tlb_local();
     }
-    tlb.generation.store(newest, Ordering::Relaxed);
+    tlb.generation.set(newest);
 }
 
 /// This CPU forgets the translation of a page of an address space; others may keep theirs, for
@@ -301,11 +319,11 @@ pub fn flush_tlb_kernel_range(start: u32, end: u32) {
         return;
     }
     let what = others | (Reason::Kernel as u32) << 8;
-    trace_point(start, end, what, tlb_flush_begin);
+    trace_point!(tlb_flush_begin, start, end, what);
     smp::call_function_many(others, flush_kernel_remote, &raw const range as usize, || {
         flush_kernel_range_here(start, end);
     });
-    trace_point(start, end, what, tlb_flush_end);
+    trace_point!(tlb_flush_end, start, end, what);
 }
 
 fn flush_kernel_remote(range: usize) {
@@ -332,24 +350,14 @@ fn flush_kernel_range_here(start: u32, end: u32) {
     }
 }
 
-/// Calls a point where one can look on from outside (`abi::tlb`). CR3 says whose range it is, unless a
-/// kernel thread runs.
-fn trace_point(start: u32, end: u32, what: u32, point: unsafe extern "C" fn()) {
-    // SAFETY: the point only returns.
-    unsafe {
-        asm!("call {point}", point = in(reg) point, in("eax") start, in("edx") end, in("ecx") what,
-             options(preserves_flags));
-    }
-}
-
-/// A shootdown begins (`trace_point`).
+/// A shootdown begins (`trace_point!`).
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn tlb_flush_begin() {
     naked_asm!("ret")
 }
 
-/// All CPUs have said that they did (`trace_point`).
+/// All CPUs have said that they did (`trace_point!`).
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn tlb_flush_end() {

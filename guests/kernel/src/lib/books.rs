@@ -158,10 +158,9 @@ pub enum Spent {
     Idle,
 }
 
-/// Counts time of this CPU.
+/// Counts time of this CPU. No handler does so while other code does.
 pub fn count_time(spent: Spent, ns: u64) {
-    let flags = irqflags::local_irq_save();
-    // SAFETY: this CPU's own, with interrupts off.
+    // SAFETY: this CPU's own.
     let record = unsafe { &mut *cpu_state(cpu_number()) };
     let counter = match spent {
         Spent::User => &mut record.user_ns,
@@ -169,7 +168,6 @@ pub fn count_time(spent: Spent, ns: u64) {
         Spent::Idle => &mut record.idle_ns,
     };
     *counter = U64::new(counter.get() + ns);
-    irqflags::local_irq_restore(flags);
 }
 
 /// A copy of a CPU's record.

@@ -327,23 +327,22 @@ pub fn change_protection(mm: &mut MmGuard, start: u32, end: u32, flags: u32, wri
     let mut lost = end..start;
     let mut addr = start;
     while let Some(at) = mm.pgd.next_with_table(addr, end) {
-        addr = at;
         let table_end = ((at & !(PGDIR_SIZE - 1)) + (PGDIR_SIZE - 1)).min(end - 1) + 1;
-        while addr < table_end {
-            let pte = mm.pgd.get(addr);
+        for entry in mm.pgd.entries(at, table_end) {
+            let pte = entry.get();
             if pte.maps_page() {
                 let new = if private_write && is_writable_again(pte) { rights(true) } else { new };
-                let (old, flush) = mm.pgd.update(addr, |pte| pte.with_rights(new));
+                let (old, flush) = entry.update(|pte| pte.with_rights(new));
                 if old.0 & (Pte::P | Pte::RW) & !new == 0 {
                     // So that this CPU need not fault to see it.
                     flush.here();
                 } else {
                     flush.with_range();
-                    lost = lost.start.min(addr)..addr + PAGE_SIZE;
+                    lost = lost.start.min(entry.addr())..entry.addr() + PAGE_SIZE;
                 }
             }
-            addr += PAGE_SIZE;
         }
+        addr = table_end;
     }
     if !lost.is_empty() {
         mm.pgd.flush_range(lost.start, lost.end, Reason::Protect);

@@ -69,8 +69,8 @@ pub fn do_mprotect(mm: &MmStruct, mut start: u32, len: u32, prot_bits: u32) -> R
             } else {
                 flags
             };
+            let notify = wants_writenotify(area);
             mm.areas.set_part(at, to, flags);
-            let notify = mm.areas.lookup(at).is_some_and(wants_writenotify);
             change_protection(&mut mm, at, to, flags, notify);
         }
         at = to;

@@ -119,6 +119,29 @@ pub struct PageTables {
     tlb: &'static TlbContext,
 }
 
+/// The entry of a page in a table.
+pub struct Entry<'a> {
+    word: &'a AtomicU32,
+    flush: TlbFlush,
+}
+
+impl Entry<'_> {
+    /// The page.
+    pub fn addr(&self) -> u32 {
+        self.flush.addr
+    }
+
+    /// What it is now.
+    pub fn get(&self) -> Pte {
+        Pte(self.word.load(Ordering::Relaxed))
+    }
+
+    /// Changes it, keeping what CPUs note in it; returns what it was.
+    pub fn update(&self, change: impl Fn(Pte) -> Pte) -> (Pte, TlbFlush) {
+        (Pte(update(self.word, |old| change(Pte(old)).0)), TlbFlush { ..self.flush })
+    }
+}
+
 /// A page directory and its tables.
 pub struct PageDirectory {
     tables: PageTables,
@@ -243,6 +266,17 @@ impl PageTables {
         let at = self.pte(addr).expect("alloc_table comes before set");
         // SAFETY: an entry of our table; processors change it atomically.
         unsafe { AtomicU32::from_ptr(at.cast()) }
+    }
+
+    /// The entries of a range inside one table, ascending.
+    pub fn entries(&self, start: u32, end: u32) -> impl Iterator<Item = Entry<'_>> {
+        let first = self.pte(start).expect("the range has a table");
+        (start..end).step_by(PAGE_SIZE as usize).map(move |addr| {
+            let at = first.wrapping_add(((addr - start) >> PAGE_SHIFT) as usize);
+            // SAFETY: an entry of the table that `start` has, by the caller also for the rest of the range;
+            // processors change it atomically.
+            Entry { word: unsafe { AtomicU32::from_ptr(at.cast()) }, flush: self.flush_of(addr) }
+        })
     }
 
     /// Sets the entry of a page that has a table. What CPUs noted in an old one is lost.

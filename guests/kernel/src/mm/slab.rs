@@ -16,7 +16,7 @@ use abi::{
 use mm::slab::{self as geometry, ObjectLayout};
 
 use super::{
-    Gfp, PAGE_SHIFT, Page,
+    Gfp, PAGE_SHIFT, PAGE_SIZE, Page,
     gfp::GFP_KERNEL,
     kmalloc,
     page::{pfn_to_page, pg},
@@ -64,6 +64,10 @@ pub struct KmemCache {
     pub(super) flags: u32,
     pub(super) order: u8,
     pub(super) ctor: Option<Constructor>,
+    /// 2^32 by the distance of two objects, rounded up: to divide by it.
+    reciprocal: u32,
+    /// Free objects say that they are free.
+    keyed: bool,
     /// Slabs with free objects: frame of the first; links in `lru`.
     partial: u32,
     /// Slabs on that list without any used object.
@@ -148,6 +152,8 @@ impl KmemCache {
         flags: 0,
         order: 0,
         ctor: None,
+        reciprocal: 0,
+        keyed: false,
         partial: NO_SLAB,
         empty: 0,
         arrays: [core::ptr::null_mut(); NR_CPUS],
@@ -168,6 +174,8 @@ impl KmemCache {
             record.limit = geometry::cpu_array_limit(size);
             record.batchcount = record.limit.div_ceil(2);
         }
+        cache.keyed = cache.ctor.is_none() && cache.record.limit != 0 && layout.object_size >= 8;
+        cache.reciprocal = u32::MAX / slab.size + 1;
         cache
     }
 
@@ -278,8 +286,7 @@ impl KmemCache {
     /// The second word of a free object says that it is free, so that freeing it again is
     /// nearly always noticed without looking for it.
     fn key(&self, object: u32) -> Option<*mut u32> {
-        (self.ctor.is_none() && self.record.limit != 0 && self.layout.object_size >= 8)
-            .then_some((object + 4) as *mut u32)
+        self.keyed.then_some((object + 4) as *mut u32)
     }
 
     fn set_key(&self, object: u32, key: u32) {
@@ -345,26 +352,49 @@ impl KmemCache {
         self.cached(cpu).reverse();
     }
 
-    /// Takes an object of a user back.
-    fn free(&mut self, object: u32, leaving: &mut Leaving) {
-        self.record.active_objs -= 1;
+    /// Whether an address may be that of an object of the slab whose first page begins at `base`.
+    fn may_be_object(&self, object: u32, base: u32) -> bool {
+        let offset = object.wrapping_sub(base + self.layout.red_left);
+        let number = (u64::from(offset) * u64::from(self.reciprocal) >> 32) as u32;
+        number.wrapping_mul(self.record.objsize) == offset
+    }
+
+    /// Takes an object of a user back into the array of this CPU. `false` without one, or if it is full.
+    #[inline(always)]
+    fn put(&mut self, object: u32) -> bool {
         let cpu = cpu_number() as usize;
-        let array = self.arrays[cpu];
-        if array.is_null() {
+        let (array, avail) = (self.arrays[cpu], self.record.avail[cpu]);
+        if array.is_null() || avail == self.record.limit {
+            return false;
+        }
+        if self.keyed {
+            if self.has_key(object) && self.is_free(object) {
+                slab_debug::object_err(self, slab_head(object, self.order), object, "Object already free");
+            }
+            self.set_key(object, FREE_KEY ^ object);
+        }
+        // SAFETY: as in `cached`; there is room.
+        unsafe { array.add(avail as usize).write(object) };
+        self.record.avail[cpu] = avail + 1;
+        self.record.active_objs -= 1;
+        true
+    }
+
+    /// Takes an object of a user back that [`Self::put`] has no room for.
+    #[cold]
+    fn give_back(&mut self, object: u32, leaving: &mut Leaving) {
+        let cpu = cpu_number() as usize;
+        if self.arrays[cpu].is_null() {
+            self.record.active_objs -= 1;
             self.give(object).into_iter().for_each(|page| leaving.add(page));
             return;
         }
+        // First, lest the object itself is among those.
         if self.has_key(object) && self.is_free(object) {
             slab_debug::object_err(self, slab_head(object, self.order), object, "Object already free");
         }
-        self.set_key(object, FREE_KEY ^ object);
-        if self.record.avail[cpu] == self.record.limit {
-            self.drain(cpu, self.record.batchcount, leaving);
-        }
-        let avail = &mut self.record.avail[cpu];
-        // SAFETY: as in `cached`; there is room, or it has just been made.
-        unsafe { array.add(*avail as usize).write(object) };
-        *avail += 1;
+        self.drain(cpu, self.record.batchcount, leaving);
+        self.put(object);
     }
 
     /// The oldest objects of a CPU's array go back to their slabs.
@@ -475,15 +505,17 @@ impl CacheRef {
             if !page.is(pg::SLAB) || page.mapping.load(Relaxed) != self.0 as u32 {
                 wrong_cache(cache, page, addr);
             }
-            let base = page.address().unwrap_or(0) + cache.layout.red_left;
-            if !addr.wrapping_sub(base).is_multiple_of(cache.record.objsize) {
+            if !cache.may_be_object(addr, addr & !((PAGE_SIZE << cache.order) - 1)) {
                 slab_debug::invalid_pointer(cache, page, addr);
             }
             if cache.flags & geometry::debug::ALL != 0 {
                 slab_debug::free_object(cache, page, addr, cpu::frame_pointer());
             }
+            if cache.put(addr) {
+                return;
+            }
             let mut leaving = cache.leaving();
-            cache.free(addr, &mut leaving);
+            cache.give_back(addr, &mut leaving);
             leaving
         };
         leaving.free();

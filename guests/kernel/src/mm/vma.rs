@@ -113,12 +113,30 @@ unsafe impl Send for VmaBox {}
 impl AreaPtr for VmaBox {
     type File = FileRef;
     fn new(area: VmArea) -> Self {
+        Self::made(|at| {
+            // SAFETY: a fresh object of the right size.
+            unsafe { at.write(area) };
+        })
+    }
+
+    fn copy_of(area: &VmArea) -> Self {
+        Self::made(|at| {
+            // SAFETY: as in `new`.
+            unsafe { at.write(area.clone()) };
+        })
+    }
+}
+
+impl VmaBox {
+    /// An area in the cache, which `fill` puts there.
+    #[inline]
+    fn made(fill: impl FnOnce(NonNull<VmArea>)) -> Self {
         // Without sleeping: the tree that it goes to may be half changed.
         let at = VM_AREA_CACHEP.get().alloc(GFP_ATOMIC).cast::<VmArea>();
         let at = NonNull::new(at).expect("the reserve below the min mark holds an area");
-        let mapping = area.file.as_ref().and_then(|file| file.address_space());
-        // SAFETY: a fresh object of the right size.
-        unsafe { at.write(area) };
+        fill(at);
+        // SAFETY: it has just been filled.
+        let mapping = unsafe { at.as_ref() }.file.as_ref().and_then(|file| file.address_space());
         if let Some(mapping) = &mapping {
             // SAFETY: the area stays there until it takes itself out in `drop`.
             unsafe { mapping.insert_area(at) };

@@ -11,6 +11,7 @@ mod mutex;
 mod once;
 mod preempt;
 mod spinlock;
+mod word64;
 
 pub use kernel_lock::{holds_kernel, lock_kernel, unlock_kernel, yield_kernel};
 pub use mutex::{Mutex, MutexGuard};
@@ -20,3 +21,4 @@ pub use preempt::{
     preemptible, schedule_debug,
 };
 pub use spinlock::{SpinLock, SpinLockGuard, SpinLockIrqGuard};
+pub use word64::Word64;

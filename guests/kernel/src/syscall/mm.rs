@@ -10,7 +10,7 @@ use abi::{
 use super::user::{bytes, file};
 use crate::{
     mm::{
-        MappedFile, MmRef, PAGE_SIZE, brk, madvise, mincore, mlock,
+        MappedFile, MmStruct, PAGE_SIZE, brk, madvise, mincore, mlock,
         mmap::{self, map},
         mprotect, mremap, msync, munmap,
         uaccess::UserPtr,
@@ -18,8 +18,8 @@ use crate::{
     task::current,
 };
 
-fn mm() -> Result<MmRef> {
-    current().mm().ok_or(EINVAL)
+fn mm() -> Result<&'static MmStruct> {
+    current().mm_of_current().ok_or(EINVAL)
 }
 
 fn zero(result: Result<()>) -> Result<u32> {
@@ -28,7 +28,7 @@ fn zero(result: Result<()>) -> Result<u32> {
 
 /// `brk`
 pub fn brk(addr: u32) -> Result<u32> {
-    Ok(brk::do_brk(&*mm()?, addr))
+    Ok(brk::do_brk(mm()?, addr))
 }
 
 /// `mmap2`: the offset is in pages of 4 KiB.
@@ -37,7 +37,7 @@ pub fn mmap2(addr: u32, len: u32, prot: u32, flags: u32, fd: u32, pgoff: u32) ->
         0 => Some(file(fd).map_err(|_| EBADF)? as Arc<dyn MappedFile>),
         _ => None,
     };
-    mmap::do_mmap(&*mm()?, addr, len, prot, flags, file, pgoff)
+    mmap::do_mmap(mm()?, addr, len, prot, flags, file, pgoff)
 }
 
 /// `mmap`, whose arguments lie in memory and whose offset is in bytes.
@@ -52,32 +52,32 @@ pub fn old_mmap(args: u32) -> Result<u32> {
 
 /// `munmap`
 pub fn munmap(addr: u32, len: u32) -> Result<u32> {
-    zero(munmap::do_munmap(&*mm()?, addr, len))
+    zero(munmap::do_munmap(mm()?, addr, len))
 }
 
 /// `mprotect`
 pub fn mprotect(addr: u32, len: u32, prot: u32) -> Result<u32> {
-    zero(mprotect::do_mprotect(&*mm()?, addr, len, prot))
+    zero(mprotect::do_mprotect(mm()?, addr, len, prot))
 }
 
 /// `mremap`
 pub fn mremap(addr: u32, old_len: u32, new_len: u32, flags: u32, new_addr: u32) -> Result<u32> {
-    mremap::do_mremap(&*mm()?, addr, old_len, new_len, flags, new_addr)
+    mremap::do_mremap(mm()?, addr, old_len, new_len, flags, new_addr)
 }
 
 /// `madvise`
 pub fn madvise(addr: u32, len: u32, behavior: u32) -> Result<u32> {
-    zero(madvise::do_madvise(&*mm()?, addr, len, behavior))
+    zero(madvise::do_madvise(mm()?, addr, len, behavior))
 }
 
 /// `mincore`
 pub fn mincore(addr: u32, len: u32, vec: u32) -> Result<u32> {
-    zero(mincore::do_mincore(&*mm()?, addr, len, UserPtr::new(vec)))
+    zero(mincore::do_mincore(mm()?, addr, len, UserPtr::new(vec)))
 }
 
 /// `msync`
 pub fn msync(addr: u32, len: u32, flags: u32) -> Result<u32> {
-    zero(msync::do_msync(&*mm()?, addr, len, flags))
+    zero(msync::do_msync(mm()?, addr, len, flags))
 }
 
 /// `mlock`, `mlock2`
@@ -86,21 +86,21 @@ pub fn mlock2(addr: u32, len: u32, flags: u32) -> Result<u32> {
     if flags & !MLOCK_ONFAULT != 0 {
         return Err(EINVAL);
     }
-    zero(mlock::do_mlock(&*mm()?, addr, len, flags != 0))
+    zero(mlock::do_mlock(mm()?, addr, len, flags != 0))
 }
 
 /// `munlock`
 pub fn munlock(addr: u32, len: u32) -> Result<u32> {
-    zero(mlock::do_munlock(&*mm()?, addr, len))
+    zero(mlock::do_munlock(mm()?, addr, len))
 }
 
 /// `mlockall`
 pub fn mlockall(flags: u32) -> Result<u32> {
-    zero(mlock::do_mlockall(&*mm()?, flags))
+    zero(mlock::do_mlockall(mm()?, flags))
 }
 
 /// `munlockall`
 pub fn munlockall() -> Result<u32> {
-    mlock::do_munlockall(&*mm()?);
+    mlock::do_munlockall(mm()?);
     Ok(0)
 }

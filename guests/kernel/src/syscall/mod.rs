@@ -46,8 +46,7 @@ use crate::{
 /// Runs the call whose number is in EAX and puts its result there.
 pub fn dispatch(regs: &mut PtRegs) {
     account(&current(), Mode::User);
-    let args = [regs.ebx, regs.ecx, regs.edx, regs.esi, regs.edi, regs.ebp];
-    let result = table::call(regs.orig_eax, args, regs);
+    let result = table::call(regs);
     match result {
         Ok(value) => regs.eax = value,
         Err(error) => {

@@ -22,10 +22,10 @@ use crate::{
     task::{current, signal as signals},
 };
 
-/// Runs the call `number`.
-pub fn call(number: u32, args: [u32; 6], regs: &mut PtRegs) -> Result<u32> {
-    let [a, b, c, d, e, f] = args;
-    match number {
+/// Runs the call whose number and arguments are in the registers.
+pub fn call(regs: &mut PtRegs) -> Result<u32> {
+    let [a, b, c, d, e, f] = [regs.ebx, regs.ecx, regs.edx, regs.esi, regs.edi, regs.ebp];
+    match regs.orig_eax {
         nr::RESTART_SYSCALL => time::restart_syscall(),
 
         nr::READ => read_write::read(a, b, c),
@@ -153,7 +153,7 @@ pub fn call(number: u32, args: [u32; 6], regs: &mut PtRegs) -> Result<u32> {
 
         nr::FORK => process::fork(regs),
         nr::VFORK => process::vfork(regs),
-        nr::CLONE => process::clone(args, regs),
+        nr::CLONE => process::clone([a, b, c, d, e, f], regs),
         nr::EXECVE => process::execveat(AT_FDCWD, a, b, c, 0, regs),
         nr::EXECVEAT => process::execveat(a, b, c, d, e, regs),
         nr::EXIT => process::exit(a),
@@ -258,14 +258,14 @@ pub fn call(number: u32, args: [u32; 6], regs: &mut PtRegs) -> Result<u32> {
         nr::TIMER_GETTIME64 => posix_timer::timer_gettime(a, b, Time64),
         nr::TIMER_GETOVERRUN => posix_timer::timer_getoverrun(a),
         nr::TIMER_DELETE => posix_timer::timer_delete(a),
-        nr::FUTEX => futex::futex(args, Time32),
-        nr::FUTEX_TIME64 => futex::futex(args, Time64),
+        nr::FUTEX => futex::futex([a, b, c, d, e, f], Time32),
+        nr::FUTEX_TIME64 => futex::futex([a, b, c, d, e, f], Time64),
         nr::POLL => poll::poll(a, b, c),
-        nr::PPOLL => poll::ppoll(args, Time32),
-        nr::PPOLL_TIME64 => poll::ppoll(args, Time64),
+        nr::PPOLL => poll::ppoll([a, b, c, d, e, f], Time32),
+        nr::PPOLL_TIME64 => poll::ppoll([a, b, c, d, e, f], Time64),
         nr::NEWSELECT => poll::select(a, [b, c, d], e),
-        nr::PSELECT6 => poll::pselect6(args, Time32),
-        nr::PSELECT6_TIME64 => poll::pselect6(args, Time64),
+        nr::PSELECT6 => poll::pselect6([a, b, c, d, e, f], Time32),
+        nr::PSELECT6_TIME64 => poll::pselect6([a, b, c, d, e, f], Time64),
 
         nr::UNAME => uname::newuname(a, 6),
         nr::OLDUNAME | nr::OLDOLDUNAME => uname::newuname(a, 5),

@@ -362,7 +362,7 @@ fn pick_next() -> Option<(*mut ThreadStruct, *mut ThreadStruct)> {
     let switches = if runs_on { &prev.nivcsw } else { &prev.nvcsw };
     switches.fetch_add(1, Relaxed);
     account(&prev, Mode::System);
-    *next.accounted_ns.lock() = ktime_get_ns();
+    next.accounted.restart();
 
     let pointers = (prev.thread_ptr(), next.thread_ptr());
     match next.mm_of_task() {
@@ -416,18 +416,16 @@ pub enum Mode {
     System,
 }
 
-/// Counts the time since the last call for `task`.
+/// Counts the time since the last call for `task`, which is the running one, or was. A handler does that only
+/// for the idle task, which does it itself with interrupts off.
 pub fn account(task: &TaskStruct, mode: Mode) {
-    let now = ktime_get_ns();
-    let mut last = task.accounted_ns.lock();
-    let passed = now.saturating_sub(*last);
-    *last = now;
+    let passed = task.accounted.restart();
     task.record().update(|r| {
         let counter = if mode == Mode::User { &mut r.utime_ns } else { &mut r.stime_ns };
         *counter = U64::new(counter.get() + passed);
     });
     let spent = match mode {
-        _ if core::ptr::eq(task, &raw const *current()) && this_cpu().is_idle.load(Relaxed) => Spent::Idle,
+        _ if this_cpu().is_idle.load(Relaxed) && core::ptr::eq(task, &raw const *current()) => Spent::Idle,
         Mode::User => Spent::User,
         Mode::System => Spent::System,
     };

@@ -28,6 +28,7 @@ use crate::{
     fs::{Book, FdTable, namei::FsStruct},
     mm::{MmRef, MmStruct},
     sync::SpinLock,
+    time::Moment,
 };
 
 /// States of a task, as `/proc/PID/stat` shows them.
@@ -211,7 +212,7 @@ pub struct TaskStruct {
     /// The CPU was taken away.
     pub nivcsw: AtomicU32,
     /// When its time was last counted.
-    pub accounted_ns: SpinLock<u64>,
+    pub accounted: Moment,
     /// The deadline of a `restart_syscall`, and its arguments.
     pub restart: SpinLock<Option<super::timer::Restart>>,
 }
@@ -256,7 +257,7 @@ impl TaskStruct {
             nice: AtomicI32::new(0),
             nvcsw: AtomicU32::new(0),
             nivcsw: AtomicU32::new(0),
-            accounted_ns: SpinLock::new(crate::time::ktime_get_ns()),
+            accounted: Moment::now(),
             restart: SpinLock::new(None),
         });
         task.note_places();

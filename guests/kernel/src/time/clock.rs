@@ -13,7 +13,7 @@ use crate::{
     arch::cpu::{self, feature, rdtsc},
     drivers::{irq, pit, rtc},
     pr_hw,
-    sync::SpinLock,
+    sync::{SpinLock, Word64},
 };
 
 /// How long the TSC is compared with the PIT, from one attempt to the next.
@@ -27,28 +27,34 @@ struct Tsc {
     /// ns = cycles * mult >> SHIFT; 0 while it is not the clock.
     mult: AtomicU32,
     /// The count at 0 ns, low half first.
-    base: [AtomicU32; 2],
+    base: Word64,
 }
 
-static TSC: Tsc = Tsc { mult: AtomicU32::new(0), base: [const { AtomicU32::new(0) }; 2] };
+static TSC: Tsc = Tsc { mult: AtomicU32::new(0), base: Word64::new(0) };
 
 impl Tsc {
     /// It is the clock from now on, which shows 0 ns.
     fn start(&self, mult: u32) {
-        let now = rdtsc();
-        self.base[0].store(now as u32, Ordering::Relaxed);
-        self.base[1].store((now >> 32) as u32, Ordering::Relaxed);
+        self.base.set(rdtsc());
         self.mult.store(mult, Ordering::Release);
     }
 
-    /// Nanoseconds since the start; `None` if it is not the clock.
-    fn now(&self) -> Option<u64> {
+    /// Cycles since the start, and the multiplier; `None` if it is not the clock.
+    #[inline]
+    #[allow(unsafe_code)]
+    fn cycles(&self) -> Option<(u64, u32)> {
         let mult = self.mult.load(Ordering::Acquire);
         if mult == 0 {
             return None;
         }
-        let [low, high] = [0, 1].map(|half| u64::from(self.base[half].load(Ordering::Relaxed)));
-        Some(tsc_ns(rdtsc().wrapping_sub(high << 32 | low), mult))
+        // SAFETY: with a multiplier, the CPU has one.
+        Some((unsafe { cpu::read_tsc() }.wrapping_sub(self.base.get()), mult))
+    }
+
+    /// Nanoseconds since the start; `None` if it is not the clock.
+    #[inline]
+    fn now(&self) -> Option<u64> {
+        self.cycles().map(|(cycles, mult)| tsc_ns(cycles, mult))
     }
 }
 
@@ -78,8 +84,47 @@ impl Clock {
 }
 
 /// Nanoseconds since the clock was started, never going back.
+#[inline]
 pub fn ktime_get_ns() -> u64 {
-    TSC.now().unwrap_or_else(|| CLOCK.lock_irqsave().now())
+    TSC.now().unwrap_or_else(without_tsc)
+}
+
+/// A moment, to tell later how long it is ago without working out what time it was.
+pub struct Moment(Word64);
+
+impl Moment {
+    /// This one.
+    pub fn now() -> Self {
+        let moment = Moment(Word64::new(0));
+        moment.restart();
+        moment
+    }
+
+    /// Becomes this moment. Returns the nanoseconds that it was ago.
+    #[inline]
+    pub fn restart(&self) -> u64 {
+        let old = self.0.get();
+        match TSC.cycles() {
+            Some((cycles, mult)) => {
+                self.0.set(cycles);
+                let passed = cycles.saturating_sub(old);
+                match u32::try_from(passed) {
+                    Ok(passed) => u64::from(passed) * u64::from(mult) >> SHIFT,
+                    Err(_) => tsc_ns(passed, mult),
+                }
+            }
+            None => {
+                let now = without_tsc();
+                self.0.set(now);
+                now.saturating_sub(old)
+            }
+        }
+    }
+}
+
+#[cold]
+fn without_tsc() -> u64 {
+    CLOCK.lock_irqsave().now()
 }
 
 /// `CLOCK_REALTIME`: nanoseconds since 1970.
@@ -115,7 +160,7 @@ fn khz(mult: u32) -> u32 {
 #[allow(unsafe_code)]
 pub fn note_places(places: &mut SystemPlaces) {
     places.tsc_mult = Ptr32::new(TSC.mult.as_ptr() as u32);
-    places.tsc_base = Ptr32::new(&raw const TSC.base as u32);
+    places.tsc_base = Ptr32::new(TSC.base.as_ptr() as u32);
     // SAFETY: only an address is taken.
     places.realtime_offset_ns = Ptr32::new(unsafe { &raw const (*CLOCK.data_ptr()).realtime_offset_ns } as u32);
 }

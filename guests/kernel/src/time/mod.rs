@@ -2,7 +2,7 @@
 
 mod clock;
 
-pub use clock::{boot_time_ns, getnstimeofday, init, ktime_get_ns, note_places, set_realtime, tsc_khz};
+pub use clock::{Moment, boot_time_ns, getnstimeofday, init, ktime_get_ns, note_places, set_realtime, tsc_khz};
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 

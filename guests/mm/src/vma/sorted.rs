@@ -26,6 +26,11 @@ pub(super) struct Place {
 impl Place {
     /// That of the first value, if there is one.
     pub const FIRST: Place = Place { chunk: 0, index: 0 };
+
+    /// The place with this index among those that [`Sorted::around`] gives.
+    pub fn with_index(self, index: usize) -> Place {
+        Place { index, ..self }
+    }
 }
 
 impl<V> Sorted<V> {
@@ -57,11 +62,20 @@ impl<V> Sorted<V> {
         Some(&mut self.chunks.get_mut(at.chunk)?.get_mut(at.index)?.1)
     }
 
-    /// Gives the value at a place another key, between those of its neighbours.
-    pub fn set_key(&mut self, at: Place, key: u32) {
-        if let Some(entry) = self.chunks.get_mut(at.chunk).and_then(|chunk| chunk.get_mut(at.index)) {
-            entry.0 = key;
+    /// Lets `change` have the entries around a place, with the index of that place's: both its neighbours are
+    /// among them, or there are none, and two more fit in. It leaves at least one, in ascending order. `None` where
+    /// the entries do not stand so.
+    #[inline]
+    pub fn around<R>(&mut self, at: Place, change: impl FnOnce(&mut Vec<(u32, V)>, usize) -> R) -> Option<R> {
+        let is_last_chunk = at.chunk + 1 == self.chunks.len();
+        let chunk = self.chunks.get_mut(at.chunk)?;
+        let (len, index) = (chunk.len(), at.index);
+        if index >= len || len + 2 > CHUNK || index == 0 && at.chunk != 0 || index + 1 == len && !is_last_chunk {
+            return None;
         }
+        let result = change(chunk, index);
+        self.len = self.len.wrapping_add(chunk.len().wrapping_sub(len));
+        Some(result)
     }
 
     /// The place before a place.

@@ -6,7 +6,7 @@ use abi::{
 };
 
 use super::{
-    SIG_DFL, SIG_IGN, SIGKILL, SIGSTOP, STOP_SIGNALS, SigAction, SigInfo, SigSet, dumps_core, frame,
+    SIG_DFL, SIG_IGN, SIGKILL, SIGSTOP, STOP_SIGNALS, SigAction, SigInfo, SigSet, TaskSignals, dumps_core, frame,
     is_ignored_by_default, is_orphaned_pgrp, mask, sa, stop,
 };
 use crate::{
@@ -25,7 +25,10 @@ pub fn pending() -> bool {
         return false;
     }
     let group = task.signal().state.lock();
-    let signals = task.signals.lock();
+    disturbs(&task, &group, &task.signals.lock())
+}
+
+fn disturbs(task: &TaskStruct, group: &GroupState, signals: &TaskSignals) -> bool {
     let waiting = signals.pending.set() | group.pending.set();
     waiting & !(signals.blocked & !UNMASKABLE) != 0
         || group.exit_code.is_some()
@@ -46,12 +49,10 @@ pub(super) fn kill_pending(task: &TaskStruct, group: &GroupState) -> bool {
 
 /// Whether `do_signal` has something to do before ring 3.
 pub fn has_work() -> bool {
-    let noted = {
-        let task = current();
-        let signals = task.signals.lock();
-        signals.restart_noted || signals.saved.is_some()
-    };
-    noted || pending()
+    let task = current();
+    let group = task.signal().state.lock();
+    let signals = task.signals.lock();
+    signals.restart_noted || signals.saved.is_some() || disturbs(&task, &group, &signals)
 }
 
 /// A call ended with a restart code: it must not reach the program, even if the signal

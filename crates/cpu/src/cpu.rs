@@ -10,7 +10,7 @@ use crate::{
     coherence::Coherence,
     event::FaultLog,
     lazy::LazyFlags,
-    mmu::{Projection, TableChanges},
+    mmu::{Privilege, Projection, TableChanges},
     slow::Flow,
     stops::{Guarded, Stops, Touch},
 };
@@ -39,6 +39,8 @@ pub(crate) struct RunContext {
     pub write: *const u64,
     /// The same for instruction fetch.
     pub exec: *const u64,
+    /// Whose rights these are, and whether what can be read need not be executable; `None` before they are set.
+    pub selected: Option<(Privilege, bool)>,
     /// The status flags; those in `state.eflags` are stale during a run.
     pub lazy: LazyFlags,
     /// How many of the instructions that the block has taken are not complete, the current
@@ -165,6 +167,7 @@ impl Cpu {
             read: null(),
             write: null(),
             exec: null(),
+            selected: None,
             lazy: Flags::from(state.eflags).into(),
             ahead: 0,
             mode_key: 0,

@@ -37,8 +37,8 @@ fn lookup(insn: &Instruction) -> Option<Slow> {
         .or_else(|| crate::fpu::lookup(insn))
 }
 
-/// Finds the function that executes `insn` each time: for instructions that run by a handler
-/// of their own and seldom come here.
+/// Stands for the function that executes `insn` until that is first needed: instructions that run by a handler of
+/// their own seldom come here.
 pub(crate) fn found_late(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Exception> {
     of(insn)(cpu, insn)
 }

@@ -430,9 +430,9 @@ fn shift_op(mut op: Op, insn: &Instruction, mode: Mode, flags: bool) -> Option<O
     Some(op)
 }
 
-/// MOVS, STOS and LODS of 1 or 4 bytes, not repeated.
+/// MOVS and STOS of 1 or 4 bytes, repeated too, and LODS.
 fn string_op(mut op: Op, insn: &Instruction, mode: Mode) -> Option<Op> {
-    if !insn.is_string_instruction() || insn.has_rep_prefix() || insn.has_repne_prefix() {
+    if !insn.is_string_instruction() || insn.has_repne_prefix() {
         return None;
     }
     let wide = insn.memory_size().size() == 4;
@@ -443,10 +443,13 @@ fn string_op(mut op: Op, insn: &Instruction, mode: Mode) -> Option<Op> {
     if short || !flat || writes && !mode.has(mode::FLAT_ES) {
         return None;
     }
-    op.handler = match (reads, writes) {
-        (true, true) => string::movs(wide),
-        (false, true) => string::stos(wide),
-        _ => string::lods(wide),
+    op.handler = match (reads, writes, insn.has_rep_prefix()) {
+        (true, true, false) => string::movs(wide),
+        (false, true, false) => string::stos(wide),
+        (true, true, true) => string::repeated_movs(wide),
+        (false, true, true) => string::repeated_stos(wide),
+        (_, _, false) => string::lods(wide),
+        (_, _, true) => return None,
     };
     Some(op)
 }

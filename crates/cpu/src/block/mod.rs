@@ -18,7 +18,7 @@ mod op;
 mod seen;
 mod translate;
 
-use std::ops::Range;
+use std::{cell::Cell, ops::Range};
 
 use iced_x86::Instruction;
 use memory::line_mask;
@@ -52,12 +52,12 @@ impl Key {
 }
 
 /// A guest instruction of a block: what the slow path needs.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Insn {
     /// Decoded, with absolute branch targets.
     pub insn: Instruction,
     /// What executes it.
-    pub slow: Slow,
+    pub slow: Cell<Slow>,
 }
 
 /// A translated block. Its operations stay where they are until it dies.

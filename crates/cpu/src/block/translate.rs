@@ -1,5 +1,7 @@
 //! From guest bytes to a block.
 
+use std::cell::Cell;
+
 use iced_x86::{DecoderError, FlowControl, Instruction};
 use memory::line_mask;
 use x86::{LinearAddr, PhysAddr};
@@ -103,7 +105,7 @@ fn translate(
         if !insns.is_empty() && stops_before(LinearAddr(key.linear().wrapping_add(len))) {
             break;
         }
-        let last = insns.push_mut(Insn { insn: Instruction::default(), slow: slow::found_late });
+        let last = insns.push_mut(Insn { insn: Instruction::default(), slow: Cell::new(slow::found_late) });
         decoder.decode_out(&mut last.insn);
         let encoding = &window[len as usize..];
         decode::not_too_long(&mut last.insn, mode.bits(), encoding);
@@ -191,7 +193,7 @@ fn operations(cpu: &mut Cpu, block: &mut Block, mode: Mode, effort: Effort) {
         quiet |= u64::from(simple.is_some()) << index;
         let op =
             simple.or_else(|| lower::kernel(insn, mode)).or_else(|| lower::float(insn, mode)).unwrap_or_else(|| {
-                *slow = slow::of(insn);
+                slow.set(slow::of(insn));
                 Op::new(hot::SLOW)
             });
         ops.push(Op { insn: index as u8, ..op });
@@ -231,7 +233,7 @@ fn operations(cpu: &mut Cpu, block: &mut Block, mode: Mode, effort: Effort) {
 fn improve(ops: &mut [Op], insns: &mut [Insn], mode: Mode, quiet: u64) -> bool {
     let mut live = Live::at_end();
     for (op, Insn { insn, slow }) in ops.iter_mut().zip(insns.iter_mut()).rev() {
-        *slow = slow::of(insn);
+        slow.set(slow::of(insn));
         let quiet = quiet >> op.insn & 1 != 0;
         if quiet
             && live.are_dead(insn)

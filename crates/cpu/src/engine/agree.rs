@@ -230,6 +230,39 @@ fn blocks_and_single_steps_give_the_same_state() {
 }
 
 #[test]
+fn short_repetitions_give_the_same_state_as_single_steps() {
+    for seed in 1..=200u64 {
+        let mut r = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut code = Vec::new();
+        for _ in 0..8 {
+            // CLD or STD; places that are near each other, or near a page's end; MOVS or STOS.
+            code.push(r.pick(&[0xfc, 0xfd]));
+            let near = 0x5000 + r.below(2) * 0xf00 + r.below(0x100);
+            for (opcode, value) in [(0xb9, r.below(70)), (0xbe, near), (0xbf, near + r.below(32) - 16)] {
+                code.push(opcode);
+                code.extend(value.to_le_bytes());
+            }
+            code.extend([0xf3, r.pick(&[0xa4, 0xa5, 0xaa, 0xab])]);
+        }
+        code.push(0xe9);
+        let back = (code.len() as u32 + 4).wrapping_neg();
+        code.extend(back.to_le_bytes());
+
+        let mut labs = [Lab::single_step(&code), Lab::eager(&code)];
+        labs.iter_mut().for_each(|lab| prepare(lab, seed));
+        for round in 0..20 {
+            let budget = u64::from(1 + r.below(150));
+            let exits = labs.each_mut().map(|lab| lab.run(budget));
+            assert_eq!(exits[0], exits[1], "seed {seed} round {round}: {code:02x?}");
+            let [a, b] = labs.each_ref().map(|lab| (lab.cpu.state.retired, lab.cpu.state.eip, lab.cpu.state.gpr));
+            assert_eq!(a, b, "seed {seed} round {round}: {code:02x?}");
+            let [a, b] = labs.each_ref().map(|lab| lab.mem.hash());
+            assert_eq!(a, b, "seed {seed} round {round}: {code:02x?}");
+        }
+    }
+}
+
+#[test]
 fn chains_of_handlers_use_no_stack() {
     for seed in 1..=120u64 {
         let mut r = Random(seed.wrapping_mul(0xd134_2543_de82_ef95));

@@ -150,7 +150,7 @@ impl Engine {
                 return;
             }
         };
-        if cpu.run.leave == Leave::Next && !cpu.run.exit_op.is_null() {
+        if matches!(cpu.run.leave, Leave::Next) && !cpu.run.exit_op.is_null() {
             if self.cache.killed == discarded && !self.ran_once {
                 self.cache.join(cpu.run.exit_op, block);
             }
@@ -169,7 +169,7 @@ impl Engine {
         if self.config.uncached {
             self.cache.clear();
             cpu.run.exit_op = std::ptr::null();
-            if cpu.run.leave == Leave::Next {
+            if matches!(cpu.run.leave, Leave::Next) {
                 cpu.run.leave = Leave::Changed;
             }
         }

@@ -151,6 +151,7 @@ impl Engine {
         let mut table_changes = self.table_changes.take();
         let exit = cpu.with_context(mem, bus, &mut projections, request.cpu, &mut stops, |cpu| {
             flush::address_line_20(cpu);
+            cpu.run.selected = None;
             select_view(cpu);
             cpu.run.coherence = coherence.as_deref_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
             cpu.run.table_changes = table_changes.as_deref_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
@@ -219,6 +220,10 @@ impl Engine {
 fn select_view(cpu: &mut Cpu) {
     let privilege = access::privilege(&cpu.state, View::Current);
     let guarded = mode::guarded_fetch(&cpu.state);
+    if cpu.run.selected == Some((privilege, guarded)) {
+        return;
+    }
+    cpu.run.selected = Some((privilege, guarded));
     let active = cpu.projection().active(privilege, guarded);
     cpu.run.read = active.read;
     cpu.run.write = active.write;

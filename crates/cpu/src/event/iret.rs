@@ -1,11 +1,12 @@
 //! IRET (SDM Vol. 2, "IRET/IRETD").
 
-use x86::{Eflags, SegReg, Selector};
+use x86::{Eflags, LinearAddr, SegReg, Selector};
 
 use super::task;
 use crate::{
     Cpu, Exception, Gpr,
-    operand::{peek, set_stack_pointer, stack_pointer, wrap_stack},
+    mmu::access,
+    operand::{alignment_checked, peek, set_stack_pointer, stack_pointer, wrap_stack},
     seg,
 };
 
@@ -67,10 +68,33 @@ fn real(cpu: &mut Cpu, size: u32) -> Result<(), Exception> {
     Ok(())
 }
 
+/// `N` items from `depth` bytes above the top of the stack.
+fn items<const N: usize>(cpu: &mut Cpu, depth: u32, size: u32) -> Result<[u32; N], Exception> {
+    if size == 4
+        && let Some(items) = flat_items(cpu, depth)
+    {
+        return Ok(items);
+    }
+    let mut items = [0; N];
+    for (item, n) in items.iter_mut().zip(0..) {
+        *item = peek(cpu, depth + n * size, size)?;
+    }
+    Ok(items)
+}
+
+/// The same where none of them needs to be looked at by itself: on a flat stack, within a page.
+fn flat_items<const N: usize>(cpu: &mut Cpu, depth: u32) -> Option<[u32; N]> {
+    let stack = cpu.state.seg(SegReg::Ss);
+    if !stack.flat() || !stack.big() || cpu.state.dr[7] & 0xff != 0 || alignment_checked(cpu) {
+        return None;
+    }
+    let addr = LinearAddr(cpu.state.gpr(Gpr::Esp)).wrapping_add(depth);
+    access::projected_words(cpu, addr)
+}
+
 fn protected(cpu: &mut Cpu, size: u32) -> Result<(), Exception> {
-    let eip = peek(cpu, 0, size)?;
-    let selector = Selector(peek(cpu, size, size)? as u16);
-    let new = Eflags::from_bits_retain(peek(cpu, 2 * size, size)?);
+    let [eip, selector, new] = items(cpu, 0, size)?;
+    let (selector, new) = (Selector(selector as u16), Eflags::from_bits_retain(new));
     if size == 4 && new.contains(Eflags::VM) && cpu.state.cpl == 0 {
         return to_v86(cpu, eip, selector, new);
     }
@@ -86,8 +110,8 @@ fn protected(cpu: &mut Cpu, size: u32) -> Result<(), Exception> {
     let code = code.present()?;
     let outer = rpl > cpu.state.cpl;
     let stack = if outer {
-        let esp = peek(cpu, 3 * size, size)?;
-        let ss = Selector(peek(cpu, 4 * size, size)? as u16);
+        let [esp, ss] = items(cpu, 3 * size, size)?;
+        let ss = Selector(ss as u16);
         Some((esp, seg::find_stack(cpu, ss, rpl, Exception::gp_sel)?))
     } else {
         None

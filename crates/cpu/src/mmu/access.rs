@@ -9,6 +9,7 @@ use x86::{Cr0, Cr4, Eflags, LinearAddr, PAGE_SIZE, PageFaultCode, PhysAddr};
 
 use super::{
     breakpoint, changes, flush,
+    host::HostBytes,
     project::Slot,
     rights::{Access, AccessKind, Guards, Privilege},
     tlb::TlbEntry,
@@ -46,19 +47,27 @@ pub(crate) fn privilege(state: &CpuState, view: View) -> Privilege {
 }
 
 /// Reads `N` bytes (1 … 16, or more for FXRSTOR and the like); may cross pages.
+#[inline]
 pub(crate) fn read<const N: usize>(cpu: &mut Cpu, addr: LinearAddr, view: View) -> Result<[u8; N], Exception> {
+    if let Some(host) = cpu.projected(addr, N as u32, privilege(&cpu.state, view), AccessKind::Read) {
+        let bytes = host.get();
+        breakpoint::data(cpu, addr, N as u32, false);
+        return Ok(bytes);
+    }
     let mut bytes = [0; N];
-    read_into(cpu, addr, &mut bytes, view)?;
+    read_spanned(cpu, addr, &mut bytes, view)?;
     Ok(bytes)
 }
 
-/// Reads `bytes.len()` bytes, at most a page of them; may cross pages.
-pub(crate) fn read_into(cpu: &mut Cpu, addr: LinearAddr, bytes: &mut [u8], view: View) -> Result<(), Exception> {
-    if let Some(host) = cpu.projected(addr, bytes.len() as u32, privilege(&cpu.state, view), AccessKind::Read) {
-        host.read(bytes);
-        breakpoint::data(cpu, addr, bytes.len() as u32, false);
-        return Ok(());
-    }
+/// `N` doublewords at `addr`, if the projection of the current view leads to all of them.
+#[inline]
+pub(crate) fn projected_words<const N: usize>(cpu: &mut Cpu, addr: LinearAddr) -> Option<[u32; N]> {
+    let len = 4 * N as u32;
+    cpu.projected(addr, len, privilege(&cpu.state, View::Current), AccessKind::Read).map(HostBytes::words)
+}
+
+/// Reads `bytes.len()` bytes, at most a page of them, by translating, whatever the projections say; may cross pages.
+fn read_spanned(cpu: &mut Cpu, addr: LinearAddr, bytes: &mut [u8], view: View) -> Result<(), Exception> {
     let span = Span::translate(cpu, addr, bytes.len() as u32, AccessKind::Read, view)?;
     let (first, second) = bytes.split_at_mut(span.first_len);
     load(cpu, span.first, first);

@@ -11,7 +11,11 @@ const PORTS: u32 = 2;
 const ACCESSES: u32 = 3;
 
 /// Notes the breakpoints that a load or store of `len` bytes meets.
+#[inline]
 pub(crate) fn data(cpu: &mut Cpu, addr: LinearAddr, len: u32, write: bool) {
+    if cpu.state.dr[7] & 0xff == 0 {
+        return;
+    }
     note(cpu, addr.0, len, |kind| kind == ACCESSES || write && kind == WRITES);
 }
 

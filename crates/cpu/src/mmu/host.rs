@@ -17,18 +17,27 @@ pub(crate) struct HostBytes<'a> {
 }
 
 impl HostBytes<'_> {
-    /// Copies them out; `bytes` has their length.
-    pub fn read(self, bytes: &mut [u8]) {
-        assert_eq!(bytes.len(), self.len as usize, "the length asked for");
-        // SAFETY: `Cpu::projected` found `len` bytes there, in the mapping of guest memory, which
-        // no Rust reference points into.
-        unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(self.at, bytes.len()) };
+    /// A copy of them, which are `N`.
+    #[inline]
+    pub fn get<const N: usize>(self) -> [u8; N] {
+        assert_eq!(N, self.len as usize, "the length asked for");
+        // SAFETY: `Cpu::projected` found so many bytes there, in the mapping of guest memory, which no Rust
+        // reference points into; an array of bytes has no alignment.
+        unsafe { self.at.cast::<[u8; N]>().read() }
+    }
+
+    /// A copy of them, which are `N` little-endian doublewords.
+    #[inline]
+    pub fn words<const N: usize>(self) -> [u32; N] {
+        assert_eq!(4 * N, self.len as usize, "the length asked for");
+        // SAFETY: as in `get`.
+        unsafe { self.at.cast::<[[u8; 4]; N]>().read() }.map(u32::from_le_bytes)
     }
 
     /// Overwrites them; `bytes` has their length.
     pub fn write(self, bytes: &[u8]) {
         assert_eq!(bytes.len(), self.len as usize, "the length asked for");
-        // SAFETY: as in `read`.
+        // SAFETY: as in `get`.
         unsafe { self.at.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
 }

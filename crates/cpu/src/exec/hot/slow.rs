@@ -5,7 +5,7 @@ use crate::{
     Cpu, Exit,
     block::{Handler, Op},
     cpu::Leave,
-    slow::Flow,
+    slow::{Flow, Slow, found_late},
 };
 
 /// Executes the operation's instruction by its slow function.
@@ -32,7 +32,12 @@ unsafe fn run(cpu: *mut Cpu, op: *const Op) -> bool {
     super::depth::note();
     cpu.run.ahead = ahead;
     cpu.state.eip = insn.insn.ip32();
-    let result = (insn.slow)(cpu, &insn.insn);
+    let mut function = insn.slow.get();
+    if std::ptr::fn_addr_eq(function, found_late as Slow) {
+        function = crate::slow::of(&insn.insn);
+        insn.slow.set(function);
+    }
+    let result = function(cpu, &insn.insn);
 
     let flow = match result {
         Ok(flow) => flow,
@@ -43,18 +48,24 @@ unsafe fn run(cpu: *mut Cpu, op: *const Op) -> bool {
             return false;
         }
     };
-    if flow == Flow::Again {
+    if matches!(flow, Flow::Again) {
         // What comes between two iterations saves RF (SDM Vol. 3B, "Instruction-Breakpoint Exception Condition").
         cpu.state.eflags.insert(x86::Eflags::RF);
     }
     let disturbed = cpu.disturbed();
     let run = &mut cpu.run;
     let ahead = std::mem::take(&mut run.ahead);
-    if flow == Flow::Next && !disturbed {
+    let is_next = matches!(flow, Flow::Next);
+    if is_next && !disturbed {
         return true;
     }
     run.left += i64::from(ahead - 1);
-    run.leave = if let Flow::Exit(exit) = flow { Leave::Exit(exit) } else { Leave::Changed };
+    run.leave = match flow {
+        Flow::Exit(exit) => Leave::Exit(exit),
+        // The block could have gone on: neither mode nor view are others.
+        Flow::Next => Leave::Next,
+        _ => Leave::Changed,
+    };
     let stays = matches!(flow, Flow::Jump | Flow::Again | Flow::Exit(Exit::TripleFault { .. }));
     if !stays {
         cpu.state.eip = insn.insn.next_ip32();

@@ -270,11 +270,11 @@ impl PageTables {
 
     /// The entries of a range inside one table, ascending.
     pub fn entries(&self, start: u32, end: u32) -> impl Iterator<Item = Entry<'_>> {
+        assert!(start < end && start / PGDIR_SIZE == (end - 1) / PGDIR_SIZE, "a range of one table");
         let first = self.pte(start).expect("the range has a table");
         (start..end).step_by(PAGE_SIZE as usize).map(move |addr| {
             let at = first.wrapping_add(((addr - start) >> PAGE_SHIFT) as usize);
-            // SAFETY: an entry of the table that `start` has, by the caller also for the rest of the range;
-            // processors change it atomically.
+            // SAFETY: an entry of the table that `start` has, and so the whole range; processors change it atomically.
             Entry { word: unsafe { AtomicU32::from_ptr(at.cast()) }, flush: self.flush_of(addr) }
         })
     }

@@ -355,7 +355,7 @@ impl KmemCache {
     /// Whether an address may be that of an object of the slab whose first page begins at `base`.
     fn may_be_object(&self, object: u32, base: u32) -> bool {
         let offset = object.wrapping_sub(base + self.layout.red_left);
-        let number = (u64::from(offset) * u64::from(self.reciprocal) >> 32) as u32;
+        let number = ((u64::from(offset) * u64::from(self.reciprocal)) >> 32) as u32;
         number.wrapping_mul(self.record.objsize) == offset
     }
 

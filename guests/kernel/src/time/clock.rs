@@ -109,7 +109,7 @@ impl Moment {
                 self.0.set(cycles);
                 let passed = cycles.saturating_sub(old);
                 match u32::try_from(passed) {
-                    Ok(passed) => u64::from(passed) * u64::from(mult) >> SHIFT,
+                    Ok(passed) => (u64::from(passed) * u64::from(mult)) >> SHIFT,
                     Err(_) => tsc_ns(passed, mult),
                 }
             }

@@ -66,6 +66,13 @@ impl<F> VmArea<F> {
         self.record.pgoff.wrapping_add((addr - self.record.start) >> PAGE_SHIFT)
     }
 
+    /// Moves where it begins, with the offset there.
+    fn move_start(&mut self, to: u32) {
+        let moved = (i64::from(to) - i64::from(self.record.start)) >> PAGE_SHIFT;
+        self.record.pgoff = self.record.pgoff.wrapping_add(moved as u32);
+        self.record.start = to;
+    }
+
     /// First address that others must keep clear of (`vm_start_gap`).
     pub fn start_gap(&self) -> u32 {
         if self.is(vm::GROWSDOWN) { self.record.start.saturating_sub(STACK_GUARD_GAP) } else { self.record.start }
@@ -76,8 +83,7 @@ impl<F: AreaFile> VmArea<F> {
     /// The upper part of the area, from an address inside it, as an area of its own.
     fn part_from<P: AreaPtr<File = F>>(&self, addr: u32) -> P {
         let mut part = P::copy_of(self);
-        part.record.pgoff = self.pgoff(addr);
-        part.record.start = addr;
+        part.move_start(addr);
         part
     }
 
@@ -220,7 +226,7 @@ impl<P: AreaPtr> VmaTree<P> {
         (area.record.start <= addr && addr < area.record.end).then_some(area)
     }
 
-    /// The first area that ends above `addr`, whatever was asked before.
+    /// The first area that ends above `addr`: apart, so that who finds it where the last search ended calls nothing.
     #[inline(never)]
     fn search(&self, addr: u32) -> Option<&VmArea<P::File>> {
         self.areas.get(self.place(addr)).map(|area| &**area)
@@ -338,9 +344,8 @@ impl<P: AreaPtr> VmaTree<P> {
     /// Moves the borders of the area that begins at `start`. The new range must be free.
     pub fn resize(&mut self, start: u32, new_start: u32, new_end: u32) {
         let Some(mut area) = self.remove(start) else { return };
-        let moved = (i64::from(new_start) - i64::from(start)) >> PAGE_SHIFT;
-        area.record.pgoff = area.record.pgoff.wrapping_add(moved as u32);
-        (area.record.start, area.record.end) = (new_start, new_end);
+        area.move_start(new_start);
+        area.record.end = new_end;
         self.insert(area);
     }
 

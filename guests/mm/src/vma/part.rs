@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::{AreaPtr, PAGE_SHIFT, VmArea, may_join, record_ptr};
+use super::{AreaPtr, VmArea, may_join, record_ptr};
 
 /// Gives `range`, which lies in the area at `index`, other flags than it has. The neighbours stand beside it. Returns
 /// where the area stands that holds the range now.
@@ -35,7 +35,7 @@ pub(super) fn set<P: AreaPtr>(areas: &mut Vec<(u32, P)>, index: usize, range: Ra
             before.record.end = end;
             before.anon |= area.anon;
             area.anon = before.anon;
-            move_start(area, end);
+            area.move_start(end);
             *key = end;
             index - 1
         }
@@ -49,7 +49,7 @@ pub(super) fn set<P: AreaPtr>(areas: &mut Vec<(u32, P)>, index: usize, range: Ra
             area.record.end = start;
             area.anon |= behind.anon;
             behind.anon = area.anon;
-            move_start(behind, start);
+            behind.move_start(start);
             *key = start;
             index + 1
         }
@@ -94,11 +94,4 @@ fn swallow<F>(area: &mut VmArea<F>, next: &VmArea<F>) {
     area.record.end = next.record.end;
     area.record.next = next.record.next;
     area.anon |= next.anon;
-}
-
-/// Moves the border to the area before.
-fn move_start<F>(area: &mut VmArea<F>, to: u32) {
-    let moved = (i64::from(to) - i64::from(area.record.start)) >> PAGE_SHIFT;
-    area.record.pgoff = area.record.pgoff.wrapping_add(moved as u32);
-    area.record.start = to;
 }

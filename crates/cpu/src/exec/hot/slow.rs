@@ -55,8 +55,7 @@ unsafe fn run(cpu: *mut Cpu, op: *const Op) -> bool {
     let disturbed = cpu.disturbed();
     let run = &mut cpu.run;
     let ahead = std::mem::take(&mut run.ahead);
-    let is_next = matches!(flow, Flow::Next);
-    if is_next && !disturbed {
+    if matches!(flow, Flow::Next) && !disturbed {
         return true;
     }
     run.left += i64::from(ahead - 1);

@@ -23,6 +23,11 @@ mod exit;
 #[cfg(test)]
 mod fixture;
 mod fpu;
+#[cfg(host_code)]
+mod jit;
+#[cfg(not(host_code))]
+#[path = "jit/absent.rs"]
+mod jit;
 mod lazy;
 pub mod mmu;
 mod operand;

@@ -65,7 +65,7 @@ fn jump_code(insn: &Instruction) -> Option<u8> {
 }
 
 /// A condition as opcodes encode it.
-fn condition(insn: &Instruction) -> Option<u8> {
+pub(crate) fn condition(insn: &Instruction) -> Option<u8> {
     use ConditionCode as C;
     Some(match insn.condition_code() {
         C::None => return None,
@@ -89,7 +89,7 @@ fn condition(insn: &Instruction) -> Option<u8> {
 }
 
 /// The byte offset of a general-purpose register in the state.
-fn register(register: Register) -> Option<u8> {
+pub(crate) fn register(register: Register) -> Option<u8> {
     let number = register.number() as u8;
     if register.is_gpr32() || register.is_gpr16() {
         Some(number * 4)
@@ -166,14 +166,14 @@ fn two_operands(op: &mut Op, insn: &Instruction, mode: Mode) -> Option<Form> {
 }
 
 /// Bytes of the first operand.
-fn size(insn: &Instruction) -> u32 {
+pub(crate) fn size(insn: &Instruction) -> u32 {
     match insn.op0_kind() {
         OpKind::Register => insn.op0_register().size() as u32,
         _ => insn.memory_size().size() as u32,
     }
 }
 
-fn binary_op(mnemonic: Mnemonic) -> Option<u8> {
+pub(crate) fn binary_op(mnemonic: Mnemonic) -> Option<u8> {
     Some(match mnemonic {
         Mnemonic::Add => alu::ADD,
         Mnemonic::Or => alu::OR,

@@ -13,7 +13,7 @@
 mod cache;
 mod link;
 mod live;
-mod lower;
+pub(crate) mod lower;
 mod op;
 mod seen;
 mod translate;
@@ -69,6 +69,8 @@ pub(crate) struct Block {
     pub second: Option<u32>,
     /// Other blocks may jump here without the dispatcher.
     pub linkable: bool,
+    /// Instructions whose flags nobody sees: a bit each.
+    dead: u64,
     insns: Vec<Insn>,
     /// Links are patched through `base`.
     ops: Vec<Op>,
@@ -93,6 +95,7 @@ impl Block {
             len: 0,
             second: None,
             linkable: false,
+            dead: 0,
             insns: Vec::new(),
             ops: Vec::new(),
             base: std::ptr::null_mut(),
@@ -120,6 +123,12 @@ impl Block {
         }
         block.ops[Self::HEAD].link = this.cast_const().cast();
         block.ops[Self::HEAD + 1].count = block.insns.len() as u8;
+    }
+
+    /// The instructions, the operations behind the head, and by a bit for each instruction whether nobody sees
+    /// its flags.
+    pub(crate) fn parts(&mut self) -> (&[Insn], &mut [Op], u64) {
+        (&self.insns, &mut self.ops[Self::HEAD + 1..], self.dead)
     }
 
     /// The operation where the block is entered.

@@ -76,8 +76,9 @@ impl Translator {
         stops_before: impl Fn(LinearAddr) -> bool,
     ) -> Result<Box<Block>, Exception> {
         translate(cpu, key, stops_before, Effort::ForGood, &mut self.0)?;
-        let Block { key, len, second, linkable, ref insns, ref ops, .. } = *self.0;
-        Ok(Box::new(Block { key, len, second, linkable, insns: insns.clone(), ops: ops.clone(), ..Block::empty() }))
+        let Block { key, len, second, linkable, dead, ref insns, ref ops, .. } = *self.0;
+        let (insns, ops) = (insns.clone(), ops.clone());
+        Ok(Box::new(Block { key, len, second, linkable, dead, insns, ops, ..Block::empty() }))
     }
 }
 
@@ -175,7 +176,8 @@ fn note_code(cpu: &mut Cpu, key: Key, len: u32, second: Option<u32>) {
 
 /// The operations: what is expected of the page, the head, one or more an instruction, the exits.
 fn operations(cpu: &mut Cpu, block: &mut Block, mode: Mode, effort: Effort) {
-    let Block { key, len, ref mut insns, ref mut ops, .. } = *block;
+    let Block { key, len, ref mut insns, ref mut ops, ref mut dead, .. } = *block;
+    *dead = 0;
     let expectation = match mode.has(mode::FLAT_CS) {
         true => (cpu.mem().host_base() as u64)
             .wrapping_add(u64::from(key.phys & !0xfff))
@@ -200,15 +202,25 @@ fn operations(cpu: &mut Cpu, block: &mut Block, mode: Mode, effort: Effort) {
     }
     let after = key.eip.wrapping_add(len);
     let last = insns.len() - 1;
-    let fused = effort == Effort::ForGood && improve(&mut ops[Block::HEAD + 1..], insns, mode, quiet);
+    let for_good = effort == Effort::ForGood;
+    let mut fused = false;
+    if for_good {
+        (fused, *dead) = improve(&mut ops[Block::HEAD + 1..], insns, mode, quiet);
+    }
     let exit = |eip, patched| Op { imm: eip, src: patched, insn: last as u8, ..Op::new(hot::EXIT) };
-    // Where a way out belongs to an operation before it, that operation's link leads there.
+    // Where a way out belongs to an operation before it, that operation's link leads there: handlers and host code
+    // then need not go by the exit.
+    let linked = for_good && insns.len() > 1;
     match lower::way_out(&insns[last].insn, mode) {
         WayOut::Unknown => {}
-        WayOut::Next => ops.push(exit(after, 0)),
+        WayOut::Next => {
+            link_to(ops, u8::from(for_good));
+            ops.push(exit(after, for_good.into()));
+        }
         WayOut::Jump { target } => {
             ops.pop();
-            ops.push(exit(target, 0));
+            link_to(ops, u8::from(linked));
+            ops.push(exit(target, linked.into()));
         }
         WayOut::Call { target } => {
             link_to(ops, 1);
@@ -217,7 +229,7 @@ fn operations(cpu: &mut Cpu, block: &mut Block, mode: Mode, effort: Effort) {
         WayOut::Branch { target } => {
             link_to(ops, 2);
             let mut behind = exit(after, 0);
-            if fused {
+            if fused || linked {
                 let place = ops.len() - 2;
                 ops[place].link = std::ptr::without_provenance(2);
                 behind.src = 2;
@@ -229,8 +241,9 @@ fn operations(cpu: &mut Cpu, block: &mut Block, mode: Mode, effort: Effort) {
 
 /// Makes the operations of a block's instructions faster: computes no flags that nobody sees, joins
 /// operations, and finds what executes those that must be looked at. Says whether the last two
-/// instructions became one. `quiet` has a bit for each instruction, see [`Live::step_back`].
-fn improve(ops: &mut [Op], insns: &mut [Insn], mode: Mode, quiet: u64) -> bool {
+/// instructions became one, and whose flags nobody sees. `quiet` has a bit for each instruction, see [`Live::step_back`].
+fn improve(ops: &mut [Op], insns: &mut [Insn], mode: Mode, quiet: u64) -> (bool, u64) {
+    let mut dead = 0;
     let mut live = Live::at_end();
     for (op, Insn { insn, slow }) in ops.iter_mut().zip(insns.iter_mut()).rev() {
         slow.set(slow::of(insn));
@@ -240,6 +253,7 @@ fn improve(ops: &mut [Op], insns: &mut [Insn], mode: Mode, quiet: u64) -> bool {
             && let Some(cheaper) = lower::simple(insn, mode, false)
         {
             *op = Op { insn: op.insn, ..cheaper };
+            dead |= 1 << op.insn;
         }
         live.step_back(insn, quiet);
     }
@@ -252,12 +266,12 @@ fn improve(ops: &mut [Op], insns: &mut [Insn], mode: Mode, quiet: u64) -> bool {
         ops[place] = Op { insn: place as u8, ..op };
     }
     hot::fuse::join(ops);
-    fused.is_some()
+    (fused.is_some(), dead)
 }
 
-/// Lets the last operation's link lead to the one `distance` further on.
-fn link_to(ops: &mut [Op], distance: usize) {
+/// Lets the last operation's link lead to the one `distance` further on; by 0, to none.
+fn link_to(ops: &mut [Op], distance: u8) {
     if let Some(op) = ops.last_mut() {
-        op.link = std::ptr::without_provenance(distance);
+        op.link = std::ptr::without_provenance(distance.into());
     }
 }

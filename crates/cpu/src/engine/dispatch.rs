@@ -242,7 +242,15 @@ impl Engine {
         if !keep {
             return self.translator.once(cpu, key, stops_before);
         }
-        let block = self.translator.for_good(cpu, key, stops_before)?;
+        let mut block = self.translator.for_good(cpu, key, stops_before)?;
+        if let Some(jit) = &mut self.jit {
+            if jit.is_full() {
+                self.cache.clear();
+                jit.clear();
+            }
+            let (insns, ops, dead) = block.parts();
+            jit.compile(insns, ops, dead);
+        }
         Ok(self.cache.insert(block))
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     block::{Cache, Seen, Translator},
     coherence::{self, Coherence},
     cpu::RunContext,
+    jit::Jit,
     mmu::{
         Projection, TableChanges,
         access::{self, View},
@@ -42,6 +43,8 @@ pub struct EngineConfig {
     /// Translate what runs for the first time with all effort and keep it, as is else done with what
     /// runs for the second time.
     pub eager: bool,
+    /// Run what is kept by handlers alone: make no host code.
+    pub interpreted: bool,
 }
 
 /// One entry into the engine.
@@ -85,6 +88,8 @@ pub struct EngineStats {
 pub struct Engine {
     config: EngineConfig,
     cache: Cache,
+    /// Where the host lets code be made, and the configuration wants it.
+    jit: Option<Jit>,
     translator: Translator,
     seen: Seen,
     /// The last block ran once and is gone: there is nothing to link.
@@ -112,8 +117,10 @@ impl Default for Engine {
 impl Engine {
     /// An engine with empty caches.
     pub fn new(config: EngineConfig) -> Self {
+        let wanted = !(config.interpreted || config.single_step || config.uncached);
         Engine {
             config,
+            jit: if wanted { Jit::new() } else { None },
             cache: Cache::new(),
             translator: Translator::new(),
             seen: Seen::new(),

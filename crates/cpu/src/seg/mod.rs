@@ -28,6 +28,10 @@ pub struct SegmentRegister {
 impl SegmentRegister {
     /// The bit of `rights` that says the register holds a null selector.
     pub const UNUSABLE: u32 = 1 << 16;
+    /// The bits of `rights` that tell a data segment which can be written, expands up and is present.
+    pub(crate) const UNLIMITED_MASK: u32 = Self::UNUSABLE | 0x9e;
+    /// What these bits are then.
+    pub(crate) const UNLIMITED: u32 = 0x92;
 
     /// What a load of `descriptor` through `selector` leaves in the register.
     pub const fn from_descriptor(selector: Selector, descriptor: Descriptor) -> Self {
@@ -61,7 +65,7 @@ impl SegmentRegister {
 
     /// A data segment, writable, expand-up, of 4 GiB from its base: no access through it needs a check.
     pub(crate) const fn unlimited(&self) -> bool {
-        self.limit == !0 && self.rights & (Self::UNUSABLE | 0x9e) == 0x92
+        self.limit == !0 && self.rights & Self::UNLIMITED_MASK == Self::UNLIMITED
     }
 
     /// Base 0, limit 4 GiB − 1, expand-up, usable, readable, and writable unless code: no

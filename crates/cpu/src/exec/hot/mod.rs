@@ -32,6 +32,7 @@ pub(crate) mod x87;
 use crate::{
     Cpu,
     block::{Block, Op},
+    jit::chain,
 };
 
 pub(crate) use control::{EXIT, HEAD, JUMP_CHECKED, JUMP_DIRECT};
@@ -110,10 +111,10 @@ pub(crate) fn enter(cpu: &mut Cpu, block: *const Block) {
     // unless a handler has set it to an operation of a live block.
     unsafe {
         let head = (*block).head();
-        ((*head).handler)(cpu, head);
+        chain::call(cpu, head);
         while !(*cpu).run.next.is_null() {
             let op = std::mem::replace(&mut (*cpu).run.next, std::ptr::null());
-            ((*op).handler)(cpu, op);
+            chain::call(cpu, op);
         }
         take_float_flags(cpu);
     }

@@ -1,0 +1,138 @@
+//! Ways out of a block.
+
+use std::mem::offset_of;
+
+use dynasmrt::{DynasmApi, DynasmLabelApi, dynasm};
+
+use super::{
+    super::plan::{Address, ESP},
+    EIP, EXEC, Emitter, LEFT, MODE_KEY, RAX, TARGETS, emit,
+};
+use crate::block::{Op, Target, Targets};
+
+const SIZE: i32 = size_of::<Op>() as i32;
+const LINK: i32 = offset_of!(Op, link) as i32;
+const HANDLER: i32 = offset_of!(Op, handler) as i32;
+const COUNT: i32 = offset_of!(Op, count) as i32;
+/// From a block's first operation to where its head has the block's EIP.
+const HEAD_EIP: i32 = offset_of!(Op, disp) as i32 - SIZE;
+
+const _: () = assert!(size_of::<Target>() == 24 && Targets::COUNT == 4096, "as the code below has it");
+
+impl Emitter<'_> {
+    /// Goes on at RSI, the first operation of a block or an exit, if the budget suffices
+    /// (as `jump` of the handlers).
+    fn go_on(&mut self) {
+        let short = self.asm.new_dynamic_label();
+        emit!(self
+            ; movzx eax, BYTE [rsi + COUNT]
+            ; sub [rdi + LEFT], rax
+            ; js =>short
+            ; jmp QWORD [rsi + HANDLER]
+            ; =>short
+            ; add [rdi + LEFT], rax
+            ; mov eax, [rsi + HEAD_EIP]
+            ; mov [rdi + EIP], eax
+            ; ret
+        );
+    }
+
+    /// Goes on where the link of an instruction's operation leads.
+    fn follow_link(&mut self, at: usize) {
+        emit!(self ; mov rsi, [rsi + at as i32 * SIZE + LINK]);
+        self.go_on();
+    }
+
+    /// Jcc. The operation before it has the link behind it, if it belongs to the run.
+    pub(super) fn branch(&mut self, code: u8) -> bool {
+        let pending = self.pending;
+        if pending == super::Pending::Nothing && !matches!(code & !1, 2 | 4 | 8 | 12) {
+            return false;
+        }
+        self.settle();
+        let Some(condition) = self.condition(pending, code) else { return false };
+        let met = self.asm.new_dynamic_label();
+        self.jump_if(condition, met);
+        if self.at > 0 {
+            self.follow_link(self.at - 1);
+        } else {
+            self.go_to(self.at + 1);
+        }
+        emit!(self ; =>met);
+        self.follow_link(self.at);
+        true
+    }
+
+    /// JMP, by the link of the operation before it if that belongs to the run: it has none itself.
+    pub(super) fn jump(&mut self) {
+        self.settle();
+        if self.at > 0 {
+            self.follow_link(self.at - 1);
+        } else {
+            self.go_to(self.at);
+        }
+    }
+
+    fn push_back(&mut self, back: u32) {
+        let place = self.reach(&Address::at(ESP, -4), 4, true);
+        self.store_constant(place, 4, back);
+        self.move_top(-4);
+    }
+
+    pub(super) fn call(&mut self, back: u32) {
+        self.push_back(back);
+        self.settle();
+        self.follow_link(self.at);
+    }
+
+    pub(super) fn call_register(&mut self, to: u8, back: u32) {
+        self.read(to);
+        let place = self.reach(&Address::at(ESP, -4), 4, true);
+        self.store_constant(place, 4, back);
+        let target = self.read(to);
+        emit!(self ; mov eax, Rd(target));
+        self.move_top(-4); // last: CALL ESP
+        self.settle();
+        self.go_indirect();
+    }
+
+    pub(super) fn jump_register(&mut self, to: u8) {
+        let target = self.read(to);
+        emit!(self ; mov eax, Rd(target));
+        self.settle();
+        self.go_indirect();
+    }
+
+    pub(super) fn give_back(&mut self, release: u32) {
+        let place = self.reach(&Address::at(ESP, 0), 4, false);
+        self.load(place, 4, false, RAX);
+        self.move_top(release as i32);
+        self.settle();
+        self.go_indirect();
+    }
+
+    /// Goes on at EIP in EAX, by the known targets or by the dispatcher (as `indirect` of the handlers).
+    fn go_indirect(&mut self) {
+        let unknown = self.asm.new_dynamic_label();
+        emit!(self
+            ; mov ecx, eax
+            ; shr ecx, 12
+            ; mov r8, [rdi + EXEC]
+            ; mov r8, [r8 + rcx * 8]
+            ; xor ecx, eax
+            ; and ecx, Targets::COUNT as i32 - 1
+            ; lea rcx, [rcx + rcx * 2]
+            ; mov rdx, [rdi + TARGETS]
+            ; lea rcx, [rdx + rcx * 8]
+            ; mov rdx, [rdi + MODE_KEY]
+            ; or rdx, rax
+            ; cmp rdx, [rcx + offset_of!(Target, key) as i32]
+            ; jne =>unknown
+            ; cmp r8, [rcx + offset_of!(Target, expected) as i32]
+            ; jne =>unknown
+            ; mov rsi, [rcx + offset_of!(Target, first) as i32]
+        );
+        self.go_on();
+        emit!(self ; =>unknown ; mov [rdi + EIP], eax ; ret);
+    }
+}

@@ -141,6 +141,11 @@ impl Block {
         self.head().wrapping_add(1)
     }
 
+    /// The first `count` instructions.
+    pub(crate) fn insns(&self, count: usize) -> &[Insn] {
+        &self.insns[..count]
+    }
+
     /// How many instructions the block has.
     pub(crate) fn count(&self) -> u32 {
         self.insns.len() as u32

@@ -164,7 +164,12 @@ impl Engine {
         cpu.run.targets = self.cache.targets();
         cpu.run.mode_key = u64::from(mode.0) << 32;
         let left = cpu.run.left;
-        hot::enter(cpu, block);
+        let whole = self.cache.block(block);
+        if i64::from(whole.count()) <= left {
+            hot::enter(cpu, block);
+        } else {
+            hot::run_part(cpu, whole);
+        }
 
         if self.config.uncached {
             self.cache.clear();
@@ -180,7 +185,8 @@ impl Engine {
         }
     }
 
-    /// The block at EIP, fit for the budget and the limit of CS.
+    /// The block at EIP, fit for the limit of CS. Of a block with more instructions than the budget has left, only the
+    /// first ones may run.
     fn find(&mut self, cpu: &mut Cpu, mode: Mode) -> Result<*const Block, Exception> {
         let cs = *cpu.state.seg(SegReg::Cs);
         let eip = cpu.state.eip;
@@ -199,7 +205,7 @@ impl Engine {
         let mut key = Key { phys, eip, cs_base: cs.base, mode: mode.0 | single };
         let mut block = self.get(cpu, key)?;
         let Block { len, .. } = *self.cache.block(block);
-        if i64::from(self.cache.block(block).count()) > cpu.run.left || len - 1 > limit - eip {
+        if len - 1 > limit - eip {
             key.mode |= mode::SINGLE;
             block = self.get(cpu, key)?;
             if self.cache.block(block).len - 1 > limit - eip {
@@ -217,9 +223,6 @@ impl Engine {
         let pc = LinearAddr(cpu.state.eip);
         let block = self.cache.known(mode.0, pc.0, cpu.projected_fetch(pc))?;
         let found = self.cache.block(block);
-        if i64::from(found.count()) > cpu.run.left {
-            return None;
-        }
         // What the projection leads to the TLB holds, with the right to execute.
         mmu::fetch::latch(cpu, pc, found.key.phys >> 12);
         Some(block)

@@ -36,7 +36,7 @@ use crate::{
 };
 
 pub(crate) use control::{EXIT, HEAD, JUMP_CHECKED, JUMP_DIRECT};
-pub(crate) use slow::SLOW;
+pub(crate) use slow::{SLOW, run_part};
 
 /// Defines handlers with the calling convention of the host. Type parameters stand in
 /// brackets, constant parameters in angle brackets.

@@ -116,7 +116,13 @@ impl Lab {
         Self::with_config(code, EngineConfig { single_step: true, ..EngineConfig::default() })
     }
 
-    fn with_config(code: &[u8], config: EngineConfig) -> Self {
+    /// With an engine that keeps what runs for the first time, and makes no host code.
+    pub(crate) fn interpreted(code: &[u8]) -> Self {
+        Self::with_config(code, EngineConfig { eager: true, interpreted: true, ..EngineConfig::default() })
+    }
+
+    /// With an engine of this kind.
+    pub(crate) fn with_config(code: &[u8], config: EngineConfig) -> Self {
         let mut mem = PhysMem::new().expect("the host has 4 GiB of addresses");
         mem.map(PhysAddr(0), RAM.into(), FrameKind::Ram).expect("the range is whole frames");
         mem.load(PhysAddr(CODE.into()), code);

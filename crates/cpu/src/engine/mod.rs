@@ -81,6 +81,8 @@ pub struct EngineStats {
     pub discarded: u64,
     /// Times that the dispatcher looked a block up.
     pub lookups: u64,
+    /// Runs of instructions that host code was made for.
+    pub compiled: u64,
 }
 
 /// What can be recomputed: one block cache and one set of breakpoints for all CPUs of a machine, and the
@@ -219,7 +221,20 @@ impl Engine {
 
     /// What has been done so far.
     pub fn stats(&self) -> EngineStats {
-        EngineStats { translated: self.translated, discarded: self.cache.killed, lookups: self.lookups }
+        EngineStats {
+            translated: self.translated,
+            discarded: self.cache.killed,
+            lookups: self.lookups,
+            compiled: self.jit.as_ref().map_or(0, Jit::compiled),
+        }
+    }
+
+    /// Acts as if the memory for host code had only so many bytes.
+    #[cfg(all(test, host_code))]
+    pub(crate) fn leave_room_for_host_code(&mut self, bytes: usize) {
+        if let Some(jit) = &mut self.jit {
+            jit.leave_room(bytes);
+        }
     }
 }
 

@@ -17,6 +17,11 @@ impl Jit {
     }
 
     /// Never called.
+    pub(crate) fn compiled(&self) -> u64 {
+        match *self {}
+    }
+
+    /// Never called.
     pub(crate) fn clear(&mut self) {
         match *self {}
     }

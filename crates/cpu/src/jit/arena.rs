@@ -13,7 +13,7 @@ pub(super) struct Arena {
 
 impl Arena {
     /// Bytes of room. Pages that were never written cost nothing.
-    const SIZE: usize = 64 << 20;
+    pub(super) const SIZE: usize = 64 << 20;
 
     /// # Errors
     /// Where the host gives no such memory, or forbids to run it.

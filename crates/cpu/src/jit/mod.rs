@@ -23,10 +23,13 @@ use crate::block::{Handler, Insn, Op};
 /// Makes host code, and keeps it.
 pub(crate) struct Jit {
     arena: Arena,
+    /// Bytes that the code of one block may take.
+    most: usize,
+    compiled: u64,
 }
 
 impl Jit {
-    /// Bytes that the code of one block may take.
+    /// Bytes that the code of one block may take, and more than any takes.
     const MOST: usize = 64 << 10;
     /// Instructions for which code is worth while.
     const FEWEST: usize = 2;
@@ -34,7 +37,7 @@ impl Jit {
     /// `None` where the host lets no code be made.
     pub(crate) fn new() -> Option<Self> {
         match Arena::new() {
-            Ok(arena) => Some(Jit { arena }),
+            Ok(arena) => Some(Jit { arena, most: Self::MOST, compiled: 0 }),
             Err(error) => {
                 log::info!("blocks run by handlers: the host gives no memory for code: {error}");
                 None
@@ -44,7 +47,12 @@ impl Jit {
 
     /// Whether another block's code may not fit; [`Jit::clear`] makes room.
     pub(crate) fn is_full(&self) -> bool {
-        !self.arena.has_room(Self::MOST)
+        !self.arena.has_room(self.most)
+    }
+
+    /// How many runs of instructions there was code made for.
+    pub(crate) fn compiled(&self) -> u64 {
+        self.compiled
     }
 
     /// Drops all code. No block that has some may be left.
@@ -68,6 +76,7 @@ impl Jit {
                 if done >= Self::FEWEST && self.arena.has_room(code.len()) {
                     let place = self.arena.next();
                     self.arena.put(&code);
+                    self.compiled += 1;
                     // SAFETY: the code keeps to what a handler may do, with the handlers' calling convention.
                     ops[at].handler = unsafe { std::mem::transmute::<*const u8, Handler>(place) };
                 }
@@ -76,4 +85,13 @@ impl Jit {
             at += len + 1;
         }
     }
+
+    /// Acts from now on as if only so many bytes were left when there is no code.
+    #[cfg(test)]
+    pub(crate) fn leave_room(&mut self, bytes: usize) {
+        self.most = Arena::SIZE - bytes;
+    }
 }
+
+#[cfg(test)]
+mod tests;

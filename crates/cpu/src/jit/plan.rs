@@ -67,32 +67,78 @@ pub(super) enum Source {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Plan {
     Nop,
-    Move { size: u32, to: Place, from: Source },
-    Extend { signed: bool, size: u32, to: u8, from: Source },
-    Lea { to: u8, address: Address },
-    Binary { op: u8, size: u32, to: Place, from: Source },
-    Step { down: bool, to: Place },
+    Move {
+        size: u32,
+        to: Place,
+        from: Source,
+    },
+    Extend {
+        signed: bool,
+        size: u32,
+        to: u8,
+        from: Source,
+    },
+    Lea {
+        to: u8,
+        address: Address,
+    },
+    Binary {
+        op: u8,
+        size: u32,
+        to: Place,
+        from: Source,
+    },
+    Step {
+        down: bool,
+        to: Place,
+    },
     Not(u8),
     Neg(u8),
-    Shift { op: u8, to: u8, count: u32 },
-    Multiply { to: u8, a: Source, b: Source },
+    Shift {
+        op: u8,
+        to: u8,
+        count: u32,
+    },
+    Multiply {
+        to: u8,
+        a: Source,
+        b: Source,
+    },
     /// CDQ.
     Sign,
-    SetIf { code: u8, to: Reg },
-    MoveIf { code: u8, to: u8, from: u8 },
+    SetIf {
+        code: u8,
+        to: Reg,
+    },
+    MoveIf {
+        code: u8,
+        to: u8,
+        from: u8,
+    },
     Push(Source),
     Pop(u8),
     Leave,
     /// Jcc: by the operation's link, or behind the instruction.
-    Branch { code: u8 },
+    Branch {
+        code: u8,
+    },
     /// JMP by the last exit.
     Jump,
     /// By the operation's link.
-    Call { back: u32 },
-    CallReg { to: u8, back: u32 },
-    JumpReg { to: u8 },
+    Call {
+        back: u32,
+    },
+    CallReg {
+        to: u8,
+        back: u32,
+    },
+    JumpReg {
+        to: u8,
+    },
     /// RET that takes so many bytes off the stack.
-    Return { release: u32 },
+    Return {
+        release: u32,
+    },
 }
 
 impl Plan {
@@ -327,9 +373,7 @@ fn conditional(insn: &Instruction) -> Option<Plan> {
     let registers = (0..insn.op_count()).all(|n| insn.op_kind(n) == OpKind::Register);
     match insn.op_count() {
         1 if registers => Some(Plan::SetIf { code, to: Reg(lower::register(insn.op0_register())?) }),
-        2 if registers => {
-            Some(Plan::MoveIf { code, to: full(insn.op0_register())?, from: full(insn.op1_register())? })
-        }
+        2 if registers => Some(Plan::MoveIf { code, to: full(insn.op0_register())?, from: full(insn.op1_register())? }),
         _ => None,
     }
 }

@@ -119,7 +119,9 @@ pub(super) fn find(plans: &[Plan]) -> (Vec<Window>, Vec<Option<Member>>) {
         let access = plan.access().and_then(|(address, size, write)| Some((symbols.of(&address)?, size as i32, write)));
         found.push(access.and_then(|(symbol, size, write)| {
             let (lowest, end) = (symbol.offset, symbol.offset.checked_add(size)?);
-            let fits = |window: &Window| i64::from(window.end.max(end)) - i64::from(window.lowest.min(lowest)) <= i64::from(REACH);
+            let fits = |window: &Window| {
+                i64::from(window.end.max(end)) - i64::from(window.lowest.min(lowest)) <= i64::from(REACH)
+            };
             let known = (0..windows.len()).rev().find(|&n| roots[n] == symbol.root && fits(&windows[n]));
             let number = known.unwrap_or_else(|| {
                 windows.push(Window { lowest, end, written: false, accesses: 0, last: place });
@@ -151,7 +153,8 @@ mod tests {
 
     #[test]
     fn a_stack_frame_is_one_window() {
-        let frame = [Plan::Push(Source::Reg(Reg(20))), Plan::Push(Source::Imm(1)), load(ESP, 12), Plan::Pop(1), Plan::Pop(5)];
+        let frame =
+            [Plan::Push(Source::Reg(Reg(20))), Plan::Push(Source::Imm(1)), load(ESP, 12), Plan::Pop(1), Plan::Pop(5)];
         let (windows, members) = find(&frame);
         assert_eq!(windows.len(), 1);
         assert_eq!((windows[0].len(), windows[0].written, windows[0].accesses, windows[0].last), (16, true, 5, 4));

@@ -4,9 +4,8 @@ use dynasmrt::{DynasmApi, DynasmLabelApi, dynasm};
 
 use super::{
     super::plan::{Place, Reg, Source},
-    CARRIES, CARRY, Emitter, RAX, RCX, RDX, RESULT,
+    CARRIES, CARRY, Emitter, RAX, RCX, RDX, RESULT, emit,
     flags::{Operand, Pending, with},
-    emit,
 };
 use crate::exec::hot::{
     alu::{ADC, ADD, AND, CMP, OR, SBB, SUB, TEST, XOR},

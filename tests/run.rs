@@ -253,7 +253,7 @@ fn bad_options() {
         (&["--cpus", "0"], 2, "1 to 8 CPUs"),
         (&["--cpus", "900"], 2, "1 to 8 CPUs"),
         (&["--schedule-seed", "x"], 2, "--schedule-seed"),
-        (&["--engine", "jit"], 2, "not in this version"),
+        (&["--engine", "tcg"], 2, "[possible values: interp, jit]"),
         (&["--tlb", "63x5"], 2, "63x5"),
         (&["--root", "/no/such/folder"], 125, "/no/such/folder"),
         (&["--initrd", "/no/such/file"], 125, "/no/such/file"),

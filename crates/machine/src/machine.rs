@@ -327,6 +327,11 @@ impl Machine {
         self.engine.coherence().map(Coherence::take_changes).unwrap_or_default()
     }
 
+    /// How its code is executed: for another machine in its place.
+    pub fn engine_config(&self) -> EngineConfig {
+        self.engine.config().clone()
+    }
+
     /// What the engine did in this run.
     pub fn engine_stats(&self) -> EngineStats {
         self.engine.stats()

@@ -186,8 +186,9 @@ pub struct MachineArgs {
     /// End at a reset instead of starting again.
     #[arg(long, help_heading = "Machine")]
     pub no_reboot: bool,
-    /// The execution engine.
-    #[arg(long, default_value = "interp", value_name = "NAME", help_heading = "Machine")]
+    /// What executes blocks of code: interp, or jit, which is faster and where the host is x86-64 Linux. A run is the
+    /// same with each.
+    #[arg(long, default_value = "jit", value_name = "NAME", help_heading = "Machine")]
     pub engine: EngineArg,
     /// Open a control socket, so that lenses and commands find the machine as --vm NAME.
     #[arg(long, value_name = "NAME", help_heading = "Looking")]
@@ -234,8 +235,15 @@ pub enum DisplayArg {
 pub enum EngineArg {
     /// Cached blocks of micro-operations.
     Interp,
-    #[value(hide = true)]
+    /// Host code made from them, where the host lets it be made.
     Jit,
+}
+
+impl EngineArg {
+    /// What it says to the machine.
+    pub fn config(self) -> machine::EngineConfig {
+        machine::EngineConfig { interpreted: self == EngineArg::Interp, ..Default::default() }
+    }
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use crate::{
     cpu::{Leave, Told},
     event::{self, Event},
     exec::hot,
+    jit::Jit,
     mmu,
 };
 
@@ -246,15 +247,23 @@ impl Engine {
             return self.translator.once(cpu, key, stops_before);
         }
         let mut block = self.translator.for_good(cpu, key, stops_before)?;
-        if let Some(jit) = &mut self.jit {
-            if jit.is_full() {
-                self.cache.clear();
-                jit.clear();
-            }
-            let (insns, ops, dead) = block.parts();
-            jit.compile(insns, ops, dead);
-        }
+        self.compile(&mut block);
         Ok(self.cache.insert(block))
+    }
+
+    /// Makes host code for a block that is to be kept.
+    fn compile(&mut self, block: &mut Block) {
+        if self.makes_code && self.jit.is_none() {
+            self.jit = Jit::new();
+            self.makes_code = self.jit.is_some();
+        }
+        let Some(jit) = &mut self.jit else { return };
+        if jit.is_full() {
+            self.cache.clear();
+            jit.clear();
+        }
+        let (insns, ops, dead) = block.parts();
+        jit.compile(insns, ops, dead);
     }
 }
 

@@ -90,8 +90,10 @@ pub struct EngineStats {
 pub struct Engine {
     config: EngineConfig,
     cache: Cache,
-    /// Where the host lets code be made, and the configuration wants it.
+    /// Once code was made for the first time.
     jit: Option<Jit>,
+    /// Whether code is to be made: the configuration wants it, and the host has not refused.
+    makes_code: bool,
     translator: Translator,
     seen: Seen,
     /// The last block ran once and is gone: there is nothing to link.
@@ -119,10 +121,11 @@ impl Default for Engine {
 impl Engine {
     /// An engine with empty caches.
     pub fn new(config: EngineConfig) -> Self {
-        let wanted = !(config.interpreted || config.single_step || config.uncached);
+        let makes_code = !(config.interpreted || config.single_step || config.uncached);
         Engine {
             config,
-            jit: if wanted { Jit::new() } else { None },
+            jit: None,
+            makes_code,
             cache: Cache::new(),
             translator: Translator::new(),
             seen: Seen::new(),
@@ -136,6 +139,11 @@ impl Engine {
             translated: 0,
             lookups: 0,
         }
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &EngineConfig {
+        &self.config
     }
 
     /// Runs `cpu` until something ends the run. `cpu.state.retired` tells how many instructions it took.
@@ -185,6 +193,7 @@ impl Engine {
     /// Leaves the architectural TLB alone.
     pub fn invalidate(&mut self) {
         self.cache.clear();
+        self.jit.iter_mut().for_each(Jit::clear);
         self.seen.forget_all();
         self.projections.clear();
     }
@@ -232,9 +241,8 @@ impl Engine {
     /// Acts as if the memory for host code had only so many bytes.
     #[cfg(all(test, host_code))]
     pub(crate) fn leave_room_for_host_code(&mut self, bytes: usize) {
-        if let Some(jit) = &mut self.jit {
-            jit.leave_room(bytes);
-        }
+        self.jit = Jit::new();
+        self.jit.as_mut().expect("this host makes code").leave_room(bytes);
     }
 }
 

@@ -1,6 +1,6 @@
 //! From what is loaded to a machine at its first instruction.
 
-use machine::{CpuModel, DiskAccess, DiskConfig, EngineConfig, Machine, MachineConfig, SerialInput};
+use machine::{CpuModel, DiskAccess, DiskConfig, Machine, MachineConfig, SerialInput};
 
 use super::prepare::{self, Mode, Stream, Streams, cannot_start};
 use crate::{
@@ -27,7 +27,7 @@ pub fn machine(args: &RunArgs, boot: prepare::Boot, streams: Streams) -> Result<
         disks: disks(args)?,
         ..MachineConfig::default()
     };
-    Machine::new(config, boot.images, EngineConfig::default()).map_err(cannot_start)
+    Machine::new(config, boot.images, args.machine.engine.config()).map_err(cannot_start)
 }
 
 /// Whether the guest's screen is on the terminal all along, and what is typed goes to its keyboard.

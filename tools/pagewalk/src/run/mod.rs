@@ -20,10 +20,7 @@ mod terminal;
 mod trace;
 mod why;
 
-use crate::{
-    cli::{EngineArg, RunArgs},
-    error::Error,
-};
+use crate::{cli::RunArgs, error::Error};
 
 pub use debugger::gdb;
 pub use prepare::cannot_start;
@@ -64,9 +61,6 @@ fn with_gdb_address(args: &RunArgs) -> Option<RunArgs> {
 fn refuse_later(args: &RunArgs) -> Result<(), Error> {
     if let Some(option) = args.later.first() {
         return Err(Error::Later(option.into()));
-    }
-    if args.machine.engine == EngineArg::Jit {
-        return Err(Error::Later("--engine jit".into()));
     }
     match args.machine.cpus {
         1..=8 => Ok(()),

@@ -3,7 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
-use machine::{EngineConfig, Machine};
+use machine::Machine;
 
 use super::{
     host::Want,
@@ -209,7 +209,7 @@ impl Keeper<'_> {
 
     /// Puts a saved machine in the place of this one, which is lost. Nothing is changed if that fails.
     fn restore(&mut self, machine: &mut Machine, file: &Path) -> Result<(), String> {
-        let mut saved = Machine::restore(file, EngineConfig::default()).map_err(|why| why.to_string())?;
+        let mut saved = Machine::restore(file, machine.engine_config()).map_err(|why| why.to_string())?;
         if let Some(limit) = self.last_instruction().filter(|&limit| limit <= saved.retired()) {
             let come = saved.retired();
             return Err(format!("{}: has come to {come} instructions, and this run ends at {limit}", file.display()));

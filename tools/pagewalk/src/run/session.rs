@@ -66,7 +66,7 @@ impl<'a> Session<'a> {
 
     /// A saved machine, to go on.
     pub fn restore(args: &'a RunArgs, file: &Path, streams: Streams, verbose: u8) -> Result<Self, Error> {
-        let mut machine = Machine::restore(file, machine::EngineConfig::default()).map_err(cannot_start)?;
+        let mut machine = Machine::restore(file, args.machine.engine.config()).map_err(cannot_start)?;
         machine.attach_disks(machine::DiskPurpose::Run).map_err(cannot_start)?;
         if let Some(seed) = args.machine.schedule_seed {
             machine.draw_schedule(seed);

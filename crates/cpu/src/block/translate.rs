@@ -130,9 +130,29 @@ fn translate(
     block.key = key;
     block.len = len;
     block.second = second;
-    block.linkable = effort == Effort::ForGood && second.is_none() && !mode.has(mode::SINGLE) && !starts_at_stop;
+    block.linkable = effort == Effort::ForGood && !mode.has(mode::SINGLE) && !starts_at_stop;
     operations(cpu, block, mode, effort);
+    if let Some(second) = second {
+        block.linkable &= mode.has(mode::FLAT_CS);
+        look_at_second_page(cpu, block, second);
+    }
     Ok(())
+}
+
+/// Lets a block whose instruction crosses a page into frame `second` begin with a look at it, if others may jump there.
+fn look_at_second_page(cpu: &mut Cpu, block: &mut Block, second: u32) {
+    if block.linkable {
+        let page = (block.key.linear() | 0xfff).wrapping_add(1);
+        let expected = expectation(cpu, second, page);
+        let op = Op { imm: expected as u32, disp: (expected >> 32) as u32, ..Op::new(hot::SECOND_PAGE) };
+        block.ops[Block::HEAD].handler = hot::HEAD_PAST;
+        block.ops.insert(Block::HEAD + 1, op);
+    }
+}
+
+/// What the projection for fetches says of the page at linear address `page` if it leads to `frame`.
+fn expectation(cpu: &mut Cpu, frame: u32, page: u32) -> u64 {
+    (cpu.mem().host_base() as u64).wrapping_add(u64::from(frame) << 12).wrapping_sub(u64::from(page))
 }
 
 /// Decodes the instruction that begins in the last `first_len` bytes of its page and goes on in the next.
@@ -179,9 +199,7 @@ fn operations(cpu: &mut Cpu, block: &mut Block, mode: Mode, effort: Effort) {
     let Block { key, len, ref mut insns, ref mut ops, ref mut dead, .. } = *block;
     *dead = 0;
     let expectation = match mode.has(mode::FLAT_CS) {
-        true => (cpu.mem().host_base() as u64)
-            .wrapping_add(u64::from(key.phys & !0xfff))
-            .wrapping_sub(u64::from(key.linear() & !0xfff)),
+        true => expectation(cpu, key.phys >> 12, key.linear() & !0xfff),
         false => 0,
     };
     ops.clear();

@@ -224,6 +224,9 @@ impl Engine {
         let pc = LinearAddr(cpu.state.eip);
         let block = self.cache.known(mode.0, pc.0, cpu.projected_fetch(pc))?;
         let found = self.cache.block(block);
+        if found.second.is_some() {
+            return None; // the second page is to be asked too
+        }
         // What the projection leads to the TLB holds, with the right to execute.
         mmu::fetch::latch(cpu, pc, found.key.phys >> 12);
         Some(block)

@@ -63,6 +63,9 @@ impl Jit {
     /// Makes code for the runs among a block's instructions; `ops` are their operations, `dead` tells by a bit for
     /// each whether nobody sees its flags.
     pub(crate) fn compile(&mut self, insns: &[Insn], ops: &mut [Op], dead: u64) {
+        if insns.len() < Self::FEWEST {
+            return;
+        }
         let plans: Vec<Option<Plan>> = insns.iter().zip(&*ops).map(|(insn, op)| Plan::of(&insn.insn, op)).collect();
         let mut run = Vec::new();
         let mut at = 0;

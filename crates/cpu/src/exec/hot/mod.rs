@@ -35,7 +35,7 @@ use crate::{
     jit::chain,
 };
 
-pub(crate) use control::{EXIT, HEAD, JUMP_CHECKED, JUMP_DIRECT};
+pub(crate) use control::{EXIT, HEAD, HEAD_PAST, JUMP_CHECKED, JUMP_DIRECT, SECOND_PAGE};
 pub(crate) use slow::{SLOW, run_part};
 
 /// Defines handlers with the calling convention of the host. Type parameters stand in

@@ -226,7 +226,8 @@ fn project(cpu: &mut Cpu, addr: LinearAddr, phys: PhysAddr, access: Access, allo
     let mem = cpu.mem();
     let kind = mem.kind(frame);
     if kind == FrameKind::Bus {
-        return;
+        let stores = allowed.store && !guarded.stores;
+        return cpu.projection().fill_device(access.privilege, page, frame, stores);
     }
     let writable = allowed.store && kind == FrameKind::Ram && !watched;
     let coded = mem.code_lines(frame) != 0;
@@ -250,6 +251,12 @@ impl Span {
         debug_assert!(len <= PAGE_SIZE, "an access of {len} bytes");
         let first_len = len.min(PAGE_SIZE - addr.page_offset());
         let access = Access { kind, privilege: privilege(&cpu.state, view) };
+        if first_len == len
+            && let Some(frame) = cpu.projection().device(access.privilege, addr.page_number(), kind == AccessKind::Write)
+        {
+            let first = PhysAddr::from_frame(frame).add(addr.page_offset().into());
+            return Ok(Span { first, first_len: len as usize, second: PhysAddr(0) });
+        }
         let first = translate(cpu, addr, access)?;
         let second = if first_len < len { translate(cpu, addr.wrapping_add(first_len), access)? } else { PhysAddr(0) };
         Ok(Span { first, first_len: first_len as usize, second })

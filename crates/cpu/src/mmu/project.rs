@@ -12,6 +12,9 @@
 //! that can be written or fetched from can be read. Where what can be read need not be
 //! executable (NX, SMEP), a third table, `exec`, says so; else `read` serves.
 //!
+//! Pages of devices are in no table, but each view knows one: accesses there go to the bus without being
+//! translated again.
+//!
 //! What is filled is listed, so that a flush costs what was filled; a frame knows its slots, so
 //! that it can be revoked. A CPU that roams the whole address space holds at most 54 MiB here, or
 //! 97 MiB with SMAP and NX; past [`Projection::CAP`] filled slots of a list its view is emptied.
@@ -98,6 +101,18 @@ impl Projection {
         self.view(privilege).fill(slot);
     }
 
+    /// Lets accesses of this privilege reach linear page `page`, a device's, by frame `frame` without translating;
+    /// stores if `writable`. Takes the place of the page that the view knew.
+    pub fn fill_device(&mut self, privilege: Privilege, page: u32, frame: u32, writable: bool) {
+        self.view(privilege).device = Some(DevicePage { page, frame, writable });
+    }
+
+    /// The frame of linear page `page` if it is the device's page that the view knows, and the access is allowed.
+    pub fn device(&self, privilege: Privilege, page: u32, write: bool) -> Option<u32> {
+        let device = self.view_ref(privilege).device.as_ref()?;
+        (device.page == page && (device.writable || !write)).then_some(device.frame)
+    }
+
     /// Takes all views' slots of the page of this size that holds linear page `page`.
     pub fn clear_page(&mut self, page: u32, size: PageSize) {
         let first = page & !(size.pages() - 1);
@@ -182,6 +197,15 @@ struct View {
     coded: Vec<u64>,
     local: Filled,
     global: Filled,
+    /// The last page of a device that was translated.
+    device: Option<DevicePage>,
+}
+
+/// A page of a device.
+struct DevicePage {
+    page: u32,
+    frame: u32,
+    writable: bool,
 }
 
 impl View {
@@ -234,9 +258,13 @@ impl View {
         if !self.exec.is_empty() {
             self.exec[first..first + count].fill(0);
         }
+        if self.device.as_ref().is_some_and(|device| (first..first + count).contains(&(device.page as usize))) {
+            self.device = None;
+        }
     }
 
     fn clear_local(&mut self) {
+        self.device = None;
         let (read, write, exec) = (&mut self.read, &mut self.write, &mut self.exec);
         self.local.drain(|page| Self::empty(read, write, exec, page));
     }

@@ -1,6 +1,6 @@
 //! Which status flags anybody can still see.
 //!
-//! Only inside a block: where it is left, and before whatever may fault or be looked at from
+//! Only inside a block: where it is left, by a branch within it too, and before whatever may fault or be looked at from
 //! outside, all six are live.
 
 use iced_x86::{Instruction, Mnemonic, OpKind, RflagsBits};
@@ -29,7 +29,8 @@ impl Live {
             && insn.mnemonic() != Mnemonic::Lea
             || insn.is_stack_instruction()
             || insn.is_string_instruction();
-        let seen = touches_memory || !quiet || matches!(insn.mnemonic(), Mnemonic::Div | Mnemonic::Idiv);
+        let leaves = insn.is_jcc_short_or_near();
+        let seen = touches_memory || leaves || !quiet || matches!(insn.mnemonic(), Mnemonic::Div | Mnemonic::Idiv);
         self.0 = if seen { ALL } else { self.0 & !overwritten(insn) | insn.rflags_read() & ALL };
     }
 }

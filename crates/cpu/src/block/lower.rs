@@ -58,6 +58,11 @@ pub(super) fn way_out(insn: &Instruction, mode: Mode) -> WayOut {
     }
 }
 
+/// Whether `insn` is a conditional branch that has a handler, behind which a block may go on.
+pub(super) fn is_branch(insn: &Instruction, mode: Mode) -> bool {
+    hot(mode) && jump_code(insn).is_some()
+}
+
 /// The condition of a Jcc with a 32-bit target.
 fn jump_code(insn: &Instruction) -> Option<u8> {
     let wide = insn.op0_kind() == OpKind::NearBranch32;

@@ -21,6 +21,9 @@ use crate::{
 /// Most instructions of a block.
 const MAX_INSNS: usize = 64;
 
+/// Most conditional branches within a block: behind one that is not taken it goes on.
+const MAX_BRANCHES: usize = 6;
+
 /// Most bytes of a block: an instruction has at most 15.
 const MAX_BYTES: usize = 320;
 
@@ -102,6 +105,7 @@ fn translate(
     insns.clear();
     let mut len = 0;
     let mut second = None;
+    let mut branches = 0;
     while insns.len() < max && decoder.can_decode() {
         if !insns.is_empty() && stops_before(LinearAddr(key.linear().wrapping_add(len))) {
             break;
@@ -120,8 +124,15 @@ fn translate(
         }
         decode::recognise(&mut last.insn, cpu.state.model);
         len += last.insn.len() as u32;
-        if second.is_some() || ends_block(&last.insn) {
+        if second.is_some() {
             break;
+        }
+        if ends_block(&last.insn) {
+            let goes_on = effort == Effort::ForGood && branches < MAX_BRANCHES && lower::is_branch(&last.insn, mode);
+            if !goes_on {
+                break;
+            }
+            branches += 1;
         }
     }
 
@@ -221,14 +232,14 @@ fn operations(cpu: &mut Cpu, block: &mut Block, mode: Mode, effort: Effort) {
     let after = key.eip.wrapping_add(len);
     let last = insns.len() - 1;
     let for_good = effort == Effort::ForGood;
-    let mut fused = false;
+    let mut fused = 0;
     if for_good {
         (fused, *dead) = improve(&mut ops[Block::HEAD + 1..], insns, mode, quiet);
     }
     let exit = |eip, patched| Op { imm: eip, src: patched, insn: last as u8, ..Op::new(hot::EXIT) };
     // Where a way out belongs to an operation before it, that operation's link leads there: handlers and host code
-    // then need not go by the exit.
-    let linked = for_good && insns.len() > 1;
+    // then need not go by the exit. That of a branch is taken.
+    let linked = for_good && last > 0 && !lower::is_branch(&insns[last - 1].insn, mode);
     match lower::way_out(&insns[last].insn, mode) {
         WayOut::Unknown => {}
         WayOut::Next => {
@@ -247,7 +258,7 @@ fn operations(cpu: &mut Cpu, block: &mut Block, mode: Mode, effort: Effort) {
         WayOut::Branch { target } => {
             link_to(ops, 2);
             let mut behind = exit(after, 0);
-            if fused || linked {
+            if linked {
                 let place = ops.len() - 2;
                 ops[place].link = std::ptr::without_provenance(2);
                 behind.src = 2;
@@ -255,12 +266,25 @@ fn operations(cpu: &mut Cpu, block: &mut Block, mode: Mode, effort: Effort) {
             ops.extend([behind, exit(target, 2)]);
         }
     }
+    // The branches within, which give back what of the budget the block has taken for what lies behind them.
+    for (index, Insn { insn, .. }) in insns[..last].iter().enumerate() {
+        if lower::is_branch(insn, mode) {
+            let place = Block::HEAD + 1 + index;
+            let distance = ops.len() - place;
+            ops[place].link = std::ptr::without_provenance(distance);
+            ops[place].imm = (last - index) as u32;
+            if fused >> index & 1 != 0 {
+                ops[place - 1].link = std::ptr::without_provenance(2);
+            }
+            ops.push(Op { insn: index as u8, ..exit(insn.near_branch32(), distance as u8) });
+        }
+    }
 }
 
 /// Makes the operations of a block's instructions faster: computes no flags that nobody sees, joins
-/// operations, and finds what executes those that must be looked at. Says whether the last two
-/// instructions became one, and whose flags nobody sees. `quiet` has a bit for each instruction, see [`Live::step_back`].
-fn improve(ops: &mut [Op], insns: &mut [Insn], mode: Mode, quiet: u64) -> (bool, u64) {
+/// operations, and finds what executes those that must be looked at. Says which branches became one with the
+/// instruction before them, and whose flags nobody sees. `quiet` has a bit for each instruction, see [`Live::step_back`].
+fn improve(ops: &mut [Op], insns: &mut [Insn], mode: Mode, quiet: u64) -> (u64, u64) {
     let mut dead = 0;
     let mut live = Live::at_end();
     for (op, Insn { insn, slow }) in ops.iter_mut().zip(insns.iter_mut()).rev() {
@@ -275,16 +299,15 @@ fn improve(ops: &mut [Op], insns: &mut [Insn], mode: Mode, quiet: u64) -> (bool,
         }
         live.step_back(insn, quiet);
     }
-    let fused = match insns {
-        [.., first, last] => lower::fused(&first.insn, &last.insn, mode),
-        _ => None,
-    };
-    if let Some(op) = fused {
-        let place = ops.len() - 2;
-        ops[place] = Op { insn: place as u8, ..op };
+    let mut fused = 0;
+    for (place, pair) in insns.windows(2).enumerate() {
+        if let Some(op) = lower::fused(&pair[0].insn, &pair[1].insn, mode) {
+            ops[place] = Op { insn: place as u8, ..op };
+            fused |= 1 << (place + 1);
+        }
     }
     hot::fuse::join(ops);
-    (fused.is_some(), dead)
+    (fused, dead)
 }
 
 /// Lets the last operation's link lead to the one `distance` further on; by 0, to none.

@@ -78,6 +78,16 @@ struct Leaving {
     pending: Pending,
 }
 
+/// A branch within the block that is taken.
+struct Away {
+    label: DynamicLabel,
+    /// The branch.
+    at: usize,
+    /// Guest registers that have to be stored, a bit each.
+    dirty: u8,
+    pending: Pending,
+}
+
 /// A check that an access lies in one page, where its place alone did not tell.
 struct Crossing {
     label: DynamicLabel,
@@ -91,6 +101,8 @@ pub(super) struct Emitter<'a> {
     asm: VecAssembler<X64Relocation>,
     /// From the first instruction of the run.
     plans: &'a [Plan],
+    /// Instructions from the first of the run to the end of the block.
+    to_end: usize,
     /// Flags that nobody sees: a bit for each instruction of the run.
     dead: u64,
     /// The handler of the run's first operation, which this code replaces.
@@ -111,6 +123,7 @@ pub(super) struct Emitter<'a> {
     wide: u8,
     pending: Pending,
     leaving: Vec<Leaving>,
+    away: Vec<Away>,
     crossings: Vec<Crossing>,
     /// The way out of the current instruction, if it needs one, and what it finds.
     leave: Option<DynamicLabel>,
@@ -120,14 +133,16 @@ pub(super) struct Emitter<'a> {
 }
 
 impl<'a> Emitter<'a> {
-    /// For a run that begins with the first of `plans`, to be placed at `place`.
-    pub(super) fn new(plans: &'a [Plan], dead: u64, first: Handler, place: *const u8) -> Self {
+    /// For a run that begins with the first of `plans`, from which there are `to_end` instructions to the end of the
+    /// block, to be placed at `place`.
+    pub(super) fn new(plans: &'a [Plan], to_end: usize, dead: u64, first: Handler, place: *const u8) -> Self {
         let (windows, members) = windows::find(plans);
         let touched = plans.iter().fold(0, |touched, plan| touched | plan.touched());
         let free = (0..8).filter(|n| touched >> n & 1 == 0).fold(0, |free, n| free | 1u16 << HOST[n]);
         Emitter {
             asm: VecAssembler::new(place.addr()),
             plans,
+            to_end,
             dead,
             first,
             bases: vec![None; windows.len()],
@@ -140,6 +155,7 @@ impl<'a> Emitter<'a> {
             wide: 0,
             pending: Pending::Nothing,
             leaving: Vec::new(),
+            away: Vec::new(),
             crossings: Vec::new(),
             leave: None,
             before: (0, Pending::Nothing),
@@ -157,7 +173,7 @@ impl<'a> Emitter<'a> {
             if !self.instruction(&plan) {
                 break;
             }
-            ended = plan.is_way_out();
+            ended = plan.is_way_out() && self.at + 1 == self.to_end;
             self.at += 1;
             self.release_windows();
         }
@@ -184,6 +200,9 @@ impl<'a> Emitter<'a> {
             } else {
                 self.go_to(at);
             }
+        }
+        for away in std::mem::take(&mut self.away) {
+            self.go_away(&away);
         }
         (self.asm.finalize().expect("all labels are defined and near"), self.at)
     }
@@ -230,6 +249,11 @@ impl<'a> Emitter<'a> {
     /// The plan behind the current one.
     fn follower(&self) -> Option<&Plan> {
         self.plans.get(self.at + 1)
+    }
+
+    /// Whether the current instruction is the last one of its block.
+    fn is_last(&self) -> bool {
+        self.at + 1 == self.to_end
     }
 
     /// Whether nobody sees the flags that the current instruction sets.

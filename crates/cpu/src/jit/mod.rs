@@ -74,7 +74,8 @@ impl Jit {
             run.extend(plans[at..].iter().map_while(|plan| *plan));
             let mut len = 0;
             if run.len() >= Self::FEWEST {
-                let (code, done) = Emitter::new(&run, dead >> at, ops[at].handler, self.arena.next()).run();
+                let (code, done) =
+                    Emitter::new(&run, plans.len() - at, dead >> at, ops[at].handler, self.arena.next()).run();
                 len = done;
                 if done >= Self::FEWEST && self.arena.has_room(code.len()) {
                     let place = self.arena.next();

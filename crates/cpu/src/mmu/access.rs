@@ -252,7 +252,8 @@ impl Span {
         let first_len = len.min(PAGE_SIZE - addr.page_offset());
         let access = Access { kind, privilege: privilege(&cpu.state, view) };
         if first_len == len
-            && let Some(frame) = cpu.projection().device(access.privilege, addr.page_number(), kind == AccessKind::Write)
+            && let Some(frame) =
+                cpu.projection().device(access.privilege, addr.page_number(), kind == AccessKind::Write)
         {
             let first = PhysAddr::from_frame(frame).add(addr.page_offset().into());
             return Ok(Span { first, first_len: len as usize, second: PhysAddr(0) });

@@ -51,13 +51,13 @@ pub(super) fn met_after<W: Word, const OP: u8, const CODE: u8>(a: W, b: W, resul
     met != (CODE & 1 != 0)
 }
 
-/// Goes to the target of the Jcc after `$op`, or behind that. By a branch of the host and never by
+/// Goes to the target of the Jcc after `$op`, or behind that by the link of `$op`. By a branch of the host and never by
 /// a conditional move: what comes next must not wait for what the guest compares.
 macro_rules! branch {
     ($cpu:ident, $op:ident, $met:expr) => {
         if $met {
             std::arch::asm!("", options(nomem, nostack, preserves_flags));
-            jump($cpu, (*$op.add(1)).link)
+            leave($cpu, $op.add(1))
         } else {
             jump($cpu, (*$op).link)
         }
@@ -66,9 +66,22 @@ macro_rules! branch {
 
 pub(super) use branch;
 
+/// Goes where a Jcc leads, and gives back what of the budget its block has taken for what lies behind it.
+///
+/// # Safety
+/// `op` is the operation of a Jcc.
+#[inline(always)]
+pub(super) unsafe fn leave(cpu: *mut Cpu, op: *const Op) {
+    // SAFETY: by the caller, a handler.
+    unsafe {
+        (*cpu).run.left += i64::from((*op).imm);
+        jump(cpu, (*op).link)
+    }
+}
+
 handlers! {
     fn jcc<const CODE: u8>(cpu, op) {
-        if condition::<CODE>(cpu) { jump(cpu, (*op).link) } else { go(cpu, op.add(1)) }
+        if condition::<CODE>(cpu) { leave(cpu, op) } else { go(cpu, op.add(1)) }
     }
 
     fn loop_ecx<>(cpu, op) {

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use super::{
     access::{ESP, effective, flags, get, host, set, span},
     alu::{self, ADD, AND, CMP, OR, SUB, TEST, XOR, apply},
-    branch::{self, branch, met_after},
+    branch::{self, branch, leave, met_after},
     control::jump,
     data, go, handlers, shift,
     slow::slow,

@@ -5,8 +5,8 @@ use std::mem::offset_of;
 use dynasmrt::{DynasmApi, DynasmLabelApi, dynasm};
 
 use super::{
-    super::plan::{Address, ESP},
-    EIP, EXEC, Emitter, LEFT, MODE_KEY, RAX, TARGETS, emit,
+    super::plan::{Address, ESP, Plan},
+    Away, EIP, EXEC, Emitter, LEFT, MODE_KEY, RAX, TARGETS, emit,
 };
 use crate::block::{Op, Target, Targets};
 
@@ -43,8 +43,37 @@ impl Emitter<'_> {
         self.go_on();
     }
 
-    /// Jcc. The operation before it has the link behind it, if it belongs to the run.
+    /// Whether the operation before a way out has a link for it: it belongs to the run, and is no branch.
+    fn has_link_before(&self) -> bool {
+        self.at > 0 && !matches!(self.plans[self.at - 1], Plan::Branch { .. })
+    }
+
+    /// Jcc within a block: what follows keeps registers and flags as they are.
+    fn branch_within(&mut self, code: u8) -> bool {
+        let pending = self.pending;
+        let Some(condition) = self.condition(pending, code) else { return false };
+        let label = self.asm.new_dynamic_label();
+        self.jump_if(condition, label);
+        self.away.push(Away { label, at: self.at, dirty: self.dirty, pending });
+        self.keep_operands();
+        true
+    }
+
+    /// Where a branch within the block leads.
+    pub(super) fn go_away(&mut self, away: &Away) {
+        emit!(self ; =>away.label);
+        self.store(away.dirty);
+        self.put_flags(away.pending);
+        let behind = (self.to_end - 1 - away.at) as i32;
+        emit!(self ; add QWORD [rdi + LEFT], DWORD behind);
+        self.follow_link(away.at);
+    }
+
+    /// Jcc. At the end of its block, the operation before it has the link behind it, if it has one.
     pub(super) fn branch(&mut self, code: u8) -> bool {
+        if !self.is_last() {
+            return self.branch_within(code);
+        }
         let pending = self.pending;
         if pending == super::Pending::Nothing && !matches!(code & !1, 2 | 4 | 8 | 12) {
             return false;
@@ -53,7 +82,7 @@ impl Emitter<'_> {
         let Some(condition) = self.condition(pending, code) else { return false };
         let met = self.asm.new_dynamic_label();
         self.jump_if(condition, met);
-        if self.at > 0 {
+        if self.has_link_before() {
             self.follow_link(self.at - 1);
         } else {
             self.go_to(self.at + 1);
@@ -66,7 +95,7 @@ impl Emitter<'_> {
     /// JMP, by the link of the operation before it if that belongs to the run: it has none itself.
     pub(super) fn jump(&mut self) {
         self.settle();
-        if self.at > 0 {
+        if self.has_link_before() {
             self.follow_link(self.at - 1);
         } else {
             self.go_to(self.at);

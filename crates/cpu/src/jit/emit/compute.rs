@@ -53,12 +53,21 @@ impl Emitter<'_> {
         if !pending.follows_from(RAX) || followed_by_branch {
             return self.expect(pending);
         }
+        self.expect(pending);
+        self.keep_operands();
+    }
+
+    /// Moves what flags follow from out of RAX, which is about to be taken, or works the flags out.
+    pub(super) fn keep_operands(&mut self) {
+        if !self.pending.follows_from(RAX) {
+            return;
+        }
         if let Some(host) = self.take_extra() {
             emit!(self ; mov Rd(host), eax);
-            self.expect(pending.moved(RAX, host));
+            let moved = self.pending.moved(RAX, host);
+            self.expect(moved);
         } else {
-            self.expect(Pending::Nothing);
-            self.put_flags(pending);
+            self.settle_flags();
         }
     }
 

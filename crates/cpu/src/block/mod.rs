@@ -72,6 +72,8 @@ pub(crate) struct Block {
     /// Instructions whose flags nobody sees: a bit each.
     dead: u64,
     insns: Vec<Insn>,
+    /// The instructions' operations, before anything was done to make them faster; empty if nothing was.
+    plain: Vec<Op>,
     /// Links are patched through `base`.
     ops: Vec<Op>,
     /// Where the operations lie.
@@ -97,6 +99,7 @@ impl Block {
             linkable: false,
             dead: 0,
             insns: Vec::new(),
+            plain: Vec::new(),
             ops: Vec::new(),
             base: std::ptr::null_mut(),
             incoming: Vec::new(),
@@ -122,6 +125,7 @@ impl Block {
             }
         }
         block.ops[Self::HEAD].link = this.cast_const().cast();
+        block.ops[Self::HEAD].imm = block.insns.len() as u32;
         block.ops[Self::HEAD + 1].count = block.insns.len() as u8;
     }
 
@@ -141,9 +145,10 @@ impl Block {
         self.head().wrapping_add(1)
     }
 
-    /// The first `count` instructions.
-    pub(crate) fn insns(&self, count: usize) -> &[Insn] {
-        &self.insns[..count]
+    /// The first `count` instructions and their operations, each for itself and with live flags.
+    pub(crate) fn plain(&self, count: usize) -> impl Iterator<Item = (&Op, &Instruction)> {
+        let ops = if self.plain.is_empty() { &self.ops[Self::HEAD + 1..] } else { &self.plain[..] };
+        ops.iter().zip(&self.insns).take(count).map(|(op, insn)| (op, &insn.insn))
     }
 
     /// How many instructions the block has.
@@ -152,7 +157,7 @@ impl Block {
     }
 
     fn op_count(&self) -> usize {
-        self.ops.len()
+        self.ops.len() + self.plain.len()
     }
 
     fn op_range(&self) -> Range<*const Op> {

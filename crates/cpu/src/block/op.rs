@@ -88,8 +88,8 @@ impl Op {
     /// # Safety
     /// As [`Op::block`].
     pub(crate) unsafe fn ahead(op: *const Op) -> u32 {
-        // SAFETY: by the caller.
-        unsafe { (*Op::block(op)).count() - u32::from((*op).insn) }
+        // SAFETY: by the caller; as in `block`.
+        unsafe { (*op.sub((*op).pos.into()).add(Block::HEAD)).imm - u32::from((*op).insn) }
     }
 
     /// The guest instruction of an operation.

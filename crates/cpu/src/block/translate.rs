@@ -79,9 +79,9 @@ impl Translator {
         stops_before: impl Fn(LinearAddr) -> bool,
     ) -> Result<Box<Block>, Exception> {
         translate(cpu, key, stops_before, Effort::ForGood, &mut self.0)?;
-        let Block { key, len, second, linkable, dead, ref insns, ref ops, .. } = *self.0;
-        let (insns, ops) = (insns.clone(), ops.clone());
-        Ok(Box::new(Block { key, len, second, linkable, dead, insns, ops, ..Block::empty() }))
+        let Block { key, len, second, linkable, dead, ref insns, ref plain, ref ops, .. } = *self.0;
+        let (insns, plain, ops) = (insns.clone(), plain.clone(), ops.clone());
+        Ok(Box::new(Block { key, len, second, linkable, dead, insns, plain, ops, ..Block::empty() }))
     }
 }
 
@@ -207,8 +207,9 @@ fn note_code(cpu: &mut Cpu, key: Key, len: u32, second: Option<u32>) {
 
 /// The operations: what is expected of the page, the head, one or more an instruction, the exits.
 fn operations(cpu: &mut Cpu, block: &mut Block, mode: Mode, effort: Effort) {
-    let Block { key, len, ref mut insns, ref mut ops, ref mut dead, .. } = *block;
+    let Block { key, len, ref mut insns, ref mut plain, ref mut ops, ref mut dead, .. } = *block;
     *dead = 0;
+    plain.clear();
     let expectation = match mode.has(mode::FLAT_CS) {
         true => expectation(cpu, key.phys >> 12, key.linear() & !0xfff),
         false => 0,
@@ -234,6 +235,7 @@ fn operations(cpu: &mut Cpu, block: &mut Block, mode: Mode, effort: Effort) {
     let for_good = effort == Effort::ForGood;
     let mut fused = 0;
     if for_good {
+        plain.extend_from_slice(&ops[Block::HEAD + 1..]);
         (fused, *dead) = improve(&mut ops[Block::HEAD + 1..], insns, mode, quiet);
     }
     let exit = |eip, patched| Op { imm: eip, src: patched, insn: last as u8, ..Op::new(hot::EXIT) };

@@ -16,6 +16,7 @@ pub(crate) mod data;
 mod float_agree;
 pub(crate) mod fuse;
 pub(crate) mod interrupt;
+mod part;
 pub(crate) mod segment;
 pub(crate) mod selector;
 pub(crate) mod shift;
@@ -36,7 +37,8 @@ use crate::{
 };
 
 pub(crate) use control::{EXIT, HEAD, HEAD_PAST, JUMP_CHECKED, JUMP_DIRECT, SECOND_PAGE};
-pub(crate) use slow::{SLOW, run_part};
+pub(crate) use part::run_part;
+pub(crate) use slow::SLOW;
 
 /// Defines handlers with the calling convention of the host. Type parameters stand in
 /// brackets, constant parameters in angle brackets.
@@ -102,16 +104,20 @@ unsafe fn take_float_flags(cpu: *mut Cpu) {
     }
 }
 
-/// Runs from the head of `block` until something leaves to the dispatcher.
+/// Runs from the head of `block`, which is alive, until something leaves to the dispatcher.
 pub(crate) fn enter(cpu: &mut Cpu, block: *const Block) {
+    // SAFETY: the dispatcher hands over a live block; blocks die only in the dispatcher.
+    enter_at(cpu, unsafe { (*block).head() });
+}
+
+/// Runs from `op`, of a live block, until something leaves to the dispatcher.
+fn enter_at(cpu: &mut Cpu, op: *const Op) {
     #[cfg(test)]
     depth::begin();
     let cpu: *mut Cpu = cpu;
-    // SAFETY: the dispatcher hands over a live block; blocks die only in the dispatcher. `next` is null
-    // unless a handler has set it to an operation of a live block.
+    // SAFETY: by the callers. `next` is null unless a handler has set it to an operation of a live block.
     unsafe {
-        let head = (*block).head();
-        chain::call(cpu, head);
+        chain::call(cpu, op);
         while !(*cpu).run.next.is_null() {
             let op = std::mem::replace(&mut (*cpu).run.next, std::ptr::null());
             chain::call(cpu, op);

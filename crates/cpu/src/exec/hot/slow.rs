@@ -3,7 +3,7 @@
 use super::{go, handlers, take_float_flags};
 use crate::{
     Cpu, Exit,
-    block::{Block, Handler, Insn, Op},
+    block::{Handler, Op},
     cpu::Leave,
     slow::{Flow, Slow, found_late},
 };
@@ -25,30 +25,10 @@ handlers! {
 unsafe fn run(cpu: *mut Cpu, op: *const Op) -> bool {
     // SAFETY: as for handlers; the CPU is borrowed only here, and the instruction lives while its
     // block does, which is until the dispatcher runs again.
-    unsafe {
+    let (cpu, insn, ahead) = unsafe {
         take_float_flags(cpu);
-        execute(&mut *cpu, Op::insn(op), Op::ahead(op))
-    }
-}
-
-/// Runs the first instructions of a block, as many as the budget allows, by their slow functions; the last of them
-/// is not the block's last. For what is left of a budget at its end: a dispatch for each would cost more.
-pub(crate) fn run_part(cpu: &mut Cpu, block: &Block) {
-    let count = cpu.run.left as u32;
-    cpu.run.left = 0;
-    let mut ahead = count;
-    for insn in block.insns(count as usize) {
-        if !execute(cpu, insn, ahead) {
-            return;
-        }
-        ahead -= 1;
-        cpu.state.eip = insn.insn.next_ip32();
-    }
-}
-
-/// Executes an instruction, for which `ahead` were taken from the budget, itself included. Says whether what follows
-/// may be executed at once.
-fn execute(cpu: &mut Cpu, insn: &Insn, ahead: u32) -> bool {
+        (&mut *cpu, Op::insn(op), Op::ahead(op))
+    };
     #[cfg(test)]
     super::depth::note();
     cpu.run.ahead = ahead;

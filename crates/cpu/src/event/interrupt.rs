@@ -5,7 +5,7 @@ use x86::{Descriptor, Eflags, LinearAddr, SegReg, Selector, SystemType, Vector};
 use super::{
     Event,
     frame::{Stack, inner_stack},
-    task,
+    quick, task,
 };
 use crate::{
     Activity, Cpu, Exception,
@@ -16,7 +16,9 @@ use crate::{
 /// Delivers one event; on `Err` nothing has changed.
 pub(super) fn through_idt(cpu: &mut Cpu, event: Event) -> Result<(), Exception> {
     if cpu.state.protected() {
-        through_gate(cpu, event)?
+        if quick::deliver(cpu, event).is_none() {
+            through_gate(cpu, event)?
+        }
     } else {
         through_vector_table(cpu, event)?
     }
@@ -32,7 +34,7 @@ pub(super) fn through_idt(cpu: &mut Cpu, event: Event) -> Result<(), Exception> 
 }
 
 /// EIP as the frame saves it.
-fn saved_eip(cpu: &Cpu, event: Event) -> u32 {
+pub(super) fn saved_eip(cpu: &Cpu, event: Event) -> u32 {
     match event {
         Event::Software { return_eip, .. } | Event::Icebp { return_eip } => return_eip,
         _ => cpu.state.eip,
@@ -41,7 +43,7 @@ fn saved_eip(cpu: &Cpu, event: Event) -> u32 {
 
 /// EFLAGS as the frame saves them: with RF for faults, so that the return does not meet an
 /// instruction breakpoint twice (SDM Vol. 3B, "Instruction-Breakpoint Exception Condition").
-fn saved_eflags(cpu: &Cpu, event: Event) -> Eflags {
+pub(super) fn saved_eflags(cpu: &Cpu, event: Event) -> Eflags {
     let mut flags = cpu.eflags();
     if let Event::Exception(e) = event
         && !matches!(e.vector, Vector::DEBUG | Vector::BREAKPOINT | Vector::OVERFLOW)

@@ -1,12 +1,11 @@
 //! IRET (SDM Vol. 2, "IRET/IRETD").
 
-use x86::{Eflags, LinearAddr, SegReg, Selector};
+use x86::{Eflags, SegReg, Selector};
 
-use super::task;
+use super::{quick, task};
 use crate::{
     Cpu, Exception, Gpr,
-    mmu::access,
-    operand::{alignment_checked, peek, set_stack_pointer, stack_pointer, wrap_stack},
+    operand::{peek, set_stack_pointer, stack_pointer, wrap_stack},
     seg,
 };
 
@@ -70,11 +69,6 @@ fn real(cpu: &mut Cpu, size: u32) -> Result<(), Exception> {
 
 /// `N` items from `depth` bytes above the top of the stack.
 fn items<const N: usize>(cpu: &mut Cpu, depth: u32, size: u32) -> Result<[u32; N], Exception> {
-    if size == 4
-        && let Some(items) = flat_items(cpu, depth)
-    {
-        return Ok(items);
-    }
     let mut items = [0; N];
     for (item, n) in items.iter_mut().zip(0..) {
         *item = peek(cpu, depth + n * size, size)?;
@@ -82,17 +76,22 @@ fn items<const N: usize>(cpu: &mut Cpu, depth: u32, size: u32) -> Result<[u32; N
     Ok(items)
 }
 
-/// The same where none of them needs to be looked at by itself: on a flat stack, within a page.
-fn flat_items<const N: usize>(cpu: &mut Cpu, depth: u32) -> Option<[u32; N]> {
-    let stack = cpu.state.seg(SegReg::Ss);
-    if !stack.flat() || !stack.big() || cpu.state.dr[7] & 0xff != 0 || alignment_checked(cpu) {
-        return None;
+/// EFLAGS after a return in protected mode with `new` in the frame.
+pub(super) fn flags_of(cpu: &Cpu, new: Eflags, size: u32) -> Eflags {
+    let extra = if size == 4 { Eflags::RF } else { Eflags::empty() };
+    let flags = loaded_flags(cpu.eflags(), new, cpu.state.cpl, size, extra);
+    if size == 4 && cpu.state.cpl == 0 {
+        let virtual_interrupt = Eflags::VIF | Eflags::VIP;
+        (flags - virtual_interrupt) | (new & virtual_interrupt)
+    } else {
+        flags
     }
-    let addr = LinearAddr(cpu.state.gpr(Gpr::Esp)).wrapping_add(depth);
-    access::projected_words(cpu, addr)
 }
 
 fn protected(cpu: &mut Cpu, size: u32) -> Result<(), Exception> {
+    if size == 4 && quick::give_back(cpu).is_some() {
+        return Ok(());
+    }
     let [eip, selector, new] = items(cpu, 0, size)?;
     let (selector, new) = (Selector(selector as u16), Eflags::from_bits_retain(new));
     if size == 4 && new.contains(Eflags::VM) && cpu.state.cpl == 0 {
@@ -125,12 +124,7 @@ fn protected(cpu: &mut Cpu, size: u32) -> Result<(), Exception> {
         None => None,
     };
 
-    let extra = if size == 4 { Eflags::RF } else { Eflags::empty() };
-    let mut flags = loaded_flags(cpu.eflags(), new, cpu.state.cpl, size, extra);
-    if size == 4 && cpu.state.cpl == 0 {
-        let virtual_interrupt = Eflags::VIF | Eflags::VIP;
-        flags = (flags - virtual_interrupt) | (new & virtual_interrupt);
-    }
+    let flags = flags_of(cpu, new, size);
     cpu.state.seg[SegReg::Cs as usize] = cs;
     cpu.state.eip = eip;
     match stack {

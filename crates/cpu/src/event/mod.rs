@@ -3,6 +3,7 @@
 mod frame;
 mod interrupt;
 mod iret;
+mod quick;
 mod record;
 mod task;
 

@@ -34,6 +34,16 @@ impl HostBytes<'_> {
         unsafe { self.at.cast::<[[u8; 4]; N]>().read() }.map(u32::from_le_bytes)
     }
 
+    /// Overwrites them by little-endian doublewords; `words` have their length.
+    #[inline]
+    pub fn write_words(self, words: &[u32]) {
+        assert_eq!(4 * words.len(), self.len as usize, "the length asked for");
+        for (n, word) in words.iter().enumerate() {
+            // SAFETY: as in `get`.
+            unsafe { self.at.cast::<[u8; 4]>().add(n).write(word.to_le_bytes()) };
+        }
+    }
+
     /// Overwrites them; `bytes` has their length.
     pub fn write(self, bytes: &[u8]) {
         assert_eq!(bytes.len(), self.len as usize, "the length asked for");

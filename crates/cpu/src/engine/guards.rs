@@ -141,6 +141,33 @@ fn a_crossing_instruction_is_checked_at_each_execution() {
 }
 
 #[test]
+fn a_loop_meets_another_second_page_as_soon_as_the_old_one_has_gone() {
+    const ELSEWHERE: u32 = 0x7000;
+    let start = OTHER - 3;
+    let code = assemble(|a| {
+        let (mut again, mut stays) = (a.create_label(), a.create_label());
+        a.mov(ecx, 200)?;
+        a.set_label(&mut again)?;
+        a.call(u64::from(start))?;
+        a.add(ebx, eax)?;
+        a.cmp(ecx, 100)?;
+        a.jne(stays)?;
+        a.mov(dword_ptr(TABLE + (OTHER >> 12) * 8), (ELSEWHERE | 3) as i32)?;
+        a.invlpg(byte_ptr(OTHER))?;
+        a.set_label(&mut stays)?;
+        a.dec(ecx)?;
+        a.jnz(again)?;
+        a.hlt()
+    });
+    for mut lab in labs(&code, Cr4::empty()) {
+        lab.mem.load(PhysAddr(start.into()), &[0xb8, 1, 2, 0, 0, 0xc3]); // mov eax, 0x201; ret
+        lab.mem.load(PhysAddr(ELSEWHERE.into()), &[1, 0, 0xc3]); // mov eax, 0x10201; ret
+        assert_eq!(lab.run(10_000), Exit::Halted);
+        assert_eq!(lab.gpr(Gpr::Ebx), 101 * 0x201 + 99 * 0x1_0201);
+    }
+}
+
+#[test]
 fn smap_opens_and_closes_by_ac_for_loads_and_stores() {
     let code = assemble(|a| {
         a.stac()?;

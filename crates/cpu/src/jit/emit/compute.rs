@@ -98,6 +98,13 @@ impl Emitter<'_> {
 
     /// Of one or two bytes: what they compare is sign-extended.
     fn compare_narrow(&mut self, op: u8, size: u32, to: Place, from: Source) -> bool {
+        if let (TEST, Place::Reg(to), Source::Reg(from)) = (op, to, from)
+            && to == from
+        {
+            self.narrow(to, size, true, RAX);
+            self.set_flags(Pending::Logic(Operand::Host(RAX)));
+            return true;
+        }
         let other = match from {
             Source::Imm(value) if size == 1 => Operand::Imm(value as i8 as i32),
             Source::Imm(value) => Operand::Imm(value as i16 as i32),

@@ -135,6 +135,16 @@ impl Block {
         (&self.insns, &mut self.ops[Self::HEAD + 1..], self.dead)
     }
 
+    /// Whether instruction `number` of the block, not its first, begins at `eip`.
+    pub(crate) fn begins(&self, number: u32, eip: u32) -> bool {
+        number > 0 && self.insns.get(number as usize).is_some_and(|insn| insn.insn.ip32() == eip)
+    }
+
+    /// The operation of an instruction.
+    pub(crate) fn op(&self, number: u32) -> *const Op {
+        self.first().wrapping_add(number as usize)
+    }
+
     /// The operation where the block is entered.
     pub(crate) fn head(&self) -> *const Op {
         self.base.wrapping_add(Self::HEAD)

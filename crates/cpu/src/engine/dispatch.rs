@@ -144,18 +144,19 @@ impl Engine {
         cpu.run.single = shadow || trap || mode.has(mode::CAREFUL);
 
         let discarded = self.cache.killed;
-        let block = match instruction_breakpoint(cpu, resume || after_mov_ss).and_then(|()| self.find(cpu, mode)) {
-            Ok(block) => block,
+        let found = instruction_breakpoint(cpu, resume || after_mov_ss).and_then(|()| self.find(cpu, mode));
+        let Found { block, from } = match found {
+            Ok(found) => found,
             Err(exception) => {
                 cpu.run.leave = Leave::Fault(exception);
                 return;
             }
         };
         if matches!(cpu.run.leave, Leave::Next) && !cpu.run.exit_op.is_null() {
-            if self.cache.killed == discarded && !self.ran_once {
+            if self.cache.killed == discarded && !self.ran_once && from == 0 {
                 self.cache.join(cpu.run.exit_op, block);
             }
-        } else if !self.translator.is_current(block) {
+        } else if !self.translator.is_current(block) && from == 0 {
             self.cache.remember(block);
         }
 
@@ -166,10 +167,17 @@ impl Engine {
         cpu.run.mode_key = u64::from(mode.0) << 32;
         let left = cpu.run.left;
         let whole = self.cache.block(block);
-        if i64::from(whole.count()) <= left {
+        if from > 0 {
+            hot::enter_within(cpu, whole, from);
+        } else if i64::from(whole.count()) <= left {
             hot::enter(cpu, block);
         } else {
             hot::run_part(cpu, whole);
+            let rest = Rest { key: whole.key, from: left as u32 };
+            if whole.begins(rest.from, cpu.state.eip) {
+                self.rests.resize(self.rests.len().max(cpu.number() + 1), None);
+                self.rests[cpu.number()] = Some(rest);
+            }
         }
 
         if self.config.uncached {
@@ -188,7 +196,7 @@ impl Engine {
 
     /// The block at EIP, fit for the limit of CS. Of a block with more instructions than the budget has left, only the
     /// first ones may run.
-    fn find(&mut self, cpu: &mut Cpu, mode: Mode) -> Result<*const Block, Exception> {
+    fn find(&mut self, cpu: &mut Cpu, mode: Mode) -> Result<Found, Exception> {
         let cs = *cpu.state.seg(SegReg::Cs);
         let eip = cpu.state.eip;
         let limit = if mode.has(mode::FLAT_CS) { !0 } else { cs.limit };
@@ -196,7 +204,7 @@ impl Engine {
             return Err(Exception::gp(0));
         }
         if let Some(block) = self.find_known(cpu, mode) {
-            return Ok(block);
+            return Ok(Found { block, from: 0 });
         }
         let phys = mmu::fetch::translate(cpu, LinearAddr(cpu.state.pc()))?;
         let Ok(phys) = u32::try_from(phys.0) else {
@@ -204,16 +212,15 @@ impl Engine {
         };
         let single = if cpu.run.single { mode::SINGLE } else { 0 };
         let mut key = Key { phys, eip, cs_base: cs.base, mode: mode.0 | single };
-        let mut block = self.get(cpu, key)?;
-        let Block { len, .. } = *self.cache.block(block);
-        if len - 1 > limit - eip {
+        let mut found = self.get(cpu, key)?;
+        if found.from == 0 && self.cache.block(found.block).len - 1 > limit - eip {
             key.mode |= mode::SINGLE;
-            block = self.get(cpu, key)?;
-            if self.cache.block(block).len - 1 > limit - eip {
+            found = self.get(cpu, key)?;
+            if self.cache.block(found.block).len - 1 > limit - eip {
                 return Err(Exception::gp(0));
             }
         }
-        Ok(block)
+        Ok(found)
     }
 
     /// The block at EIP, if it is a known target of indirect branches: found without asking TLB or cache.
@@ -233,25 +240,43 @@ impl Engine {
     }
 
     /// The block with this key, translated if need be. It is alive until the next call.
-    fn get(&mut self, cpu: &mut Cpu, key: Key) -> Result<*const Block, Exception> {
+    fn get(&mut self, cpu: &mut Cpu, key: Key) -> Result<Found, Exception> {
         self.lookups += 1;
         if let Some(block) = self.cache.get(key) {
-            let Some(second) = self.cache.block(block).second else { return Ok(block) };
+            let found = Found { block, from: 0 };
+            let Some(second) = self.cache.block(block).second else { return Ok(found) };
             let next_page = LinearAddr((key.linear() | 0xfff).wrapping_add(1));
             if mmu::fetch::translate_second(cpu, next_page)?.frame() == second {
-                return Ok(block);
+                return Ok(found);
             }
             self.cache.remove(block);
         }
+        let keep = self.config.eager || self.config.uncached || self.seen.note(key);
+        if !keep && let Some(found) = self.rest_at(cpu, key) {
+            return Ok(found);
+        }
         self.translated += 1;
         let stops_before = |addr| self.breakpoints.binary_search(&addr).is_ok();
-        let keep = self.config.eager || self.config.uncached || self.seen.note(key);
         if !keep {
-            return self.translator.once(cpu, key, stops_before);
+            return Ok(Found { block: self.translator.once(cpu, key, stops_before)?, from: 0 });
         }
         let mut block = self.translator.for_good(cpu, key, stops_before)?;
         self.compile(&mut block);
-        Ok(self.cache.insert(block))
+        Ok(Found { block: self.cache.insert(block), from: 0 })
+    }
+
+    /// The rest of the block that the CPU's budget last ended in, if it begins where a block with this key would: a turn
+    /// ends anywhere, and few places are worth a block of their own.
+    fn rest_at(&self, cpu: &Cpu, key: Key) -> Option<Found> {
+        let Rest { key: of, from } = (*self.rests.get(cpu.number())?)?;
+        let distance = key.eip.wrapping_sub(of.eip);
+        if of.mode != key.mode || of.cs_base != key.cs_base || of.phys.wrapping_add(distance) != key.phys {
+            return None;
+        }
+        let block = self.cache.get(of)?;
+        let whole = self.cache.block(block);
+        let fits = whole.begins(from, key.eip) && i64::from(whole.count() - from) <= cpu.run.left;
+        fits.then_some(Found { block, from })
     }
 
     /// Makes host code for a block that is to be kept.
@@ -268,6 +293,20 @@ impl Engine {
         let (insns, ops, dead) = block.parts();
         jit.compile(insns, ops, dead);
     }
+}
+
+/// A block to run, from the instruction with this number on.
+#[derive(Clone, Copy)]
+struct Found {
+    block: *const Block,
+    from: u32,
+}
+
+/// Where a budget ended within a block: before the instruction with this number.
+#[derive(Clone, Copy)]
+pub(super) struct Rest {
+    key: Key,
+    from: u32,
 }
 
 /// What of the state an instruction takes although it has not begun, if an exception is caught before its

@@ -96,6 +96,8 @@ pub struct Engine {
     makes_code: bool,
     translator: Translator,
     seen: Seen,
+    /// By CPU: where its last budget ended within a block.
+    rests: Vec<Option<dispatch::Rest>>,
     /// The last block ran once and is gone: there is nothing to link.
     ran_once: bool,
     /// By CPU.
@@ -129,6 +131,7 @@ impl Engine {
             cache: Cache::new(),
             translator: Translator::new(),
             seen: Seen::new(),
+            rests: Vec::new(),
             ran_once: false,
             projections: Vec::new(),
             breakpoints: Vec::new(),

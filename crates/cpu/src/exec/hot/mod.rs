@@ -110,6 +110,12 @@ pub(crate) fn enter(cpu: &mut Cpu, block: *const Block) {
     enter_at(cpu, unsafe { (*block).head() });
 }
 
+/// As [`enter`], from the instruction `from` of the block on, for whose rest the budget suffices.
+pub(crate) fn enter_within(cpu: &mut Cpu, block: &Block, from: u32) {
+    cpu.run.left -= i64::from(block.count() - from);
+    enter_at(cpu, block.op(from));
+}
+
 /// Runs from `op`, of a live block, until something leaves to the dispatcher.
 fn enter_at(cpu: &mut Cpu, op: *const Op) {
     #[cfg(test)]

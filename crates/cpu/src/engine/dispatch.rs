@@ -18,6 +18,9 @@ use crate::{
     mmu,
 };
 
+/// How many rests of blocks are run before one of them is looked at: whether it was met before.
+const RESTS_A_LOOK: u32 = 16;
+
 /// DR6.BS: a single step.
 const DR6_BS: u32 = 1 << 14;
 
@@ -251,10 +254,15 @@ impl Engine {
             }
             self.cache.remove(block);
         }
-        let keep = self.config.eager || self.config.uncached || self.seen.note(key);
-        if !keep && let Some(found) = self.rest_at(cpu, key) {
-            return Ok(found);
+        let always = self.config.eager || self.config.uncached;
+        if !always && let Some(found) = self.rest_at(cpu, key) {
+            self.rests_met = self.rests_met.wrapping_add(1);
+            // Where turns end again and again, a block is worth while in the end.
+            if !self.rests_met.is_multiple_of(RESTS_A_LOOK) || !self.seen.note(key) {
+                return Ok(found);
+            }
         }
+        let keep = always || self.seen.note(key);
         self.translated += 1;
         let stops_before = |addr| self.breakpoints.binary_search(&addr).is_ok();
         if !keep {

@@ -98,6 +98,8 @@ pub struct Engine {
     seen: Seen,
     /// By CPU: where its last budget ended within a block.
     rests: Vec<Option<dispatch::Rest>>,
+    /// How many rests were run.
+    rests_met: u32,
     /// The last block ran once and is gone: there is nothing to link.
     ran_once: bool,
     /// By CPU.
@@ -132,6 +134,7 @@ impl Engine {
             translator: Translator::new(),
             seen: Seen::new(),
             rests: Vec::new(),
+            rests_met: 0,
             ran_once: false,
             projections: Vec::new(),
             breakpoints: Vec::new(),

@@ -168,3 +168,34 @@ pub(crate) fn assemble(write: impl FnOnce(&mut CodeAssembler) -> Result<(), iced
     write(&mut asm).expect("the test's code is valid");
     asm.assemble(CODE.into()).expect("the test's code can be encoded")
 }
+
+/// What random programs are drawn from: reproducible numbers (xorshift64*), many of them at the edges of arithmetic.
+pub(crate) struct Draws(pub u64);
+
+impl Draws {
+    pub fn next(&mut self) -> u32 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
+    }
+
+    pub fn below(&mut self, n: u32) -> u32 {
+        self.next() % n
+    }
+
+    pub fn pick(&mut self, from: &[u8]) -> u8 {
+        from[self.below(from.len() as u32) as usize]
+    }
+
+    /// Values that are likely to meet carries, signs and zeroes.
+    pub fn value(&mut self) -> u32 {
+        match self.below(6) {
+            0 => self.below(4),
+            1 => !self.below(4),
+            2 => 0x7fff_fffe + self.below(4),
+            3 => [0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000][self.below(6) as usize],
+            _ => self.next(),
+        }
+    }
+}

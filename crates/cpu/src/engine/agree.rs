@@ -2,46 +2,18 @@
 
 use x86::PhysAddr;
 
-use crate::{Gpr, testing::Lab};
-
-/// A small generator of reproducible numbers (xorshift64*).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u32 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
-    }
-
-    fn below(&mut self, n: u32) -> u32 {
-        self.next() % n
-    }
-
-    fn pick(&mut self, from: &[u8]) -> u8 {
-        from[self.below(from.len() as u32) as usize]
-    }
-
-    /// Values that are likely to meet carries, signs and zeroes.
-    fn value(&mut self) -> u32 {
-        match self.below(6) {
-            0 => self.below(4),
-            1 => !self.below(4),
-            2 => 0x7fff_fffe + self.below(4),
-            3 => [0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000][self.below(6) as usize],
-            _ => self.next(),
-        }
-    }
-}
+use crate::{
+    Gpr,
+    testing::{Draws, Lab},
+};
 
 /// A ModRM byte and what follows: a register, or memory that lies in RAM most of the time.
-fn modrm(r: &mut Random, out: &mut Vec<u8>) {
+fn modrm(r: &mut Draws, out: &mut Vec<u8>) {
     let reg = r.below(8) as u8;
     modrm_with(r, out, reg);
 }
 
-fn modrm_with(r: &mut Random, out: &mut Vec<u8>, reg: u8) {
+fn modrm_with(r: &mut Draws, out: &mut Vec<u8>, reg: u8) {
     let reg = reg << 3;
     match r.below(8) {
         0..=3 => out.push(0xc0 | reg | r.below(8) as u8),
@@ -67,7 +39,7 @@ fn modrm_with(r: &mut Random, out: &mut Vec<u8>, reg: u8) {
 }
 
 /// One random instruction.
-fn instruction(r: &mut Random, out: &mut Vec<u8>) {
+fn instruction(r: &mut Draws, out: &mut Vec<u8>) {
     let prefix = r.below(12) == 0;
     match r.below(26) {
         0..=5 => {
@@ -160,7 +132,7 @@ fn instruction(r: &mut Random, out: &mut Vec<u8>) {
 }
 
 /// A loop over random instructions with branches forward, and a call.
-fn program(r: &mut Random) -> Vec<u8> {
+fn program(r: &mut Draws) -> Vec<u8> {
     let mut code = Vec::new();
     for _ in 0..4 + r.below(40) {
         if r.below(6) == 0 {
@@ -182,7 +154,7 @@ fn program(r: &mut Random) -> Vec<u8> {
 }
 
 fn prepare(lab: &mut Lab, seed: u64) {
-    let mut r = Random(seed);
+    let mut r = Draws(seed);
     for reg in [Gpr::Eax, Gpr::Edx, Gpr::Ebp] {
         lab.cpu.state.set_gpr(reg, r.value());
     }
@@ -199,7 +171,7 @@ fn prepare(lab: &mut Lab, seed: u64) {
 fn blocks_and_single_steps_give_the_same_state() {
     let mut retired = 0;
     for seed in 1..=250u64 {
-        let mut r = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut r = Draws(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let code = program(&mut r);
         // The second and third time that it is met, a block is another one than the first time.
         let mut labs = [Lab::single_step(&code), Lab::eager(&code), Lab::new(&code)];
@@ -232,7 +204,7 @@ fn blocks_and_single_steps_give_the_same_state() {
 #[test]
 fn short_repetitions_give_the_same_state_as_single_steps() {
     for seed in 1..=200u64 {
-        let mut r = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut r = Draws(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut code = Vec::new();
         for _ in 0..8 {
             // CLD or STD; places that are near each other, or near a page's end; MOVS or STOS.
@@ -265,7 +237,7 @@ fn short_repetitions_give_the_same_state_as_single_steps() {
 #[test]
 fn chains_of_handlers_use_no_stack() {
     for seed in 1..=120u64 {
-        let mut r = Random(seed.wrapping_mul(0xd134_2543_de82_ef95));
+        let mut r = Draws(seed.wrapping_mul(0xd134_2543_de82_ef95));
         let mut code = program(&mut r);
         let end = code.len() - 5;
         // LAHF runs by its slow form, which looks at the depth.

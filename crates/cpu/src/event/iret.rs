@@ -4,7 +4,7 @@ use x86::{Eflags, SegReg, Selector};
 
 use super::{quick, task};
 use crate::{
-    Cpu, Exception, Gpr,
+    Cpu, Exception, Gpr, SegmentRegister,
     operand::{peek, set_stack_pointer, stack_pointer, wrap_stack},
     seg,
 };
@@ -125,19 +125,25 @@ fn protected(cpu: &mut Cpu, size: u32) -> Result<(), Exception> {
     };
 
     let flags = flags_of(cpu, new, size);
-    cpu.state.seg[SegReg::Cs as usize] = cs;
-    cpu.state.eip = eip;
-    match stack {
-        Some((esp, ss)) => {
-            cpu.state.seg[SegReg::Ss as usize] = ss;
-            set_stack_pointer(cpu, esp);
-            cpu.state.cpl = rpl;
-            seg::drop_inaccessible(cpu, rpl);
-        }
-        None => pop(cpu, 3 * size),
+    enter(cpu, cs, eip, stack);
+    if stack.is_none() {
+        pop(cpu, 3 * size);
     }
     cpu.set_eflags(flags);
     Ok(())
+}
+
+/// Goes to `cs:eip`; with a stack, to the outer level that the selector of `cs` names.
+pub(super) fn enter(cpu: &mut Cpu, cs: SegmentRegister, eip: u32, stack: Option<(u32, SegmentRegister)>) {
+    cpu.state.seg[SegReg::Cs as usize] = cs;
+    cpu.state.eip = eip;
+    if let Some((esp, ss)) = stack {
+        let level = Selector(cs.selector).rpl();
+        cpu.state.seg[SegReg::Ss as usize] = ss;
+        set_stack_pointer(cpu, esp);
+        cpu.state.cpl = level;
+        seg::drop_inaccessible(cpu, level);
+    }
 }
 
 /// From a handler at CPL 0 back into virtual-8086 mode.

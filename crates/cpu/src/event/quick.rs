@@ -11,8 +11,7 @@ use crate::{
         AccessKind, Privilege,
         access::{self, View},
     },
-    operand::{alignment_checked, set_stack_pointer},
-    seg,
+    operand::alignment_checked,
 };
 
 /// Bits of a descriptor's byte 5: present, S, the type.
@@ -157,16 +156,9 @@ pub(super) fn give_back(cpu: &mut Cpu) -> Option<()> {
         None
     };
     let flags = iret::flags_of(cpu, new, 4);
-    cpu.state.seg[SegReg::Cs as usize] = SegmentRegister::from_descriptor(cs, code);
-    cpu.state.eip = eip;
-    match outer {
-        Some((esp, ss)) => {
-            cpu.state.seg[SegReg::Ss as usize] = ss;
-            set_stack_pointer(cpu, esp);
-            cpu.state.cpl = level;
-            seg::drop_inaccessible(cpu, level);
-        }
-        None => cpu.state.set_gpr(Gpr::Esp, esp.wrapping_add(12)),
+    iret::enter(cpu, SegmentRegister::from_descriptor(cs, code), eip, outer);
+    if outer.is_none() {
+        cpu.state.set_gpr(Gpr::Esp, esp.wrapping_add(12));
     }
     cpu.set_eflags(flags);
     Some(())

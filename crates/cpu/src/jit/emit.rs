@@ -68,20 +68,10 @@ fn home(register: u8) -> i32 {
     4 * i32::from(register)
 }
 
-/// A way out of the run, for an instruction that must be looked at.
+/// A way out of the run: for an instruction that must be looked at, or by a branch within the block that is taken.
 struct Leaving {
     label: DynamicLabel,
     /// The instruction.
-    at: usize,
-    /// Guest registers that have to be stored, a bit each.
-    dirty: u8,
-    pending: Pending,
-}
-
-/// A branch within the block that is taken.
-struct Away {
-    label: DynamicLabel,
-    /// The branch.
     at: usize,
     /// Guest registers that have to be stored, a bit each.
     dirty: u8,
@@ -123,7 +113,7 @@ pub(super) struct Emitter<'a> {
     wide: u8,
     pending: Pending,
     leaving: Vec<Leaving>,
-    away: Vec<Away>,
+    away: Vec<Leaving>,
     crossings: Vec<Crossing>,
     /// The way out of the current instruction, if it needs one, and what it finds.
     leave: Option<DynamicLabel>,

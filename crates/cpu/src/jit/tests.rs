@@ -2,46 +2,18 @@
 
 use x86::PhysAddr;
 
-use crate::{EngineConfig, Exit, Gpr, testing::Lab};
+use crate::{
+    EngineConfig, Exit, Gpr,
+    testing::{Draws, Lab},
+};
 
-/// A small generator of reproducible numbers (xorshift64*).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u32 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
-    }
-
-    fn below(&mut self, n: u32) -> u32 {
-        self.next() % n
-    }
-
-    fn pick(&mut self, from: &[u8]) -> u8 {
-        from[self.below(from.len() as u32) as usize]
-    }
-
-    /// Values that are likely to meet carries, signs and zeroes.
-    fn value(&mut self) -> u32 {
-        match self.below(6) {
-            0 => self.below(4),
-            1 => !self.below(4),
-            2 => 0x7fff_fffe + self.below(4),
-            3 => [0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000][self.below(6) as usize],
-            _ => self.next(),
-        }
-    }
-
-    /// A register other than ESP, which programs are to keep most of the time.
-    fn register(&mut self) -> u8 {
-        self.pick(&[0, 1, 2, 3, 5, 6, 7])
-    }
+/// A register other than ESP, which programs are to keep most of the time.
+fn register(r: &mut Draws) -> u8 {
+    r.pick(&[0, 1, 2, 3, 5, 6, 7])
 }
 
 /// A ModRM byte with memory: in a frame, at a page's end, by an index, or anywhere at all.
-fn memory(r: &mut Random, out: &mut Vec<u8>, reg: u8) {
+fn memory(r: &mut Draws, out: &mut Vec<u8>, reg: u8) {
     let reg = reg << 3;
     match r.below(12) {
         0..=4 => {
@@ -63,17 +35,17 @@ fn memory(r: &mut Random, out: &mut Vec<u8>, reg: u8) {
     }
 }
 
-fn operand(r: &mut Random, out: &mut Vec<u8>, reg: u8) {
+fn operand(r: &mut Draws, out: &mut Vec<u8>, reg: u8) {
     if r.below(2) == 0 {
-        out.push(0xc0 | reg << 3 | r.register());
+        out.push(0xc0 | reg << 3 | register(r));
     } else {
         memory(r, out, reg);
     }
 }
 
 /// An instruction of those that host code is made for.
-fn instruction(r: &mut Random, out: &mut Vec<u8>) {
-    let reg = r.register();
+fn instruction(r: &mut Draws, out: &mut Vec<u8>) {
+    let reg = register(r);
     match r.below(24) {
         0..=2 => {
             out.push(r.pick(&[0x89, 0x8b, 0x8b, 0x88, 0x8a]));
@@ -144,7 +116,7 @@ fn instruction(r: &mut Random, out: &mut Vec<u8>) {
         20 => {
             out.extend([0x0f, 0x90 | r.below(16) as u8, 0xc0 | reg]);
         }
-        21 => out.extend([0x0f, 0x40 | r.below(16) as u8, 0xc0 | reg << 3 | r.register()]),
+        21 => out.extend([0x0f, 0x40 | r.below(16) as u8, 0xc0 | reg << 3 | register(r)]),
         22 => match r.below(4) {
             0 => out.extend([0x6a, r.value() as u8]),
             1 => out.push(0x50 | r.below(8) as u8),
@@ -162,7 +134,7 @@ fn instruction(r: &mut Random, out: &mut Vec<u8>) {
 }
 
 /// Blocks that end with a branch, a call or a jump, in a loop.
-fn program(r: &mut Random) -> Vec<u8> {
+fn program(r: &mut Draws) -> Vec<u8> {
     let mut code = Vec::new();
     for _ in 0..2 + r.below(6) {
         for _ in 0..1 + r.below(12) {
@@ -193,7 +165,7 @@ fn program(r: &mut Random) -> Vec<u8> {
 }
 
 fn prepare(lab: &mut Lab, seed: u64) {
-    let mut r = Random(seed);
+    let mut r = Draws(seed);
     for reg in [Gpr::Eax, Gpr::Edx, Gpr::Edi] {
         lab.cpu.state.set_gpr(reg, r.value());
     }
@@ -212,7 +184,7 @@ fn prepare(lab: &mut Lab, seed: u64) {
 fn host_code_and_single_steps_give_the_same_state() {
     let (mut retired, mut compiled) = (0, 0);
     for seed in 1..=700u64 {
-        let mut r = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut r = Draws(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let code = program(&mut r);
         let mut labs = [Lab::single_step(&code), Lab::eager(&code), Lab::interpreted(&code)];
         labs.iter_mut().for_each(|lab| prepare(lab, seed));

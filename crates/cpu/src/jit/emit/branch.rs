@@ -6,7 +6,7 @@ use dynasmrt::{DynasmApi, DynasmLabelApi, dynasm};
 
 use super::{
     super::plan::{Address, ESP, Plan},
-    Away, EIP, EXEC, Emitter, LEFT, MODE_KEY, RAX, TARGETS, emit,
+    EIP, EXEC, Emitter, LEFT, Leaving, MODE_KEY, RAX, TARGETS, emit,
 };
 use crate::block::{Op, Target, Targets};
 
@@ -54,13 +54,13 @@ impl Emitter<'_> {
         let Some(condition) = self.condition(pending, code) else { return false };
         let label = self.asm.new_dynamic_label();
         self.jump_if(condition, label);
-        self.away.push(Away { label, at: self.at, dirty: self.dirty, pending });
+        self.away.push(Leaving { label, at: self.at, dirty: self.dirty, pending });
         self.keep_operands();
         true
     }
 
     /// Where a branch within the block leads.
-    pub(super) fn go_away(&mut self, away: &Away) {
+    pub(super) fn go_away(&mut self, away: &Leaving) {
         emit!(self ; =>away.label);
         self.store(away.dirty);
         self.put_flags(away.pending);

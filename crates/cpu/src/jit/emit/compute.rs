@@ -50,11 +50,10 @@ impl Emitter<'_> {
             return self.expect(Pending::Nothing);
         }
         let followed_by_branch = self.follower().is_some_and(|plan| matches!(plan, super::Plan::Branch { .. }));
-        if !pending.follows_from(RAX) || followed_by_branch {
-            return self.expect(pending);
-        }
         self.expect(pending);
-        self.keep_operands();
+        if !followed_by_branch {
+            self.keep_operands();
+        }
     }
 
     /// Moves what flags follow from out of RAX, which is about to be taken, or works the flags out.

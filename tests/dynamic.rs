@@ -5,8 +5,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{Read, Write},
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
@@ -16,7 +15,7 @@ use std::{
 use libtest_mimic::Trial;
 use tempfile::TempDir;
 
-use crate::support::{Need, boot::Boot, debian_root, image::swap_area, pagewalk, trial};
+use crate::support::{Need, boot::Boot, debian_root, image::swap_area, pagewalk, program, trial};
 
 pub fn trials() -> Vec<Trial> {
     let debian = [Need::Debian("dynamic")];
@@ -164,7 +163,8 @@ fn natively(folder: &TempDir) -> String {
             if is_elf {
                 let (loader, path) = (root.join("lib/ld-linux.so.2"), path.display());
                 let loader = format!("{} --library-path {libraries} --argv0 {name}", loader.display());
-                executable(&bin.join(&name), &format!("#!/bin/sh\nexec {loader} {path} \"$@\"\n"));
+                let script = format!("#!/bin/sh\nexec {loader} {path} \"$@\"\n");
+                program::write(&bin.join(&name), script.as_bytes());
             }
         }
     }
@@ -175,11 +175,6 @@ fn natively(folder: &TempDir) -> String {
     let output = command.output().expect("run the driver");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn executable(path: &Path, text: &str) {
-    fs::write(path, text).expect("write a script");
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("make it executable");
 }
 
 /// A program that talks: what it prints is waited for before it is told more.

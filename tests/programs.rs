@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -11,7 +11,7 @@ use std::{
 use libtest_mimic::Trial;
 use tempfile::TempDir;
 
-use crate::support::{Need, pagewalk, trial, with_input};
+use crate::support::{Need, pagewalk, program, trial, with_input};
 
 pub fn trials() -> Vec<Trial> {
     let needs = [Need::NativeI386];
@@ -43,8 +43,7 @@ impl Userland {
         let dir = tempfile::tempdir().expect("a temporary folder");
         for (name, bytes) in images::programs() {
             let path = dir.path().join(name);
-            fs::write(&path, bytes).expect("write a program");
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("make it executable");
+            program::write(&path, bytes);
         }
         for applet in images::APPLETS {
             symlink("toolbox", dir.path().join(applet)).expect("link a command");

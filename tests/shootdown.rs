@@ -1,12 +1,12 @@
 //! Several CPUs and their TLBs: the loads that shoot translations down, the checker of coherence, and
 //! the time line of a shootdown.
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+use std::{fs, process::Command};
 
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use crate::support::{Need, pagewalk, trial, with_input};
+use crate::support::{Need, pagewalk, program, trial, with_input};
 
 pub fn trials() -> Vec<Trial> {
     let native = [Need::NativeI386];
@@ -33,11 +33,7 @@ fn guest(options: &[&str], script: &str) -> (String, String, Option<i32>) {
 }
 
 fn as_on_the_host() {
-    let (_, program) = images::programs().iter().find(|(name, _)| *name == "stress").expect("it is embedded");
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("stress");
-    fs::write(&path, program).expect("write the program");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("make it executable");
+    let (_folder, path) = program::alone("stress", program::embedded("stress"));
     let mut printed = String::new();
     for load in LOADS {
         let output = Command::new(&path).args(load.split(' ')).output().expect("the host runs it");

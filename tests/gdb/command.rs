@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -10,7 +9,7 @@ use std::{
 use libtest_mimic::Trial;
 use tempfile::TempDir;
 
-use crate::support::{Need, pagewalk, trial, with_input};
+use crate::support::{Need, pagewalk, program, trial, with_input};
 
 pub fn trials() -> Vec<Trial> {
     let gdb = [Need::Program("gdb")];
@@ -25,11 +24,8 @@ pub fn trials() -> Vec<Trial> {
 /// A folder with the tour, which is also where temporary files go.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (_, bytes) = images::programs().iter().find(|(name, _)| *name == "tour").expect("the tour is embedded");
-    for (name, bytes) in [("tour", *bytes), ("script", &b"#!/bin/sh\n"[..]), ("text", b"hello\n")] {
-        let path = folder.path().join(name);
-        fs::write(&path, bytes).expect("write a file");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("make it executable");
+    for (name, bytes) in [("tour", program::embedded("tour")), ("script", b"#!/bin/sh\n"), ("text", b"hello\n")] {
+        program::write(&folder.path().join(name), bytes);
     }
     fs::create_dir(folder.path().join("tmp")).expect("a folder");
     folder

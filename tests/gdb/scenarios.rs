@@ -2,8 +2,6 @@
 
 use std::{
     fs,
-    io::Write,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -12,7 +10,7 @@ use libtest_mimic::Trial;
 use tempfile::TempDir;
 
 use super::rom;
-use crate::support::{Need, debian_root, pagewalk, root, trial};
+use crate::support::{Need, debian_root, pagewalk, program, root, trial};
 
 /// Seconds after which a session has failed.
 const TIME_LIMIT: &str = "100";
@@ -200,10 +198,7 @@ impl Files {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) {
-        let path = self.path(name);
-        let mut file = fs::File::create(&path).expect("create a file");
-        file.write_all(bytes).expect("write a file");
-        file.set_permissions(fs::Permissions::from_mode(0o755)).expect("make it executable");
+        program::write(&self.path(name), bytes);
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -12,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::support::pagewalk;
+use crate::support::{pagewalk, program};
 
 /// How long anything may take here.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -40,16 +39,12 @@ impl Waiting {
 
     /// The same with more options of `run`.
     pub fn with(address: &str, options: &[&str]) -> Waiting {
-        let (name, bytes) = images::programs().iter().find(|(name, _)| *name == "tour").expect("the tour is embedded");
-        Waiting::running(name, bytes, address, options)
+        Waiting::running("tour", program::embedded("tour"), address, options)
     }
 
     /// The same with another program.
     pub fn running(name: &str, bytes: &[u8], address: &str, options: &[&str]) -> Waiting {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let program = folder.path().join(name);
-        fs::write(&program, bytes).expect("write the program");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("make it executable");
+        let (folder, program) = program::alone(name, bytes);
         fs::write(folder.path().join("vmlinux"), images::KERNEL).expect("write the kernel");
         let address = address.replace("FOLDER", folder.path().to_str().expect("a folder with a plain name"));
         let mut child = pagewalk()

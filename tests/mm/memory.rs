@@ -13,8 +13,9 @@ use crate::{
     lenses::{machine, target},
     support::{
         Need,
-        guest::{guest, natively, row, workload},
+        guest::{guest, row, workload},
         image::ext2_of,
+        program::natively,
         trial,
     },
 };

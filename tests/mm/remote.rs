@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -11,8 +10,9 @@ use libtest_mimic::Trial;
 
 use crate::support::{
     Need,
-    guest::{guest, natively, row},
+    guest::{guest, row},
     image::ext2_of,
+    program::{self, natively},
     trial,
 };
 
@@ -75,8 +75,7 @@ pub fn image_of_bigtext(folder: &Path) -> PathBuf {
     let (tree, image) = (folder.join("tree"), folder.join("image"));
     fs::create_dir(&tree).expect("a folder");
     let program = tree.join("bigtext");
-    fs::write(&program, images::BIGTEXT).expect("write the program");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("make it executable");
+    program::write(&program, images::BIGTEXT);
     ext2_of(&image, 16, Some(&tree));
     image
 }

@@ -1,12 +1,6 @@
-//! Scripts in the guest's shell, the guest's programs on the host, and what they print.
+//! Scripts in the guest's shell, a program's answers on the host, and what they print.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    process::{Command, Output},
-};
-
-use super::{pagewalk_run, with_input};
+use super::{pagewalk_run, program::natively, with_input};
 
 /// Seconds after which a script has failed.
 const TIME_LIMIT: &str = "600";
@@ -19,17 +13,7 @@ pub fn guest(options: &[&str], script: &str) -> String {
     out.into_owned()
 }
 
-/// Runs an embedded program on the host's processor and under its Linux.
-pub fn natively(name: &str, args: &[&str]) -> Output {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join(name);
-    let (_, bytes) = images::programs().iter().find(|(known, _)| *known == name).expect("the program is embedded");
-    fs::write(&path, bytes).expect("write the program");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("make it executable");
-    Command::new(&path).args(args).output().expect("the host runs it")
-}
-
-/// What `workload` prints there.
+/// What `workload` prints on the host.
 pub fn workload(args: &[&str]) -> String {
     let output = natively("workload", args);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

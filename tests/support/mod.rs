@@ -9,6 +9,8 @@ pub mod guest;
 pub mod image;
 #[cfg(unix)]
 pub mod lenses;
+#[cfg(unix)]
+pub mod program;
 
 use std::{
     env,
@@ -106,14 +108,14 @@ pub fn pagewalk_run(options: &[&str]) -> Command {
     command
 }
 
-/// Runs a command with a text as its standard input, to its end.
+/// Runs a command with a text, or other bytes, as its standard input, to its end.
 #[allow(dead_code, reason = "for the modules that run it")]
-pub fn with_input(command: &mut Command, input: &str) -> Output {
+pub fn with_input(command: &mut Command, input: impl AsRef<[u8]>) -> Output {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|why| panic!("{command:?}: {why}"));
     let mut stdin = child.stdin.take().expect("a pipe");
     // Who does not read all its input may be gone by now.
-    let _ = stdin.write_all(input.as_bytes());
+    let _ = stdin.write_all(input.as_ref());
     drop(stdin);
     child.wait_with_output().expect("its output")
 }

@@ -5,20 +5,18 @@ mod stage;
 
 use std::{
     env, fs,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Output,
 };
 
 use libtest_mimic::Trial;
 use serde_json::Value;
-use tempfile::TempDir;
 
 use self::{
     shape::shape,
     stage::{Code, PAGE, Reg, jump, kernel, paged, paged_pae, program},
 };
-use crate::support::{pagewalk, root, trial, with_input};
+use crate::support::{pagewalk, program, root, trial, with_input};
 
 pub fn trials() -> Vec<Trial> {
     let staged = STAGED.iter().map(|&(name, stage)| {
@@ -101,26 +99,17 @@ fn one(output: &Output) -> String {
     }
 }
 
-/// A file with some bytes.
-fn file(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join(name);
-    fs::write(&path, bytes).expect("write the file");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("make it executable");
-    (folder, path)
-}
-
 fn run(options: &[&str], path: &Path) -> Output {
     pagewalk().args(["run", "--follow-tables"]).args(options).arg(path).output().expect("it runs")
 }
 
 fn of_program(code: Code) -> String {
-    let (_folder, path) = file("crash", &program(code));
+    let (_folder, path) = program::alone("crash", &program(code));
     one(&run(&[], &path))
 }
 
 fn of_kernel(code: Code, options: &[&str]) -> String {
-    let (_folder, path) = file("kernel", &kernel(code));
+    let (_folder, path) = program::alone("kernel", &kernel(code));
     let output = run(&[options, &["--memory", "64M", "--kernel"]].concat(), &path);
     assert_eq!(output.status.code(), Some(134), "{}", String::from_utf8_lossy(&output.stderr));
     one(&output)
@@ -178,7 +167,7 @@ fn stale() -> String {
     // test eax, eax; jnz over the child
     let code = code.raw(&[0x85, 0xc0, 0x75, child.len() as u8]).append(child);
     let code = code.wait_for(FLAGS).call(MUNMAP, &[DATA, 0x1000]).store(FLAGS + 4, 1);
-    let (_folder, path) = file("crash", &program(code.wait_for(FLAGS + 8).call(EXIT, &[0])));
+    let (_folder, path) = program::alone("crash", &program(code.wait_for(FLAGS + 8).call(EXIT, &[0])));
     one(&run(&["--cpus", "2", "--append", "tlb=noipi"], &path))
 }
 
@@ -204,7 +193,7 @@ fn with_handler() -> Vec<u8> {
 }
 
 fn handled() {
-    let (folder, path) = file("crash", &with_handler());
+    let (folder, path) = program::alone("crash", &with_handler());
     let saved = folder.path().join("saved");
     let saved = saved.to_str().expect("a plain path");
     let output = run(&["--save", saved], &path);
@@ -222,7 +211,7 @@ fn look(saved: &str, words: &[&str]) -> String {
 }
 
 fn saved() {
-    let (folder, path) = file("crash", &program(Code::default().store(0x0804_8000, 1)));
+    let (folder, path) = program::alone("crash", &program(Code::default().store(0x0804_8000, 1)));
     let saved = folder.path().join("saved");
     let saved = saved.to_str().expect("a plain path");
     let output = run(&["--save", saved], &path);
@@ -254,7 +243,7 @@ fn saved() {
 }
 
 fn many() {
-    let (_folder, path) = file("crash", &program(Code::default().load(0x10)));
+    let (_folder, path) = program::alone("crash", &program(Code::default().load(0x10)));
     let file = format!("{}=/bin/crash", path.display());
     let script = "i=0; while [ $i -lt 12 ]; do crash; i=$((i+1)); done\n";
     let output = with_input(pagewalk().args(["run", "--file", &file]), script);

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{MAX_CPUS, MachineConfig};
 
 /// Instructions of a turn in round robin.
-const QUANTUM: u64 = 50_000;
+const QUANTUM: u64 = 100_000;
 /// PAUSEs of a turn in round robin: who waits for another CPU in a loop soon lets it run.
 const PAUSES: u64 = 4;
 /// Instructions of a turn while another CPU waits that has not yet looked in vain: a message
@@ -25,7 +25,7 @@ const LOOK: u64 = 64;
 /// Stands for a turn without end: that of a machine's only CPU.
 const ENDLESS: u64 = u64::MAX;
 /// Waits that are counted: after them no turn gets longer.
-const MOST_WAITS: u8 = 9;
+const MOST_WAITS: u8 = 10;
 
 /// Turns that are drawn have less than two to the power of this many instructions, and at most so many PAUSEs.
 const LARGEST_BITS: u64 = 16;
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn who_waits_is_asked_again_soon_and_each_time_that_it_waits_in_vain_later() {
         let in_vain = [5000, LOOK, LOOK, LOOK, LOOK, LOOK, LOOK, 1, 1, 1];
-        let lengths = [256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768, QUANTUM, QUANTUM];
+        let lengths = [256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536, QUANTUM];
         assert_eq!(turns_beside_a_waiter(&in_vain), lengths);
         assert_eq!(turns_beside_a_waiter(&[10, 10, LOOK + 1, 10]), [256, 512, 256, 512], "it went on in between");
     }

@@ -102,8 +102,8 @@ impl Goal {
         let measured = match self.over {
             Over::Family(family) => report.mean_ratio(Some(family), self.peer, "pagewalk")?,
             Over::Pair(name, other) => {
-                let seconds = |name| Some(report.workload(name)?.on(self.peer)?.round_seconds.median);
-                seconds(other)? / seconds(name)?
+                let on_peer = |name| report.workload(name)?.on(self.peer);
+                on_peer(other)?.ratio_in_turns(on_peer(name)?)?
             }
             Over::Slower(family) => report.mean_ratio(Some(family), "pagewalk", self.peer)?,
             Over::Failing(name, a_round) => {

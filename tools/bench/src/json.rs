@@ -65,6 +65,8 @@ pub struct Measured {
     pub baseline_seconds: Spread,
     /// A round: the runs, each less the median of the baseline, by rounds.
     pub round_seconds: Spread,
+    /// A round in each of the turns that platforms take, in their order.
+    pub turns: Vec<f64>,
     /// Millions of guest instructions a second, in the work alone; where they are counted.
     pub mips: Option<f64>,
 }
@@ -89,6 +91,15 @@ impl WorkloadReport {
     /// How many times longer a round takes on one platform than on another.
     pub fn ratio(&self, platform: &str, other: &str) -> Option<f64> {
         Some(self.on(platform)?.round_seconds.median / self.on(other)?.round_seconds.median)
+    }
+}
+
+impl Measured {
+    /// How many times longer a round takes than in another measurement that was taken in turns with this one:
+    /// the median over the turns, in each of which the host had about the same speed.
+    pub fn ratio_in_turns(&self, other: &Measured) -> Option<f64> {
+        let ratios: Vec<f64> = self.turns.iter().zip(&other.turns).map(|(own, others)| own / others).collect();
+        Some(Spread::of(&ratios)?.median)
     }
 }
 

@@ -17,7 +17,7 @@ const OURS: &str = "pagewalk";
 const METHOD: &str = "\
 One static i386 program runs on all platforms and prints the same checksums. pagewalk, QEMU TCG and Bochs boot the same \
 kernel and initramfs, with one CPU where nothing else is said. Time is CPU time, user and system, of the process on \
-the host; for several CPUs it is the time on the clock. The same start without the work is taken off, and the rest \
+the host; in the group `smp` it is the time on the clock. The same start without the work is taken off, and the rest \
 divided by the rounds of the work. qemu-rr is QEMU TCG with one thread for all CPUs.";
 
 /// The report as Markdown.

@@ -38,6 +38,7 @@ pub struct Plan<'a> {
 
 /// A platform's part in a workload that is being measured.
 struct Cell<'a> {
+    spec: &'static Spec,
     platform: &'a dyn Platform,
     rounds: u32,
     /// CPU seconds that the work of a run should take.
@@ -58,18 +59,25 @@ impl Plan<'_> {
             self.platforms.iter().map(|place| place.specs.iter().filter(|spec| place.runs(spec)).count()).sum(),
         );
         let mut report = Report { runs: self.runs, ..Report::default() };
-        for spec in self.specs {
-            let workload = self.workload(spec, &mut progress, &mut report.failures);
-            report.workloads.push(workload);
+        // The same work on several machines is done in turns: a host has fast and slow times.
+        for specs in self.specs.chunk_by(|one, next| (one.program, one.size) == (next.program, next.size)) {
+            let workloads = self.workloads(specs, &mut progress, &mut report.failures);
+            report.workloads.extend(workloads);
         }
         progress.finish();
         report.goals = goals::judge(&report);
         report
     }
 
-    fn workload(&self, spec: &'static Spec, progress: &mut Progress, failures: &mut Vec<Failure>) -> WorkloadReport {
+    /// Measures workloads that have the same answer.
+    fn workloads(
+        &self,
+        specs: &[&'static Spec],
+        progress: &mut Progress,
+        failures: &mut Vec<Failure>,
+    ) -> Vec<WorkloadReport> {
         let mut answer: Option<String> = None;
-        let mut fail = |progress: &Progress, platform: &'static str, reason: String| {
+        let mut fail = |progress: &Progress, spec: &Spec, platform: &'static str, reason: String| {
             progress.line(&format!("bench: {} on {platform}: {reason}", spec.name));
             failures.push(Failure { workload: spec.name, platform, reason });
         };
@@ -77,26 +85,29 @@ impl Plan<'_> {
         // How many rounds: found out on each platform, from a guess by what is known.
         let mut cells: Vec<Cell> = Vec::new();
         let mut native_round: Option<f64> = None;
-        for platform in self.platforms.iter().filter(|place| place.runs(spec)).map(|place| &place.platform) {
-            progress.says(format!("{} on {}: how many rounds", spec.name, platform.name()));
-            match self.calibrate(spec, platform.as_ref(), native_round) {
-                Ok(Calibrated { rounds, round_seconds, wanted }) => {
-                    native_round.get_or_insert(round_seconds / platform.slowness());
-                    let platform = platform.as_ref();
-                    cells.push(Cell { platform, rounds, wanted, baselines: Vec::new(), runs: Vec::new() });
-                }
-                Err(error) => {
-                    fail(progress, platform.name(), error.to_string());
-                    progress.done();
+        for place in self.platforms {
+            for &spec in specs.iter().filter(|spec| place.runs(spec)) {
+                let platform = place.platform.as_ref();
+                progress.says(format!("{} on {}: how many rounds", spec.name, platform.name()));
+                match self.calibrate(spec, platform, native_round) {
+                    Ok(Calibrated { rounds, round_seconds, wanted }) => {
+                        native_round.get_or_insert(round_seconds / platform.slowness());
+                        cells.push(Cell { spec, platform, rounds, wanted, baselines: Vec::new(), runs: Vec::new() });
+                    }
+                    Err(error) => {
+                        fail(progress, spec, platform.name(), error.to_string());
+                        progress.done();
+                    }
                 }
             }
         }
         for turn in 1..=self.runs {
             cells.retain_mut(|cell| {
-                progress.says(format!("{} on {}: run {turn} of {}", spec.name, cell.platform.name(), self.runs));
-                let result = cell.run(spec, &mut answer);
+                let (spec, platform) = (cell.spec, cell.platform.name());
+                progress.says(format!("{} on {platform}: run {turn} of {}", spec.name, self.runs));
+                let result = cell.run(&mut answer);
                 if let Err(error) = &result {
-                    fail(progress, cell.platform.name(), error.to_string());
+                    fail(progress, spec, platform, error.to_string());
                 }
                 if result.is_err() || turn == self.runs {
                     progress.done();
@@ -104,24 +115,26 @@ impl Plan<'_> {
                 result.is_ok()
             });
         }
-        let mut results = Vec::new();
         for cell in &mut cells {
-            progress.says(format!("{} on {}: once more", spec.name, cell.platform.name()));
-            let again = cell.make_certain(self.runs, |cell| cell.run(spec, &mut answer));
-            match again.map(|()| cell.measured()) {
-                Ok(Some(measured)) => results.push(measured),
-                Err(error) => fail(progress, cell.platform.name(), error.to_string()),
-                Ok(None) => fail(progress, cell.platform.name(), "the work took no more time than the start".into()),
+            let (spec, platform) = (cell.spec, cell.platform.name());
+            progress.says(format!("{} on {platform}: once more", spec.name));
+            if let Err(error) = cell.make_certain(self.runs, |cell| cell.run(&mut answer)) {
+                fail(progress, spec, platform, error.to_string());
+                cell.runs.clear();
+            } else if cell.measured().is_none() {
+                fail(progress, spec, platform, "the work took no more time than the start".into());
             }
         }
-        WorkloadReport {
+        let checksum = answer.unwrap_or_default();
+        let report = |&spec: &&'static Spec| WorkloadReport {
             name: spec.name,
             family: spec.family,
             what: spec.what,
             arguments: format!("{} {}", spec.program, spec.size),
-            checksum: answer.unwrap_or_default(),
-            results,
-        }
+            checksum: checksum.clone(),
+            results: cells.iter().filter(|cell| cell.spec.name == spec.name).filter_map(Cell::measured).collect(),
+        };
+        specs.iter().map(report).collect()
     }
 
     /// The number of rounds that takes about as long as wanted, and how long one takes.
@@ -178,9 +191,9 @@ impl Cell<'_> {
     }
 
     /// One turn: the run without the work and the run with it.
-    fn run(&mut self, spec: &Spec, answer: &mut Option<String>) -> Result<(), Error> {
-        self.baselines.push(self.platform.run(baseline_job(spec))?);
-        let run = self.platform.run(job(spec, self.rounds))?;
+    fn run(&mut self, answer: &mut Option<String>) -> Result<(), Error> {
+        self.baselines.push(self.platform.run(baseline_job(self.spec))?);
+        let run = self.platform.run(job(self.spec, self.rounds))?;
         let expected = answer.get_or_insert_with(|| run.answer.clone());
         if run.answer != *expected {
             return Err(Error::WrongAnswer { found: run.answer, expected: expected.clone() });
@@ -205,19 +218,20 @@ impl Cell<'_> {
             total_seconds: Spread::of(&totals)?,
             baseline_seconds,
             round_seconds,
+            turns: work,
             mips: of_work.map(|count| count / rounds / round_seconds.median / 1e6),
         })
     }
 }
 
 fn job(spec: &Spec, rounds: u32) -> Job {
-    Job { program: spec.program, size: spec.size, rounds, cpus: spec.cpus }
+    Job { program: spec.program, size: spec.size, rounds, cpus: spec.cpus, time: spec.time() }
 }
 
 /// The same start without the work.
 fn baseline_job(spec: &Spec) -> Job {
     match spec.baseline {
-        Baseline::Nothing => Job { cpus: spec.cpus, ..job(&workloads::NOTHING, 1) },
+        Baseline::Nothing => Job { program: workloads::NOTHING.program, size: workloads::NOTHING.size, ..job(spec, 1) },
         Baseline::Prepared => job(spec, 0),
     }
 }

@@ -71,9 +71,24 @@ pub struct Spec {
     pub size: u32,
     /// What is taken off.
     pub baseline: Baseline,
-    /// CPUs of the machine that runs it. With several it is the time on the clock that counts, and the
-    /// process may use all that the host has.
+    /// CPUs of the machine that runs it.
     pub cpus: u8,
+}
+
+impl Spec {
+    /// What is timed. Several CPUs, and one that is compared with them, are timed by the clock.
+    pub fn time(&self) -> Time {
+        if self.family == Family::Smp { Time::Clock } else { Time::Cpu }
+    }
+}
+
+/// What is timed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Time {
+    /// User and system time, on one CPU of the host.
+    Cpu,
+    /// From start to end, on all CPUs that the host has.
+    Clock,
 }
 
 const fn spec(name: &'static str, family: Family, program: &'static str, size: u32, what: &'static str) -> Spec {

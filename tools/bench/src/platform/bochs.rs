@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::{Found, Job, Outcome, Platform, Runner, guest, in_path, outcome, rom};
-use crate::{error::Error, workloads::Spec};
+use crate::{
+    error::Error,
+    workloads::{Spec, Time},
+};
 
 struct Bochs {
     runner: Runner,
@@ -24,7 +27,7 @@ pub fn find(runner: Runner) -> Result<Found, Error> {
     // A build with the debugger begins there: go on. Others take no notice.
     platform.write("go", b"continue\n")?;
     platform.write("bochsrc", platform.configuration().as_bytes())?;
-    Ok(match platform.run(Job { program: "nothing", size: 0, rounds: 1, cpus: 1 }) {
+    Ok(match platform.run(Job { program: "nothing", size: 0, rounds: 1, cpus: 1, time: Time::Cpu }) {
         Ok(_) => Ok(Box::new(platform)),
         Err(error) => Err(format!(
             "our kernel does not run in it: {error} (it needs the terminal display, Debian: apt-get install bochs-term)"

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     child::{self, Ended},
     error::Error,
-    workloads::Spec,
+    workloads::{Spec, Time},
 };
 
 mod bochs;
@@ -39,6 +39,8 @@ pub struct Job {
     pub rounds: u32,
     /// CPUs of the machine.
     pub cpus: u8,
+    /// What is timed.
+    pub time: Time,
 }
 
 impl Job {
@@ -57,7 +59,7 @@ impl Job {
 /// What a run gave.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// User and system time; with several CPUs the time on the clock.
+    /// The time that the job asks for.
     pub seconds: f64,
     /// The checksum.
     pub answer: String,
@@ -132,7 +134,10 @@ impl Runner {
     }
 
     fn run(&self, command: Command, job: Job) -> Result<Ended, Error> {
-        let place = if job.cpus == 1 { child::Place::OneCpu } else { child::Place::AllCpus };
+        let place = match job.time {
+            Time::Cpu => child::Place::OneCpu,
+            Time::Clock => child::Place::AllCpus,
+        };
         child::run(command, &self.folder, self.timeout, place)
     }
 }
@@ -143,7 +148,10 @@ fn outcome(ended: &Ended, job: Job, output: &str, is_success: bool) -> Result<Ou
         return Err(Error::Status { status: ended.status.to_string(), last_line: ended.last_line() });
     }
     let answer = job.answer(output).ok_or_else(|| Error::NoAnswer(ended.last_line()))?;
-    let seconds = if job.cpus == 1 { ended.cpu_seconds } else { ended.wall_seconds };
+    let seconds = match job.time {
+        Time::Cpu => ended.cpu_seconds,
+        Time::Clock => ended.wall_seconds,
+    };
     Ok(Outcome { seconds, answer, instructions: None })
 }
 
@@ -160,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_answer_is_found_among_the_lines_of_a_kernel() {
-        let job = Job { program: "sort", size: 500, rounds: 2, cpus: 1 };
+        let job = Job { program: "sort", size: 500, rounds: 2, cpus: 1, time: Time::Cpu };
         let log = "[    0.1] hw: x\r\nsort 50: 00000001\r\nsort 500: 519ee772\r\n[    0.2] reboot\r\n";
         assert_eq!(job.answer(log).as_deref(), Some("519ee772"));
         assert_eq!(job.answer("sort 5000: 1"), None);

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::Command};
 
 use super::{Found, Job, Outcome, Platform, Runner, outcome};
-use crate::{error::Error, host};
+use crate::{error::Error, host, workloads::Time};
 
 struct Native {
     runner: Runner,
@@ -14,7 +14,7 @@ struct Native {
 pub fn find(runner: Runner) -> Result<Found, Error> {
     let workload = runner.write_workload()?;
     let native = Native { runner, workload, version: host::first_line("uname", &["-sr"]) };
-    Ok(match native.run(Job { program: "nothing", size: 0, rounds: 1, cpus: 1 }) {
+    Ok(match native.run(Job { program: "nothing", size: 0, rounds: 1, cpus: 1, time: Time::Cpu }) {
         Ok(_) => Ok(Box::new(native)),
         Err(error) => Err(format!("the host runs no i386 programs: {error}")),
     })

@@ -43,6 +43,11 @@ fn rows(machine: &Machine, elapsed: Duration) -> Map<String, Value> {
     for (name, value) in tlb_counters(machine) {
         row(name, json!(value));
     }
+    let engine = machine.engine_stats();
+    row("blocks_translated", json!(engine.translated));
+    row("blocks_discarded", json!(engine.discarded));
+    row("block_lookups", json!(engine.lookups));
+    row("code_runs_compiled", json!(engine.compiled));
     row("cpus", json!(machine.cpu_count()));
     if machine.cpu_count() > 1 {
         for number in 0..machine.cpu_count() {

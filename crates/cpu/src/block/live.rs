@@ -42,6 +42,7 @@ fn overwritten(insn: &Instruction) -> u32 {
         M::Add | M::Adc | M::Sub | M::Sbb | M::And | M::Or | M::Xor | M::Cmp | M::Test | M::Neg => ALL,
         M::Inc | M::Dec => ALL & !RflagsBits::CF,
         M::Shl | M::Sal | M::Shr | M::Sar if insn.op1_kind() != OpKind::Register && insn.immediate(1) & 31 != 0 => ALL,
+        M::Shld | M::Shrd if insn.op2_kind() != OpKind::Register && insn.immediate(2) & 31 != 0 => ALL,
         _ => 0,
     }
 }

@@ -18,6 +18,7 @@ mod branch;
 mod compute;
 mod flags;
 mod memory;
+mod shift;
 
 use std::mem::offset_of;
 
@@ -214,7 +215,15 @@ impl<'a> Emitter<'a> {
                 emit!(self ; not Rd(register));
             }
             Plan::Neg(to) => self.negate(to),
-            Plan::Shift { op, to, count } => return self.shift(op, to, count),
+            Plan::Shift { op, to, count } => self.shift(op, to, count),
+            Plan::ShiftBy { op, to } => return self.shift_by(op, to),
+            Plan::DoubleShift { right, to, from, count } => return self.double_shift(right, to, from, count),
+            Plan::Scan { reverse, to, from } => return self.scan(reverse, to, from),
+            Plan::Swap(to) => {
+                let register = self.change(to);
+                emit!(self ; bswap Rd(register));
+            }
+            Plan::Product { signed, by } => return self.product(signed, by),
             Plan::Multiply { to, a, b } => self.multiply(to, a, b),
             Plan::Sign => {
                 let eax = self.read(super::plan::EAX);
@@ -229,8 +238,8 @@ impl<'a> Emitter<'a> {
             Plan::Branch { code } => return self.branch(code),
             Plan::Jump => self.jump(),
             Plan::Call { back } => self.call(back),
-            Plan::CallReg { to, back } => self.call_register(to, back),
-            Plan::JumpReg { to } => self.jump_register(to),
+            Plan::CallBy { to, back } => self.call_by(to, back),
+            Plan::JumpBy { to } => self.jump_by(to),
             Plan::Return { release } => self.give_back(release),
         }
         true

@@ -10,6 +10,7 @@ use crate::{
 
 /// Numbers of general-purpose registers.
 pub(super) const EAX: u8 = 0;
+pub(super) const ECX: u8 = 1;
 pub(super) const EDX: u8 = 2;
 pub(super) const ESP: u8 = 4;
 pub(super) const EBP: u8 = 5;
@@ -96,8 +97,33 @@ pub(super) enum Plan {
     Neg(u8),
     Shift {
         op: u8,
-        to: u8,
+        to: Place,
         count: u32,
+    },
+    /// By CL.
+    ShiftBy {
+        op: u8,
+        to: u8,
+    },
+    /// SHLD, SHRD; by CL without a count.
+    DoubleShift {
+        right: bool,
+        to: u8,
+        from: u8,
+        count: Option<u32>,
+    },
+    /// BSF, BSR.
+    Scan {
+        reverse: bool,
+        to: u8,
+        from: u8,
+    },
+    /// BSWAP.
+    Swap(u8),
+    /// MUL and IMUL of EAX into EDX:EAX.
+    Product {
+        signed: bool,
+        by: Source,
     },
     Multiply {
         to: u8,
@@ -128,12 +154,14 @@ pub(super) enum Plan {
     Call {
         back: u32,
     },
-    CallReg {
-        to: u8,
+    /// By a register or by memory.
+    CallBy {
+        to: Source,
         back: u32,
     },
-    JumpReg {
-        to: u8,
+    /// By a register or by memory.
+    JumpBy {
+        to: Source,
     },
     /// RET that takes so many bytes off the stack.
     Return {
@@ -167,6 +195,21 @@ impl Plan {
             Mnemonic::Shl | Mnemonic::Sal | Mnemonic::Shr | Mnemonic::Sar | Mnemonic::Rol | Mnemonic::Ror => {
                 return rotate_or_shift(insn);
             }
+            Mnemonic::Shld | Mnemonic::Shrd => Plan::DoubleShift {
+                right: insn.mnemonic() == Mnemonic::Shrd,
+                to: full(insn.op0_register())?,
+                from: full(insn.op1_register())?,
+                count: insn.try_immediate(2).ok().map(|count| count as u32 & 31),
+            },
+            Mnemonic::Bsf | Mnemonic::Bsr if insn.op1_kind() == OpKind::Register => Plan::Scan {
+                reverse: insn.mnemonic() == Mnemonic::Bsr,
+                to: full(insn.op0_register())?,
+                from: full(insn.op1_register())?,
+            },
+            Mnemonic::Bswap => Plan::Swap(full(insn.op0_register())?),
+            Mnemonic::Mul | Mnemonic::Imul if insn.op_count() == 1 && size == 4 => {
+                Plan::Product { signed: insn.mnemonic() == Mnemonic::Imul, by: source(insn, 0)? }
+            }
             Mnemonic::Imul if insn.op_count() == 2 => Plan::Multiply {
                 to: full(insn.op0_register())?,
                 a: Source::Reg(Reg(4 * full(insn.op0_register())?)),
@@ -179,7 +222,7 @@ impl Plan {
             Mnemonic::Push | Mnemonic::Pop | Mnemonic::Leave | Mnemonic::Call | Mnemonic::Ret => return stack(insn),
             Mnemonic::Jmp => match insn.code() {
                 Code::Jmp_rel8_32 | Code::Jmp_rel32_32 => Plan::Jump,
-                Code::Jmp_rm32 => Plan::JumpReg { to: full(insn.op0_register())? },
+                Code::Jmp_rm32 => Plan::JumpBy { to: source(insn, 0)? },
                 _ => return None,
             },
             mnemonic => match lower::binary_op(mnemonic) {
@@ -206,9 +249,14 @@ impl Plan {
                 Some((*address, *size, !matches!(*op, alu::CMP | alu::TEST)))
             }
             Plan::Binary { size, from, .. } => of(from, *size),
-            Plan::Step { to: Place::Mem(address), .. } => Some((*address, 4, true)),
+            Plan::Step { to: Place::Mem(address), .. } | Plan::Shift { to: Place::Mem(address), .. } => {
+                Some((*address, 4, true))
+            }
             Plan::Multiply { a, b, .. } => of(a, 4).or_else(|| of(b, 4)),
-            Plan::Push(_) | Plan::Call { .. } | Plan::CallReg { .. } => Some((Address::at(ESP, -4), 4, true)),
+            Plan::Product { by, .. } => of(by, 4),
+            Plan::JumpBy { to } => of(to, 4),
+            // Beside what a call may read: it is looked at alone.
+            Plan::Push(_) | Plan::Call { .. } | Plan::CallBy { .. } => Some((Address::at(ESP, -4), 4, true)),
             Plan::Pop(_) | Plan::Return { .. } => Some((Address::at(ESP, 0), 4, false)),
             Plan::Leave => Some((Address::at(EBP, 0), 4, false)),
             _ => None,
@@ -220,20 +268,24 @@ impl Plan {
         let of = |place: &Place| if let Place::Reg(reg) = place { 1 << reg.number() } else { 0 };
         match self {
             Plan::Binary { op: alu::CMP | alu::TEST, .. } => 0,
-            Plan::Move { to, .. } | Plan::Binary { to, .. } | Plan::Step { to, .. } => of(to),
+            Plan::Move { to, .. } | Plan::Binary { to, .. } | Plan::Step { to, .. } | Plan::Shift { to, .. } => of(to),
             Plan::Extend { to, .. }
             | Plan::Lea { to, .. }
             | Plan::Not(to)
             | Plan::Neg(to)
-            | Plan::Shift { to, .. }
+            | Plan::ShiftBy { to, .. }
+            | Plan::DoubleShift { to, .. }
+            | Plan::Scan { to, .. }
+            | Plan::Swap(to)
             | Plan::Multiply { to, .. }
             | Plan::MoveIf { to, .. } => 1 << to,
             Plan::SetIf { to, .. } => 1 << to.number(),
             Plan::Sign => 1 << EDX,
-            Plan::Push(_) | Plan::Call { .. } | Plan::CallReg { .. } | Plan::Return { .. } => 1 << ESP,
+            Plan::Product { .. } => 1 << EAX | 1 << EDX,
+            Plan::Push(_) | Plan::Call { .. } | Plan::CallBy { .. } | Plan::Return { .. } => 1 << ESP,
             Plan::Pop(to) => 1 << ESP | 1 << to,
             Plan::Leave => 1 << ESP | 1 << EBP,
-            Plan::Nop | Plan::Branch { .. } | Plan::Jump | Plan::JumpReg { .. } => 0,
+            Plan::Nop | Plan::Branch { .. } | Plan::Jump | Plan::JumpBy { .. } => 0,
         }
     }
 
@@ -256,12 +308,15 @@ impl Plan {
                 Plan::Move { to, from, .. } | Plan::Binary { to, from, .. } => place(to) | read(from),
                 Plan::Extend { from, .. } => read(from),
                 Plan::Lea { address, .. } => in_address(address),
-                Plan::Step { to, .. } => place(to),
+                Plan::Step { to, .. } | Plan::Shift { to, .. } => place(to),
+                Plan::ShiftBy { .. } => 1 << ECX,
+                Plan::DoubleShift { from, count, .. } => 1 << from | if count.is_none() { 1 << ECX } else { 0 },
+                Plan::Product { by, .. } => read(by),
                 Plan::Multiply { a, b, .. } => read(a) | read(b),
                 Plan::Sign => 1 << EAX,
-                Plan::MoveIf { from, .. } => 1 << from,
+                Plan::MoveIf { from, .. } | Plan::Scan { from, .. } => 1 << from,
                 Plan::Push(source) => read(source),
-                Plan::CallReg { to, .. } | Plan::JumpReg { to } => 1 << to,
+                Plan::CallBy { to, .. } | Plan::JumpBy { to } => read(to),
                 _ => 0,
             }
     }
@@ -271,7 +326,7 @@ impl Plan {
         use Plan as P;
         matches!(
             self,
-            P::Branch { .. } | P::Jump | P::Call { .. } | P::CallReg { .. } | P::JumpReg { .. } | P::Return { .. }
+            P::Branch { .. } | P::Jump | P::Call { .. } | P::CallBy { .. } | P::JumpBy { .. } | P::Return { .. }
         )
     }
 }
@@ -332,11 +387,10 @@ fn source(insn: &Instruction, n: u32) -> Option<Source> {
 }
 
 fn rotate_or_shift(insn: &Instruction) -> Option<Plan> {
-    let to = full(insn.op0_register())?;
-    if insn.op0_kind() != OpKind::Register || insn.op1_kind() == OpKind::Register {
+    let to = place(insn)?;
+    if lower::size(insn) != 4 {
         return None;
     }
-    let count = insn.try_immediate(1).ok()? as u32 & 31;
     let op = match insn.mnemonic() {
         Mnemonic::Shr => shift::SHR,
         Mnemonic::Sar => shift::SAR,
@@ -344,7 +398,14 @@ fn rotate_or_shift(insn: &Instruction) -> Option<Plan> {
         Mnemonic::Ror => shift::ROR,
         _ => shift::SHL,
     };
-    Some(if count == 0 { Plan::Nop } else { Plan::Shift { op, to, count } })
+    Some(match (insn.try_immediate(1), to) {
+        (Ok(count), Place::Reg(_)) if count & 31 == 0 => Plan::Nop,
+        // It accesses memory all the same.
+        (Ok(count), Place::Mem(_)) if count & 31 == 0 => return None,
+        (Ok(count), _) => Plan::Shift { op, to, count: count as u32 & 31 },
+        (Err(_), Place::Reg(to)) => Plan::ShiftBy { op, to: to.number() },
+        (Err(_), Place::Mem(_)) => return None,
+    })
 }
 
 fn stack(insn: &Instruction) -> Option<Plan> {
@@ -355,9 +416,7 @@ fn stack(insn: &Instruction) -> Option<Plan> {
         Code::Pop_rm32 if insn.op0_kind() == OpKind::Register => Plan::Pop(full(insn.op0_register())?),
         Code::Leaved => Plan::Leave,
         Code::Call_rel32_32 => Plan::Call { back: insn.next_ip32() },
-        Code::Call_rm32 if insn.op0_kind() == OpKind::Register => {
-            Plan::CallReg { to: full(insn.op0_register())?, back: insn.next_ip32() }
-        }
+        Code::Call_rm32 => Plan::CallBy { to: source(insn, 0)?, back: insn.next_ip32() },
         Code::Retnd => Plan::Return { release: 4 },
         Code::Retnd_imm16 => Plan::Return { release: 4 + u32::from(insn.immediate16()) },
         _ => return None,

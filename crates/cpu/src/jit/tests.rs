@@ -4,7 +4,7 @@ use x86::PhysAddr;
 
 use crate::{
     EngineConfig, Exit, Gpr,
-    testing::{Draws, Lab},
+    testing::{CODE, Draws, Lab},
 };
 
 /// A register other than ESP, which programs are to keep most of the time.
@@ -41,6 +41,37 @@ fn operand(r: &mut Draws, out: &mut Vec<u8>, reg: u8) {
     } else {
         memory(r, out, reg);
     }
+}
+
+/// A shift or rotation: of a register or of memory, by a constant or by CL, of two registers.
+fn shift(r: &mut Draws, out: &mut Vec<u8>, reg: u8) {
+    let operation = r.pick(&[0, 1, 4, 5, 7]);
+    match r.below(6) {
+        0 => {
+            out.push(0xc1);
+            memory(r, out, operation);
+            out.push(r.below(34) as u8);
+        }
+        1 => out.extend([0xd3, 0xc0 | operation << 3 | reg]),
+        2 => {
+            out.extend([0x0f, r.pick(&[0xa4, 0xac]), 0xc0 | register(r) << 3 | reg]);
+            out.push(r.below(34) as u8);
+        }
+        3 => out.extend([0x0f, r.pick(&[0xa5, 0xad]), 0xc0 | register(r) << 3 | reg]),
+        _ => out.extend([0xc1, 0xc0 | operation << 3 | reg, r.below(34) as u8]),
+    }
+}
+
+/// A jump or call by memory that leads behind it, or into nowhere if what comes between the two parts fails.
+fn by_memory(r: &mut Draws, code: &mut Vec<u8>, skipped: u32) {
+    // At times across the end of a page.
+    let place = [0x4f80u32, 0x4f84, 0x5ffe][r.below(3) as usize];
+    let target = CODE + code.len() as u32 + 10 + 6 + skipped;
+    code.extend([0xc7, 0x05]);
+    code.extend(place.to_le_bytes());
+    code.extend(target.to_le_bytes());
+    code.extend([0xff, r.pick(&[0x25, 0x15])]);
+    code.extend(place.to_le_bytes());
 }
 
 /// An instruction of those that host code is made for.
@@ -89,12 +120,17 @@ fn instruction(r: &mut Draws, out: &mut Vec<u8>) {
             let down = r.below(2) as u8;
             memory(r, out, down);
         }
-        15 => {
-            out.push(0xc1);
-            out.push(0xc0 | r.pick(&[0, 1, 4, 5, 7]) << 3 | reg);
-            out.push(r.below(34) as u8);
-        }
-        16 => out.extend([0xf7, 0xc0 | r.pick(&[2, 3]) << 3 | reg]),
+        15 => shift(r, out, reg),
+        16 => match r.below(4) {
+            0 => {
+                out.push(0xf7);
+                let operation = r.pick(&[4, 5]); // MUL, IMUL
+                operand(r, out, operation);
+            }
+            1 => out.extend([0x0f, r.pick(&[0xbc, 0xbd]), 0xc0 | reg << 3 | register(r)]),
+            2 => out.extend([0x0f, 0xc8 | reg]),
+            _ => out.extend([0xf7, 0xc0 | r.pick(&[2, 3]) << 3 | reg]),
+        },
         17 => {
             if r.below(2) == 0 {
                 out.extend([0x0f, 0xaf]);
@@ -144,8 +180,9 @@ fn program(r: &mut Draws) -> Vec<u8> {
         for _ in 0..r.below(4) {
             instruction(r, &mut skipped);
         }
-        match r.below(6) {
+        match r.below(7) {
             0 => code.extend([0xeb, skipped.len() as u8]),
+            3 => by_memory(r, &mut code, skipped.len() as u32),
             1 => code.extend([0xe8, 0, 0, 0, 0]), // its return address stays on the stack
             2 => {
                 // call over a function: jmp behind it; the function returns

@@ -5,8 +5,8 @@ use std::mem::offset_of;
 use dynasmrt::{DynasmApi, DynasmLabelApi, dynasm};
 
 use super::{
-    super::plan::{Address, ESP, Plan},
-    EIP, EXEC, Emitter, LEFT, Leaving, MODE_KEY, RAX, TARGETS, emit,
+    super::plan::{Address, ESP, Plan, Source},
+    EIP, EXEC, Emitter, LEFT, Leaving, MODE_KEY, RAX, RDX, TARGETS, emit,
 };
 use crate::block::{Op, Target, Targets};
 
@@ -114,20 +114,25 @@ impl Emitter<'_> {
         self.follow_link(self.at);
     }
 
-    pub(super) fn call_register(&mut self, to: u8, back: u32) {
-        self.read(to);
+    pub(super) fn call_by(&mut self, to: Source, back: u32) {
+        // Before anything is changed: CALL ESP, or memory that cannot be read.
+        match to {
+            Source::Mem(address) => {
+                let place = self.reach_alone(&address, 4, false);
+                self.load(place, 4, false, RDX);
+            }
+            _ => self.fetch(to, RDX),
+        }
         let place = self.reach(&Address::at(ESP, -4), 4, true);
         self.store_constant(place, 4, back);
-        let target = self.read(to);
-        emit!(self ; mov eax, Rd(target));
-        self.move_top(-4); // last: CALL ESP
+        emit!(self ; mov eax, edx);
+        self.move_top(-4);
         self.settle();
         self.go_indirect();
     }
 
-    pub(super) fn jump_register(&mut self, to: u8) {
-        let target = self.read(to);
-        emit!(self ; mov eax, Rd(target));
+    pub(super) fn jump_by(&mut self, to: Source) {
+        self.fetch(to, RAX);
         self.settle();
         self.go_indirect();
     }

@@ -1,19 +1,13 @@
-//! Arithmetic, logic, shifts, conditions that become values.
+//! Arithmetic, logic, conditions that become values.
 
 use dynasmrt::{DynasmApi, DynasmLabelApi, dynasm};
 
 use super::{
-    super::plan::{Place, Reg, Source},
+    super::plan::{EAX, EDX, Place, Reg, Source},
     CARRIES, CARRY, Emitter, RAX, RCX, RDX, RESULT, emit,
     flags::{Operand, Pending, with},
 };
-use crate::exec::hot::{
-    alu::{ADC, ADD, AND, CMP, OR, SBB, SUB, TEST, XOR},
-    shift::{ROL, ROR, SAR, SHL, SHR},
-};
-
-/// AF as [`crate::lazy::LazyFlags`] has it.
-const AF: i32 = 1 << 4;
+use crate::exec::hot::alu::{ADC, ADD, AND, CMP, OR, SBB, SUB, TEST, XOR};
 
 /// Emits one of the operations on a host register.
 macro_rules! operate {
@@ -227,29 +221,56 @@ impl Emitter<'_> {
         true
     }
 
-    /// ADC and SBB of registers and constants.
+    /// ADC and SBB of 32 bits.
     fn with_carry(&mut self, op: u8, to: Place, from: Source) -> bool {
-        let (Place::Reg(to), Source::Reg(_) | Source::Imm(_)) = (to, from) else { return false };
-        let host = self.read(to.number());
-        let b = match self.operand(from).expect("a register or a constant") {
-            Operand::Host(b) if b == host => {
-                emit!(self ; mov eax, Rd(host));
-                Operand::Host(RAX)
+        match (to, from) {
+            (Place::Reg(to), _) => {
+                let host = self.read(to.number());
+                let b = match from {
+                    Source::Mem(address) => {
+                        let place = self.reach(&address, 4, false);
+                        self.load(place, 4, false, RAX);
+                        Operand::Host(RAX)
+                    }
+                    _ => match self.operand(from).expect("a register or a constant") {
+                        Operand::Host(b) if b == host => {
+                            emit!(self ; mov eax, Rd(host));
+                            Operand::Host(RAX)
+                        }
+                        b => b,
+                    },
+                };
+                self.carry();
+                self.expect(Pending::Nothing);
+                self.change(to.number());
+                emit!(self ; mov edx, Rd(host));
+                operate!(self, op, host, b);
+                self.put_sum(host, b);
             }
-            b => b,
-        };
-        self.carry();
-        self.expect(Pending::Nothing);
-        self.change(to.number());
-        emit!(self ; mov edx, Rd(host));
-        operate!(self, op, host, b);
+            (Place::Mem(address), _) => {
+                let b = self.operand(from).expect("a register or a constant");
+                // The place may be in a register that working them out takes.
+                self.settle_flags();
+                self.before.1 = Pending::Nothing;
+                let place = self.reach(&address, 4, true);
+                self.load(place, 4, false, RAX);
+                emit!(self ; mov edx, eax ; bt DWORD [rdi + CARRY], BYTE 0);
+                operate!(self, op, RAX, b);
+                self.store_host(place, 4, RAX);
+                self.put_sum(RAX, b);
+            }
+        }
+        true
+    }
+
+    /// The flags after a sum or difference with the host's carry, of EDX and `b`, if anybody sees them.
+    fn put_sum(&mut self, result: u8, b: Operand) {
         if !self.flags_are_dead() {
             self.put_carry();
-            emit!(self ; mov [rdi + RESULT], Rd(host) ; xor edx, Rd(host));
+            emit!(self ; mov [rdi + RESULT], Rd(result) ; xor edx, Rd(result));
             with!(self, xor RDX, b);
             emit!(self ; mov [rdi + CARRIES], edx);
         }
-        true
     }
 
     /// INC and DEC of 32 bits.
@@ -311,48 +332,6 @@ impl Emitter<'_> {
         }
     }
 
-    /// A shift or rotation by 1 to 31.
-    pub(super) fn shift(&mut self, op: u8, to: u8, count: u32) -> bool {
-        let dead = self.flags_are_dead();
-        let count = count as i8;
-        if matches!(op, ROL | ROR) {
-            if !dead {
-                return false;
-            }
-            let host = self.change(to);
-            match op {
-                ROL => emit!(self ; rol Rd(host), count),
-                _ => emit!(self ; ror Rd(host), count),
-            }
-            return true;
-        }
-        self.expect(Pending::Nothing);
-        let host = self.change(to);
-        match op {
-            SHL => emit!(self ; shl Rd(host), count),
-            SHR => emit!(self ; shr Rd(host), count),
-            _ => emit!(self ; sar Rd(host), count),
-        }
-        if dead {
-            return true;
-        }
-        // Bit 31 of the carries is OF xor CF.
-        self.put_carry();
-        match op {
-            SHL => emit!(self ; mov edx, Rd(host)),
-            SHR => emit!(self ; lea edx, [Rq(host) * 2] ; shl ecx, 31 ; xor edx, ecx),
-            SAR => emit!(self ; mov edx, ecx ; shl edx, 31),
-            _ => return false,
-        }
-        emit!(self
-            ; and edx, DWORD i32::MIN
-            ; or edx, BYTE AF as i8
-            ; mov [rdi + CARRIES], edx
-            ; mov [rdi + RESULT], Rd(host)
-        );
-        true
-    }
-
     /// IMUL of 32 bits into a register.
     pub(super) fn multiply(&mut self, to: u8, a: Source, b: Source) {
         if let (Source::Mem(address), _) | (_, Source::Mem(address)) = (a, b) {
@@ -389,6 +368,25 @@ impl Emitter<'_> {
             );
         }
         self.write(to, RAX);
+    }
+
+    /// MUL and IMUL of EAX into EDX:EAX, where nobody sees the flags.
+    pub(super) fn product(&mut self, signed: bool, by: Source) -> bool {
+        if !self.flags_are_dead() {
+            return false;
+        }
+        let a = self.read(EAX);
+        self.fetch(by, RDX);
+        self.expect(Pending::Nothing);
+        emit!(self ; mov eax, Rd(a));
+        if signed {
+            emit!(self ; imul edx);
+        } else {
+            emit!(self ; mul edx);
+        }
+        self.write(EAX, RAX);
+        self.write(EDX, RDX);
+        true
     }
 
     /// SETcc of a register.

@@ -81,6 +81,11 @@ impl Emitter<'_> {
                 return HostPlace { base, disp: member.at as i32 };
             }
         }
+        self.reach_alone(address, size, write)
+    }
+
+    /// Finds a memory operand that no window has, or leaves the run. Takes RAX and RCX, as [`Emitter::reach`].
+    pub(super) fn reach_alone(&mut self, address: &Address, size: u32, write: bool) -> HostPlace {
         let leave = self.way_out();
         self.address(address, 0);
         if let Some(segment) = address.segment {
@@ -164,6 +169,21 @@ impl Emitter<'_> {
             (2, false) => at!(self, place, movzx Rd(into), WORD []),
             (2, true) => at!(self, place, movsx Rd(into), WORD []),
             _ => at!(self, place, mov Rd(into), []),
+        }
+    }
+
+    /// Loads an operand of 32 bits from wherever it is, or leaves the run. Takes RAX and RCX.
+    pub(super) fn fetch(&mut self, source: Source, into: u8) {
+        match source {
+            Source::Mem(address) => {
+                let place = self.reach(&address, 4, false);
+                self.load(place, 4, false, into);
+            }
+            Source::Reg(reg) => {
+                let host = self.read(reg.number());
+                emit!(self ; mov Rd(into), Rd(host));
+            }
+            Source::Imm(value) => emit!(self ; mov Rd(into), DWORD value as i32),
         }
     }
 

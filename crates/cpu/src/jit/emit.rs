@@ -219,6 +219,7 @@ impl<'a> Emitter<'a> {
             Plan::ShiftBy { op, to } => return self.shift_by(op, to),
             Plan::DoubleShift { right, to, from, count } => return self.double_shift(right, to, from, count),
             Plan::Scan { reverse, to, from } => return self.scan(reverse, to, from),
+            Plan::Exchange { size, reg, with } => return self.exchange(size, reg, with),
             Plan::Swap(to) => {
                 let register = self.change(to);
                 emit!(self ; bswap Rd(register));

@@ -139,7 +139,13 @@ pub(super) enum Plan {
     MoveIf {
         code: u8,
         to: u8,
-        from: u8,
+        from: Source,
+    },
+    /// XCHG of a register with another or with memory.
+    Exchange {
+        size: u32,
+        reg: Reg,
+        with: Place,
     },
     Push(Source),
     Pop(u8),
@@ -206,6 +212,7 @@ impl Plan {
                 to: full(insn.op0_register())?,
                 from: full(insn.op1_register())?,
             },
+            Mnemonic::Xchg => Plan::Exchange { size, reg: exchanged(insn)?, with: place(insn)? },
             Mnemonic::Bswap => Plan::Swap(full(insn.op0_register())?),
             Mnemonic::Mul | Mnemonic::Imul if insn.op_count() == 1 && size == 4 => {
                 Plan::Product { signed: insn.mnemonic() == Mnemonic::Imul, by: source(insn, 0)? }
@@ -254,8 +261,10 @@ impl Plan {
             }
             Plan::Multiply { a, b, .. } => of(a, 4).or_else(|| of(b, 4)),
             Plan::Product { by, .. } => of(by, 4),
+            Plan::MoveIf { from, .. } => of(from, 4),
+            Plan::Exchange { size, with: Place::Mem(address), .. } => Some((*address, *size, true)),
             Plan::JumpBy { to } => of(to, 4),
-            // Beside what a call may read: it is looked at alone.
+            // Beside what they may read: it is looked at alone.
             Plan::Push(_) | Plan::Call { .. } | Plan::CallBy { .. } => Some((Address::at(ESP, -4), 4, true)),
             Plan::Pop(_) | Plan::Return { .. } => Some((Address::at(ESP, 0), 4, false)),
             Plan::Leave => Some((Address::at(EBP, 0), 4, false)),
@@ -280,6 +289,7 @@ impl Plan {
             | Plan::Multiply { to, .. }
             | Plan::MoveIf { to, .. } => 1 << to,
             Plan::SetIf { to, .. } => 1 << to.number(),
+            Plan::Exchange { reg, with, .. } => 1 << reg.number() | of(with),
             Plan::Sign => 1 << EDX,
             Plan::Product { .. } => 1 << EAX | 1 << EDX,
             Plan::Push(_) | Plan::Call { .. } | Plan::CallBy { .. } | Plan::Return { .. } => 1 << ESP,
@@ -314,7 +324,9 @@ impl Plan {
                 Plan::Product { by, .. } => read(by),
                 Plan::Multiply { a, b, .. } => read(a) | read(b),
                 Plan::Sign => 1 << EAX,
-                Plan::MoveIf { from, .. } | Plan::Scan { from, .. } => 1 << from,
+                Plan::MoveIf { from, .. } => read(from),
+                Plan::Exchange { with, .. } => place(with),
+                Plan::Scan { from, .. } => 1 << from,
                 Plan::Push(source) => read(source),
                 Plan::CallBy { to, .. } | Plan::JumpBy { to } => read(to),
                 _ => 0,
@@ -410,8 +422,7 @@ fn rotate_or_shift(insn: &Instruction) -> Option<Plan> {
 
 fn stack(insn: &Instruction) -> Option<Plan> {
     Some(match insn.code() {
-        Code::Push_r32 | Code::Pushd_imm8 | Code::Pushd_imm32 => Plan::Push(source(insn, 0)?),
-        Code::Push_rm32 if insn.op0_kind() == OpKind::Register => Plan::Push(source(insn, 0)?),
+        Code::Push_r32 | Code::Push_rm32 | Code::Pushd_imm8 | Code::Pushd_imm32 => Plan::Push(source(insn, 0)?),
         Code::Pop_r32 => Plan::Pop(full(insn.op0_register())?),
         Code::Pop_rm32 if insn.op0_kind() == OpKind::Register => Plan::Pop(full(insn.op0_register())?),
         Code::Leaved => Plan::Leave,
@@ -423,16 +434,25 @@ fn stack(insn: &Instruction) -> Option<Plan> {
     })
 }
 
-/// Jcc, SETcc and CMOVcc of registers.
+/// The register of an XCHG, whose other operand may be memory.
+fn exchanged(insn: &Instruction) -> Option<Reg> {
+    match source(insn, 1)? {
+        Source::Reg(reg) => Some(reg),
+        _ => None,
+    }
+}
+
+/// Jcc, CMOVcc, and SETcc of registers.
 fn conditional(insn: &Instruction) -> Option<Plan> {
     let code = lower::condition(insn)?;
     if insn.is_jcc_short_or_near() {
         return Some(Plan::Branch { code });
     }
-    let registers = (0..insn.op_count()).all(|n| insn.op_kind(n) == OpKind::Register);
     match insn.op_count() {
-        1 if registers => Some(Plan::SetIf { code, to: Reg(lower::register(insn.op0_register())?) }),
-        2 if registers => Some(Plan::MoveIf { code, to: full(insn.op0_register())?, from: full(insn.op1_register())? }),
+        1 if insn.op0_kind() == OpKind::Register => {
+            Some(Plan::SetIf { code, to: Reg(lower::register(insn.op0_register())?) })
+        }
+        2 => Some(Plan::MoveIf { code, to: full(insn.op0_register())?, from: source(insn, 1)? }),
         _ => None,
     }
 }

@@ -152,8 +152,21 @@ fn instruction(r: &mut Draws, out: &mut Vec<u8>) {
         20 => {
             out.extend([0x0f, 0x90 | r.below(16) as u8, 0xc0 | reg]);
         }
-        21 => out.extend([0x0f, 0x40 | r.below(16) as u8, 0xc0 | reg << 3 | register(r)]),
-        22 => match r.below(4) {
+        21 => match r.below(3) {
+            0 => {
+                out.push(r.pick(&[0x86, 0x87, 0x87]));
+                operand(r, out, reg);
+            }
+            _ => {
+                out.extend([0x0f, 0x40 | r.below(16) as u8]);
+                operand(r, out, reg);
+            }
+        },
+        22 => match r.below(5) {
+            4 => {
+                out.push(0xff);
+                memory(r, out, 6); // PUSH
+            }
             0 => out.extend([0x6a, r.value() as u8]),
             1 => out.push(0x50 | r.below(8) as u8),
             2 => out.push(0x58 | reg),

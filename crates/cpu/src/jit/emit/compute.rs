@@ -401,16 +401,15 @@ impl Emitter<'_> {
         true
     }
 
-    /// CMOVcc of registers.
-    pub(super) fn move_if(&mut self, code: u8, to: u8, from: u8) -> bool {
+    /// CMOVcc, which reads its operand whatever the condition.
+    pub(super) fn move_if(&mut self, code: u8, to: u8, from: Source) -> bool {
         let pending = self.pending;
-        let (to_host, from_host) = (self.read(to), self.read(from));
-        emit!(self ; mov eax, Rd(to_host));
+        let to_host = self.read(to);
+        self.fetch(from, RAX);
         let Some(condition) = self.condition(pending, code) else { return false };
-        let kept = self.asm.new_dynamic_label();
-        let opposite = super::flags::Condition(condition.0 ^ 1);
-        self.jump_if(opposite, kept);
-        emit!(self ; mov eax, Rd(from_host) ; =>kept);
+        let met = self.asm.new_dynamic_label();
+        self.jump_if(condition, met);
+        emit!(self ; mov eax, Rd(to_host) ; =>met);
         self.write(to, RAX);
         true
     }

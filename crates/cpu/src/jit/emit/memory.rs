@@ -5,8 +5,8 @@ use std::mem::offset_of;
 use dynasmrt::{DynasmApi, DynasmLabelApi, dynasm};
 
 use super::{
-    super::plan::{Address, EBP, ESP, Source},
-    Crossing, Emitter, HOST, RAX, RCX, SEGMENTS, emit,
+    super::plan::{Address, EBP, ESP, Place, Reg, Source},
+    Crossing, Emitter, HOST, RAX, RCX, RDX, SEGMENTS, emit,
 };
 use crate::SegmentRegister;
 
@@ -205,7 +205,33 @@ impl Emitter<'_> {
         }
     }
 
+    /// XCHG of 32 bits or of a byte.
+    pub(super) fn exchange(&mut self, size: u32, reg: Reg, with: Place) -> bool {
+        if reg.is_high() || !matches!(size, 1 | 4) {
+            return false;
+        }
+        match with {
+            Place::Reg(with) if size == 4 => {
+                let (a, b) = (self.change(reg.number()), self.change(with.number()));
+                emit!(self ; xchg Rd(a), Rd(b));
+            }
+            Place::Reg(_) => return false,
+            Place::Mem(address) => {
+                let host = self.read(reg.number());
+                let place = self.reach(&address, size, true);
+                self.load(place, size, false, RAX);
+                self.store_host(place, size, host);
+                self.write_narrow(reg, size, RAX);
+            }
+        }
+        true
+    }
+
     pub(super) fn push(&mut self, source: Source) {
+        if let Source::Mem(address) = source {
+            let place = self.reach_alone(&address, 4, false);
+            self.load(place, 4, false, RDX);
+        }
         let place = self.reach(&Address::at(ESP, -4), 4, true);
         match source {
             Source::Reg(reg) => {
@@ -213,7 +239,7 @@ impl Emitter<'_> {
                 self.store_host(place, 4, host);
             }
             Source::Imm(value) => self.store_constant(place, 4, value),
-            Source::Mem(_) => unreachable!("no plan pushes memory"),
+            Source::Mem(_) => self.store_host(place, 4, RDX),
         }
         self.move_top(-4);
     }

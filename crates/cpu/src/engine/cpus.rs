@@ -111,7 +111,12 @@ fn a_linked_block_of_one_cpu_serves_the_other_where_its_tables_lead_to_the_same_
 
 #[test]
 fn an_exchange_that_finds_a_lock_taken_counts_as_a_pause_in_every_engine() {
-    for config in [EngineConfig::default(), EngineConfig { single_step: true, ..EngineConfig::default() }] {
+    for config in [
+        EngineConfig::default(),
+        EngineConfig { eager: true, ..EngineConfig::default() },
+        EngineConfig { eager: true, interpreted: true, ..EngineConfig::default() },
+        EngineConfig { single_step: true, ..EngineConfig::default() },
+    ] {
         let mut lab = Lab::assembled(|a| {
             let (mut again, mut spin) = (a.create_label(), a.create_label());
             a.set_label(&mut again)?;

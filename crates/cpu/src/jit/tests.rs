@@ -152,11 +152,13 @@ fn instruction(r: &mut Draws, out: &mut Vec<u8>) {
         20 => {
             out.extend([0x0f, 0x90 | r.below(16) as u8, 0xc0 | reg]);
         }
-        21 => match r.below(3) {
+        21 => match r.below(4) {
             0 => {
                 out.push(r.pick(&[0x86, 0x87, 0x87]));
                 operand(r, out, reg);
             }
+            // What is in memory already.
+            1 => out.extend([0x89, 0x44 | reg << 3, 0x24, 8, 0x87, 0x44 | reg << 3, 0x24, 8]),
             _ => {
                 out.extend([0x0f, 0x40 | r.below(16) as u8]);
                 operand(r, out, reg);
@@ -249,6 +251,7 @@ fn host_code_and_single_steps_give_the_same_state() {
                 assert_eq!((a.retired, a.eip), (b.retired, b.eip), "{context}");
                 assert_eq!(a.gpr, b.gpr, "{context}");
                 assert_eq!(a.eflags, b.eflags, "{context}");
+                assert_eq!(other.cpu.pauses_left(), steps.cpu.pauses_left(), "{context}");
                 assert_eq!(other.bus.mmio, steps.bus.mmio, "{context}");
             }
             if !matches!(exits[0], Exit::Budget) {

@@ -220,6 +220,13 @@ impl Emitter<'_> {
                 let host = self.read(reg.number());
                 let place = self.reach(&address, size, true);
                 self.load(place, size, false, RAX);
+                // Perhaps a lock that another CPU holds: the handler looks at it.
+                let leave = self.way_out();
+                if size == 1 {
+                    emit!(self ; cmp al, Rb(host) ; je =>leave);
+                } else {
+                    emit!(self ; cmp eax, Rd(host) ; je =>leave);
+                }
                 self.store_host(place, size, host);
                 self.write_narrow(reg, size, RAX);
             }

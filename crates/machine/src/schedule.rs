@@ -8,13 +8,18 @@
 //! Who gave its turn up by PAUSE waits for something that another CPU does, most often soon: for
 //! the answer to a message, for a lock. So in round robin the turns of the others are short until
 //! it has looked again; each time that it looks in vain they are twice as long.
+//!
+//! Who is in ring 3 at the end of a turn computes, as a rule: only kernels wait for other CPUs in loops without
+//! PAUSE. It goes on for some time, since each change of CPUs costs the host what it has in its caches.
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::{MAX_CPUS, MachineConfig};
 
 /// Instructions of a turn in round robin.
-const QUANTUM: u64 = 100_000;
+const QUANTUM: u64 = 50_000;
+/// Of one whose CPU is in ring 3 after [`QUANTUM`] of them.
+const USER_QUANTUM: u64 = 4 * QUANTUM;
 /// PAUSEs of a turn in round robin: who waits for another CPU in a loop soon lets it run.
 const PAUSES: u64 = 4;
 /// Instructions of a turn while another CPU waits that has not yet looked in vain: a message
@@ -25,7 +30,7 @@ const LOOK: u64 = 64;
 /// Stands for a turn without end: that of a machine's only CPU.
 const ENDLESS: u64 = u64::MAX;
 /// Waits that are counted: after them no turn gets longer.
-const MOST_WAITS: u8 = 10;
+const MOST_WAITS: u8 = 9;
 
 /// Turns that are drawn have less than two to the power of this many instructions, and at most so many PAUSEs.
 const LARGEST_BITS: u64 = 16;
@@ -89,6 +94,15 @@ impl Schedule {
             self.instructions -= instructions;
             self.ran += instructions;
             self.pauses = pauses_left;
+        }
+    }
+
+    /// The CPU is in ring 3: a turn that has run out goes on, unless it had more already or somebody waits.
+    pub fn goes_on_in_user_mode(&mut self) {
+        let others_wait = (0..).zip(&self.waits).any(|(cpu, &waits)| cpu != self.current && waits > 0);
+        let has_run_out = self.instructions == 0 && self.pauses > 0 && self.ran == QUANTUM;
+        if has_run_out && !others_wait && self.random.is_none() {
+            self.instructions = USER_QUANTUM - QUANTUM;
         }
     }
 
@@ -216,7 +230,7 @@ mod tests {
     #[test]
     fn who_waits_is_asked_again_soon_and_each_time_that_it_waits_in_vain_later() {
         let in_vain = [5000, LOOK, LOOK, LOOK, LOOK, LOOK, LOOK, 1, 1, 1];
-        let lengths = [256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536, QUANTUM];
+        let lengths = [256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768, QUANTUM, QUANTUM];
         assert_eq!(turns_beside_a_waiter(&in_vain), lengths);
         assert_eq!(turns_beside_a_waiter(&[10, 10, LOOK + 1, 10]), [256, 512, 256, 512], "it went on in between");
     }
@@ -248,6 +262,45 @@ mod tests {
         schedule.end();
         schedule.next(2, |_| true);
         assert_eq!((schedule.current(), schedule.instructions()), (0, QUANTUM));
+    }
+
+    #[test]
+    fn a_turn_in_user_mode_goes_on_unless_somebody_waits() {
+        let mut schedule = schedule(2, None);
+        let mut turn = |in_user_mode: &[bool]| {
+            let lengths = in_user_mode.iter().map(|&is_user| {
+                let length = schedule.instructions();
+                schedule.ran(length, PAUSES);
+                if is_user {
+                    schedule.goes_on_in_user_mode();
+                }
+                length
+            });
+            let all = lengths.sum::<u64>();
+            let is_over = schedule.is_over();
+            schedule.end();
+            schedule.next(2, |_| true);
+            (all, is_over)
+        };
+        assert_eq!(turn(&[true]), (QUANTUM, false));
+        assert_eq!(turn(&[false]), (QUANTUM, true), "it is in the kernel");
+        assert_eq!(turn(&[true; 2]), (USER_QUANTUM, true));
+        // CPU 1 gives up by PAUSE: until it has looked again, turns are short whoever has them.
+        assert_eq!(schedule.current(), 1);
+        schedule.ran(10, 0);
+        schedule.next(2, |_| true);
+        schedule.ran(SHORT, PAUSES);
+        schedule.goes_on_in_user_mode();
+        assert!(schedule.is_over());
+    }
+
+    #[test]
+    fn a_drawn_turn_is_as_long_as_was_drawn_in_user_mode_too() {
+        let mut schedule = schedule(2, Some(3));
+        let length = schedule.instructions();
+        schedule.ran(length, PAUSES);
+        schedule.goes_on_in_user_mode();
+        assert!(schedule.is_over());
     }
 
     #[test]

@@ -260,8 +260,6 @@ impl Machine {
         self.schedule.ran(ran, cpu.pauses_left());
         if exit == Exit::Halted {
             self.schedule.end();
-        } else if cpu.state.cpl == 3 {
-            self.schedule.goes_on_in_user_mode();
         }
         self.settle();
         exit

@@ -31,8 +31,7 @@ pub fn alone(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
 
 /// An embedded program.
 pub fn embedded(name: &str) -> &'static [u8] {
-    let found = images::programs().iter().find(|(known, _)| *known == name);
-    found.unwrap_or_else(|| panic!("no program {name} is embedded")).1
+    images::program(name).unwrap_or_else(|| panic!("no program {name} is embedded"))
 }
 
 /// Runs an embedded program on the host's processor and under its Linux.

@@ -19,6 +19,11 @@ pub const fn programs() -> &'static [(&'static str, &'static [u8])] {
     include!(concat!(env!("OUT_DIR"), "/programs.rs"))
 }
 
+/// The static ELF of this name, if it is one of [`programs`].
+pub fn program(name: &str) -> Option<&'static [u8]> {
+    programs().iter().find(|(known, _)| *known == name).map(|&(_, bytes)| bytes)
+}
+
 /// The sample modules of the guest kernel by name: i386 objects (`ET_REL`).
 pub const fn modules() -> &'static [(&'static str, &'static [u8])] {
     include!(concat!(env!("OUT_DIR"), "/modules.rs"))

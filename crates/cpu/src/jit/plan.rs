@@ -212,7 +212,9 @@ impl Plan {
                 to: full(insn.op0_register())?,
                 from: full(insn.op1_register())?,
             },
-            Mnemonic::Xchg => Plan::Exchange { size, reg: exchanged(insn)?, with: place(insn)? },
+            Mnemonic::Xchg => {
+                Plan::Exchange { size, reg: Reg(lower::register(insn.op1_register())?), with: place(insn)? }
+            }
             Mnemonic::Bswap => Plan::Swap(full(insn.op0_register())?),
             Mnemonic::Mul | Mnemonic::Imul if insn.op_count() == 1 && size == 4 => {
                 Plan::Product { signed: insn.mnemonic() == Mnemonic::Imul, by: source(insn, 0)? }
@@ -432,14 +434,6 @@ fn stack(insn: &Instruction) -> Option<Plan> {
         Code::Retnd_imm16 => Plan::Return { release: 4 + u32::from(insn.immediate16()) },
         _ => return None,
     })
-}
-
-/// The register of an XCHG, whose other operand may be memory.
-fn exchanged(insn: &Instruction) -> Option<Reg> {
-    match source(insn, 1)? {
-        Source::Reg(reg) => Some(reg),
-        _ => None,
-    }
 }
 
 /// Jcc, CMOVcc, and SETcc of registers.

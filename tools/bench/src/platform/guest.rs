@@ -19,7 +19,7 @@ pub fn workload() -> &'static [u8] {
 }
 
 fn embedded(name: &str) -> &'static [u8] {
-    images::programs().iter().find(|(of, _)| *of == name).expect("the program is embedded").1
+    images::program(name).expect("the program is embedded")
 }
 
 /// Writes the kernel to a file.

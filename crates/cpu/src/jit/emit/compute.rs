@@ -250,8 +250,7 @@ impl Emitter<'_> {
             (Place::Mem(address), _) => {
                 let b = self.operand(from).expect("a register or a constant");
                 // The place may be in a register that working them out takes.
-                self.settle_flags();
-                self.before.1 = Pending::Nothing;
+                self.settle_flags_before();
                 let place = self.reach(&address, 4, true);
                 self.load(place, 4, false, RAX);
                 emit!(self ; mov edx, eax ; bt DWORD [rdi + CARRY], BYTE 0);
@@ -278,28 +277,16 @@ impl Emitter<'_> {
         let dead = self.flags_are_dead();
         if !dead {
             // CF stays.
-            self.settle_flags();
-            self.before.1 = Pending::Nothing;
+            self.settle_flags_before();
         }
-        let place = match to {
-            Place::Reg(_) => None,
-            Place::Mem(address) => Some(self.reach(&address, 4, true)),
-        };
-        let host = match (to, place) {
-            (Place::Reg(to), _) => self.change(to.number()),
-            (Place::Mem(_), place) => {
-                place.inspect(|&place| self.load(place, 4, false, RAX));
-                RAX
-            }
-        };
+        let target = self.reach_target(to);
+        let host = self.take(target);
         if down {
             emit!(self ; sub Rd(host), BYTE 1);
         } else {
             emit!(self ; add Rd(host), BYTE 1);
         }
-        if let Some(place) = place {
-            self.store_host(place, 4, RAX);
-        }
+        self.put_back(target);
         if dead {
             return; // of what is pending somebody may see CF
         }

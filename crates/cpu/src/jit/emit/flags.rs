@@ -118,6 +118,12 @@ impl Emitter<'_> {
         self.expect(Pending::Nothing);
     }
 
+    /// The same before anything of an instruction that keeps some flags: who leaves at it finds them there.
+    pub(super) fn settle_flags_before(&mut self) {
+        self.settle_flags();
+        self.before.1 = Pending::Nothing;
+    }
+
     /// Puts these flags where the CPU has them. Takes RCX and RDX.
     pub(super) fn put_flags(&mut self, pending: Pending) {
         match pending {

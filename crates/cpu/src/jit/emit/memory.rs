@@ -17,6 +17,13 @@ pub(super) struct HostPlace {
     disp: i32,
 }
 
+/// What an instruction of 32 bits changes, once it was found.
+#[derive(Clone, Copy)]
+pub(super) enum Target {
+    Reg(u8),
+    Mem(HostPlace),
+}
+
 /// Emits an instruction with a memory operand, which stands for `[]`, in the shortest form.
 macro_rules! at {
     ($self:ident, $place:expr, $name:ident [] $(, $($rest:tt)+)?) => {
@@ -46,6 +53,32 @@ macro_rules! at {
 }
 
 impl Emitter<'_> {
+    /// Finds what an instruction of 32 bits changes, or leaves the run. Takes RAX and RCX, as [`Emitter::reach`].
+    pub(super) fn reach_target(&mut self, to: Place) -> Target {
+        match to {
+            Place::Reg(to) => Target::Reg(to.number()),
+            Place::Mem(address) => Target::Mem(self.reach(&address, 4, true)),
+        }
+    }
+
+    /// The host register with its value: a guest's, or RAX.
+    pub(super) fn take(&mut self, target: Target) -> u8 {
+        match target {
+            Target::Reg(to) => self.change(to),
+            Target::Mem(place) => {
+                self.load(place, 4, false, RAX);
+                RAX
+            }
+        }
+    }
+
+    /// Stores what [`Emitter::take`] took to RAX.
+    pub(super) fn put_back(&mut self, target: Target) {
+        if let Target::Mem(place) = target {
+            self.store_host(place, 4, RAX);
+        }
+    }
+
     /// Puts the linear address of a memory operand of a flat segment, and `more`, into EAX.
     pub(super) fn address(&mut self, address: &Address, more: u32) {
         let disp = address.disp.wrapping_add(more) as i32;

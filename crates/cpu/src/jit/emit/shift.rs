@@ -4,7 +4,7 @@ use dynasmrt::{DynasmApi, dynasm};
 
 use super::{
     super::plan::{ECX, Place},
-    CARRIES, CARRY, Emitter, RAX, RESULT, emit,
+    CARRIES, CARRY, Emitter, RESULT, emit,
     flags::Pending,
 };
 use crate::exec::hot::shift::{ROL, ROR, SAR, SHL, SHR};
@@ -32,28 +32,16 @@ impl Emitter<'_> {
         let rotates = matches!(op, ROL | ROR);
         if rotates && !dead {
             // All but CF and OF stay.
-            self.settle_flags();
-            self.before.1 = Pending::Nothing;
+            self.settle_flags_before();
         }
-        let place = match to {
-            Place::Reg(_) => None,
-            Place::Mem(address) => Some(self.reach(&address, 4, true)),
-        };
+        let target = self.reach_target(to);
         if !rotates {
             self.expect(Pending::Nothing);
         }
-        let host = match (to, place) {
-            (Place::Reg(to), _) => self.change(to.number()),
-            (Place::Mem(_), place) => {
-                place.inspect(|&place| self.load(place, 4, false, RAX));
-                RAX
-            }
-        };
+        let host = self.take(target);
         let count = count as i8;
         operate!(self, op, host, count);
-        if let Some(place) = place {
-            self.store_host(place, 4, RAX);
-        }
+        self.put_back(target);
         match op {
             _ if dead => {}
             ROL | ROR => self.put_rotation(op, host),

@@ -81,6 +81,10 @@ pub(crate) struct RunContext {
     /// PAUSEs, and XCHGs that find a lock taken, that may still be executed before the run ends; see
     /// [`crate::RunRequest::pauses`].
     pub pauses: u64,
+    /// See [`crate::RunRequest::ends_at_switch`].
+    pub ends_at_switch: bool,
+    /// See [`Cpu::has_switched`].
+    pub switched: bool,
     /// Flags that SSE arithmetic has raised are in the host's MXCSR, not yet in `state.mxcsr`.
     pub sse_flags_on_host: bool,
     /// What x87 handlers have left to do.
@@ -186,6 +190,8 @@ impl Cpu {
             time_offset: 0,
             single: false,
             pauses: 0,
+            ends_at_switch: false,
+            switched: false,
             sse_flags_on_host: false,
             x87: X87Notes::NONE,
             mem: null_mut(),
@@ -209,6 +215,11 @@ impl Cpu {
     /// [`crate::RunRequest::pauses`].
     pub fn pauses_left(&self) -> u64 {
         self.run.pauses
+    }
+
+    /// Whether the last instruction of the last run switched to another address space, and that run was to end there.
+    pub fn has_switched(&self) -> bool {
+        self.run.switched
     }
 
     /// Lends memory, bus, the projections of all CPUs, of which this one is `number`, and what a debugger asked for
@@ -256,6 +267,17 @@ impl Cpu {
     pub(crate) fn wait_for_others(&mut self) -> Flow {
         self.run.pauses = self.run.pauses.saturating_sub(1);
         if self.run.pauses == 0 { Flow::Exit(Exit::Paused) } else { Flow::Next }
+    }
+
+    /// The instruction switched to another address space: if the run may end there, it does.
+    pub(crate) fn switches_space(&mut self) -> Flow {
+        match self.run.ends_at_switch {
+            true => {
+                self.run.switched = true;
+                Flow::Exit(Exit::Switched)
+            }
+            false => Flow::Leave,
+        }
     }
 
     /// Guest-physical memory, during a run.

@@ -11,6 +11,8 @@ pub enum Exit {
     Halted,
     /// The CPU executed the last PAUSE, or what counts as one, that the request allowed.
     Paused,
+    /// The CPU switched to another address space, and the request lets that end a run.
+    Switched,
     /// A device wants the machine to look at interrupt lines, deadlines or the end of the run.
     Bus,
     /// The instruction at EIP, not yet executed, has a debugger's breakpoint.

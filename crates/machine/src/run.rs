@@ -152,7 +152,7 @@ impl Machine {
             }
             let place = self.place(self.entered);
             match exit {
-                Exit::Budget | Exit::Bus | Exit::Halted | Exit::Paused => {}
+                Exit::Budget | Exit::Bus | Exit::Halted | Exit::Paused | Exit::Switched => {}
                 Exit::Breakpoint { addr } => {
                     self.passes(addr, host);
                     let stop = Stop::Breakpoint { addr };
@@ -248,7 +248,9 @@ impl Machine {
         bus.stats.entries += 1;
         let pauses = self.schedule.pauses();
         let pass_event = self.before_event == Some((number, before));
-        let request = RunRequest { budget, now: self.now_ns, pass_breakpoint, pass_event, cpu: number, pauses };
+        let ends_at_switch = self.schedule.ends_at_switch();
+        let now = self.now_ns;
+        let request = RunRequest { budget, now, pass_breakpoint, pass_event, cpu: number, pauses, ends_at_switch };
         let cpu = &mut self.cpus[number];
         let exit = self.engine.run(cpu, &mut self.mem, &mut bus, request);
         if bus.stirred {
@@ -258,7 +260,7 @@ impl Machine {
         assert!(ran <= budget, "the engine ran {ran} instructions of {budget}");
         self.now_ns += ran;
         self.schedule.ran(ran, cpu.pauses_left());
-        if exit == Exit::Halted {
+        if exit == Exit::Halted || cpu.has_switched() {
             self.schedule.end();
         }
         self.settle();

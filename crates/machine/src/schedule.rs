@@ -1,9 +1,12 @@
 //! Whose turn it is. One host thread runs all CPUs; which one, and for how long, is a part of
 //! the machine's state, so that a run with several CPUs is as repeatable as one with one.
 //!
-//! A turn ends on HLT, on the last PAUSE that it allows, when its instructions are used up, and
-//! when the CPU is made to wait by another one's INIT. A stop by the host ends none: what is
+//! A turn ends on HLT, on the last PAUSE that it allows, when its instructions are used up, when the CPU switches
+//! to another address space, and when it is made to wait by another one's INIT. A stop by the host ends none: what is
 //! left of the turn is state too.
+//!
+//! Who switches to another address space is about to run somebody else, often one whom a CPU has just woken whose turn
+//! then ended. On silicon that CPU is many instructions on before the other has come so far. So it has its turn first.
 //!
 //! Who gave its turn up by PAUSE waits for something that another CPU does, most often soon: for
 //! the answer to a message, for a lock. So in round robin the turns of the others are short until
@@ -76,6 +79,12 @@ impl Schedule {
     /// Instructions that the turn has left.
     pub fn instructions(&self) -> u64 {
         self.instructions
+    }
+
+    /// Whether the turn ends where the CPU switches to another address space. One that is drawn does not: races hide
+    /// behind turns that end anywhere.
+    pub fn ends_at_switch(&self) -> bool {
+        !self.alone && self.random.is_none()
     }
 
     /// PAUSEs that the turn has left; the last one ends it.

@@ -146,6 +146,30 @@ fn an_exchange_that_finds_a_lock_taken_counts_as_a_pause_in_every_engine() {
 }
 
 #[test]
+fn a_load_of_another_cr3_ends_the_run_if_the_request_lets_it() {
+    for (ends_at_switch, retired) in [(true, [2, 6, 10]), (false, [10, 20, 30])] {
+        for config in [EngineConfig::default(), EngineConfig { single_step: true, ..EngineConfig::default() }] {
+            let mut lab = Lab::assembled(|a| {
+                let mut again = a.create_label();
+                a.set_label(&mut again)?;
+                a.add(eax, 0x1000)?;
+                a.mov(cr3, eax)?;
+                a.mov(cr3, eax)?; // the same one
+                a.jmp(again)
+            });
+            lab.engine = Engine::new(config);
+            let request = RunRequest { budget: 10, ends_at_switch, ..RunRequest::default() };
+            for retired in retired {
+                let exit = lab.engine.run(&mut lab.cpu, &mut lab.mem, &mut lab.bus, request);
+                let expected = if ends_at_switch { Exit::Switched } else { Exit::Budget };
+                assert_eq!((exit, lab.cpu.has_switched()), (expected, ends_at_switch));
+                assert_eq!(lab.cpu.state.retired, retired);
+            }
+        }
+    }
+}
+
+#[test]
 fn pause_ends_the_run_at_the_last_one_that_is_allowed() {
     let mut lab = Lab::assembled(|a| {
         let mut again = a.create_label();

@@ -63,12 +63,22 @@ pub struct RunRequest {
     /// The run ends with [`Exit::Paused`] at the last of so many PAUSEs, unless it ends before. An XCHG that
     /// finds in memory what it brings, and not 0, counts as one: so ends a try to take a lock that is held.
     pub pauses: u64,
+    /// The run ends with [`Exit::Switched`] where another value is loaded into CR3.
+    pub ends_at_switch: bool,
 }
 
 impl Default for RunRequest {
     /// CPU 0, from time 0, as far as it goes.
     fn default() -> Self {
-        RunRequest { budget: u64::MAX, now: 0, pass_breakpoint: false, pass_event: false, cpu: 0, pauses: u64::MAX }
+        RunRequest {
+            budget: u64::MAX,
+            now: 0,
+            pass_breakpoint: false,
+            pass_event: false,
+            cpu: 0,
+            pauses: u64::MAX,
+            ends_at_switch: false,
+        }
     }
 }
 
@@ -160,6 +170,8 @@ impl Engine {
         cpu.run.end = cpu.state.retired.wrapping_add(budget);
         cpu.run.time_offset = request.now.wrapping_sub(cpu.state.retired);
         cpu.run.pauses = request.pauses;
+        cpu.run.ends_at_switch = request.ends_at_switch;
+        cpu.run.switched = false;
 
         // Taken out of `self`, so that the context and the dispatcher do not both borrow it.
         let mut projections = std::mem::take(&mut self.projections);

@@ -435,6 +435,35 @@ fn cpus_that_wait_for_each_other_in_loops_go_on() {
 }
 
 #[test]
+fn a_turn_ends_where_the_cpu_switches_to_another_address_space() {
+    let turns = |config: MachineConfig, switches: bool| {
+        let then = |code: &mut CodeAssembler| {
+            wait_for(code, STARTED, 1)?;
+            let mut again = code.create_label();
+            code.mov(ecx, 100)?;
+            code.set_label(&mut again)?;
+            code.mov(eax, if switches { ecx } else { edx })?;
+            code.mov(CR3, eax)?;
+            code.mov(CR3, eax)?; // no other one
+            code.dec(ecx)?;
+            code.jne(again)?;
+            exit_with(code, COUNTER)
+        };
+        let mut machine = machine_of(config, nothing, then, |code| {
+            let mut again = code.create_label();
+            code.set_label(&mut again)?;
+            code.jmp(again)
+        });
+        assert_eq!(finish(&mut machine, &mut Detached), Stop::PowerOff { status: 0 });
+        machine.stats().turns_by_cpu.clone()
+    };
+    let (few, many) = (turns(cpus(2), false), turns(cpus(2), true));
+    assert_eq!([0, 1].map(|cpu| many[cpu] - few[cpu]), [100; 2]);
+    // A race is found by turns that end anywhere.
+    assert_eq!(turns(drawn(2, 1), true), turns(drawn(2, 1), false));
+}
+
+#[test]
 fn a_machine_whose_cpus_all_halt_for_ever_ends() {
     let mut machine = machine_of(cpus(4), nothing, rest_for_ever, rest_for_ever);
     assert_eq!(finish(&mut machine, &mut Detached), Stop::Idle(IdleReason::InterruptsOff));
@@ -563,7 +592,8 @@ fn code_that_another_cpu_overwrites_is_executed_anew() {
     }
 }
 
-/// The race, with a timer on CPU 0 and interrupts to CPU 1 while both count.
+/// The race, with a timer on CPU 0, which goes from one address space to the next, and interrupts to CPU 1 while both
+/// count.
 fn storm(config: MachineConfig) -> Machine {
     let first = |code: &mut CodeAssembler| handle(code, VECTOR, count);
     let then = |code: &mut CodeAssembler| {
@@ -577,6 +607,7 @@ fn storm(config: MachineConfig) -> Machine {
         code.set_label(&mut again)?;
         send(code, 1, 0x4000 | u32::from(VECTOR))?;
         code.pause()?;
+        code.mov(CR3, ecx)?;
         code.inc(dword_ptr(COUNTER))?;
         code.dec(ecx)?;
         code.jne(again)?;

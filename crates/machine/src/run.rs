@@ -262,6 +262,8 @@ impl Machine {
         self.schedule.ran(ran, cpu.pauses_left());
         if exit == Exit::Halted || cpu.has_switched() {
             self.schedule.end();
+        } else if cpu.state.cpl == 3 {
+            self.schedule.goes_on_in_user_mode();
         }
         self.settle();
         exit

@@ -11,6 +11,9 @@
 //! Who gave its turn up by PAUSE waits for something that another CPU does, most often soon: for
 //! the answer to a message, for a lock. So in round robin the turns of the others are short until
 //! it has looked again; each time that it looks in vain they are twice as long.
+//!
+//! Who is in ring 3 at the end of a turn computes, as a rule: only kernels wait for other CPUs in loops without
+//! PAUSE. It goes on for some time, since each change of CPUs costs the host what it has in its caches.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +21,8 @@ use crate::config::{MAX_CPUS, MachineConfig};
 
 /// Instructions of a turn in round robin.
 const QUANTUM: u64 = 50_000;
+/// Of one whose CPU is in ring 3 after [`QUANTUM`] of them.
+const USER_QUANTUM: u64 = 4 * QUANTUM;
 /// PAUSEs of a turn in round robin: who waits for another CPU in a loop soon lets it run.
 const PAUSES: u64 = 4;
 /// Instructions of a turn while another CPU waits that has not yet looked in vain: a message
@@ -98,6 +103,15 @@ impl Schedule {
             self.instructions -= instructions;
             self.ran += instructions;
             self.pauses = pauses_left;
+        }
+    }
+
+    /// The CPU is in ring 3: a turn that has run out goes on, unless it had more already or somebody waits.
+    pub fn goes_on_in_user_mode(&mut self) {
+        let others_wait = (0..).zip(&self.waits).any(|(cpu, &waits)| cpu != self.current && waits > 0);
+        let has_run_out = self.instructions == 0 && self.pauses > 0 && self.ran == QUANTUM;
+        if has_run_out && !others_wait && self.random.is_none() {
+            self.instructions = USER_QUANTUM - QUANTUM;
         }
     }
 
@@ -257,6 +271,45 @@ mod tests {
         schedule.end();
         schedule.next(2, |_| true);
         assert_eq!((schedule.current(), schedule.instructions()), (0, QUANTUM));
+    }
+
+    #[test]
+    fn a_turn_in_user_mode_goes_on_unless_somebody_waits() {
+        let mut schedule = schedule(2, None);
+        let mut turn = |in_user_mode: &[bool]| {
+            let lengths = in_user_mode.iter().map(|&is_user| {
+                let length = schedule.instructions();
+                schedule.ran(length, PAUSES);
+                if is_user {
+                    schedule.goes_on_in_user_mode();
+                }
+                length
+            });
+            let all = lengths.sum::<u64>();
+            let is_over = schedule.is_over();
+            schedule.end();
+            schedule.next(2, |_| true);
+            (all, is_over)
+        };
+        assert_eq!(turn(&[true]), (QUANTUM, false));
+        assert_eq!(turn(&[false]), (QUANTUM, true), "it is in the kernel");
+        assert_eq!(turn(&[true; 2]), (USER_QUANTUM, true));
+        // CPU 1 gives up by PAUSE: until it has looked again, turns are short whoever has them.
+        assert_eq!(schedule.current(), 1);
+        schedule.ran(10, 0);
+        schedule.next(2, |_| true);
+        schedule.ran(SHORT, PAUSES);
+        schedule.goes_on_in_user_mode();
+        assert!(schedule.is_over());
+    }
+
+    #[test]
+    fn a_drawn_turn_is_as_long_as_was_drawn_in_user_mode_too() {
+        let mut schedule = schedule(2, Some(3));
+        let length = schedule.instructions();
+        schedule.ran(length, PAUSES);
+        schedule.goes_on_in_user_mode();
+        assert!(schedule.is_over());
     }
 
     #[test]

@@ -81,10 +81,8 @@ pub(crate) struct RunContext {
     /// PAUSEs, and XCHGs that find a lock taken, that may still be executed before the run ends; see
     /// [`crate::RunRequest::pauses`].
     pub pauses: u64,
-    /// See [`crate::RunRequest::ends_at_switch`].
-    pub ends_at_switch: bool,
-    /// See [`Cpu::has_switched`].
-    pub switched: bool,
+    /// See [`crate::RunRequest::switch`].
+    pub switch: Switch,
     /// Flags that SSE arithmetic has raised are in the host's MXCSR, not yet in `state.mxcsr`.
     pub sse_flags_on_host: bool,
     /// What x87 handlers have left to do.
@@ -106,6 +104,19 @@ pub(crate) struct RunContext {
 impl RunContext {
     /// No instruction passes: no count gets that far.
     pub(crate) const NO_PASS: u64 = u64::MAX;
+}
+
+/// What comes of a switch to another address space: a load of another value into CR3.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Switch {
+    /// Nothing.
+    #[default]
+    GoesOn,
+    /// The run ends with [`Exit::Switched`] as soon as the CPU takes interrupts behind it: so no run ends within a
+    /// kernel's switch, where it holds locks.
+    Ends,
+    /// As [`Switch::Ends`], and it is made: the CPU has not taken interrupts since.
+    Made,
 }
 
 /// What a debugger is told after an instruction.
@@ -190,8 +201,7 @@ impl Cpu {
             time_offset: 0,
             single: false,
             pauses: 0,
-            ends_at_switch: false,
-            switched: false,
+            switch: Switch::GoesOn,
             sse_flags_on_host: false,
             x87: X87Notes::NONE,
             mem: null_mut(),
@@ -217,9 +227,16 @@ impl Cpu {
         self.run.pauses
     }
 
-    /// Whether the last instruction of the last run switched to another address space, and that run was to end there.
+    /// Whether the CPU switched to another address space in a run that was to end there; it ends when interrupts are
+    /// taken, or before for another reason.
     pub fn has_switched(&self) -> bool {
-        self.run.switched
+        self.run.switch == Switch::Made
+    }
+
+    /// Whether the run ends because the CPU has switched to another address space and takes interrupts.
+    #[inline]
+    pub(crate) fn is_over_at_switch(&self) -> bool {
+        self.has_switched() && self.state.eflags.contains(Eflags::IF)
     }
 
     /// Lends memory, bus, the projections of all CPUs, of which this one is `number`, and what a debugger asked for
@@ -269,14 +286,10 @@ impl Cpu {
         if self.run.pauses == 0 { Flow::Exit(Exit::Paused) } else { Flow::Next }
     }
 
-    /// The instruction switched to another address space: if the run may end there, it does.
-    pub(crate) fn switches_space(&mut self) -> Flow {
-        match self.run.ends_at_switch {
-            true => {
-                self.run.switched = true;
-                Flow::Exit(Exit::Switched)
-            }
-            false => Flow::Leave,
+    /// The instruction, which leaves its block, switched to another address space.
+    pub(crate) fn switches_space(&mut self) {
+        if self.run.switch == Switch::Ends {
+            self.run.switch = Switch::Made;
         }
     }
 

@@ -11,7 +11,7 @@ pub enum Exit {
     Halted,
     /// The CPU executed the last PAUSE, or what counts as one, that the request allowed.
     Paused,
-    /// The CPU switched to another address space, and the request lets that end a run.
+    /// The CPU has switched to another address space and takes interrupts; see [`crate::RunRequest::switch`].
     Switched,
     /// A device wants the machine to look at interrupt lines, deadlines or the end of the run.
     Bus,

@@ -42,7 +42,7 @@ mod testing;
 
 pub use activity::Activity;
 pub use bus::{Bus, IoEffect, IoRead, IoSize};
-pub use cpu::Cpu;
+pub use cpu::{Cpu, Switch};
 pub use engine::{Engine, EngineConfig, EngineStats, RunRequest};
 pub use event::{FaultLog, FaultRecord};
 pub use exception::Exception;

@@ -248,9 +248,9 @@ impl Machine {
         bus.stats.entries += 1;
         let pauses = self.schedule.pauses();
         let pass_event = self.before_event == Some((number, before));
-        let ends_at_switch = self.schedule.ends_at_switch();
+        let switch = self.schedule.switch();
         let now = self.now_ns;
-        let request = RunRequest { budget, now, pass_breakpoint, pass_event, cpu: number, pauses, ends_at_switch };
+        let request = RunRequest { budget, now, pass_breakpoint, pass_event, cpu: number, pauses, switch };
         let cpu = &mut self.cpus[number];
         let exit = self.engine.run(cpu, &mut self.mem, &mut bus, request);
         if bus.stirred {
@@ -260,8 +260,10 @@ impl Machine {
         assert!(ran <= budget, "the engine ran {ran} instructions of {budget}");
         self.now_ns += ran;
         self.schedule.ran(ran, cpu.pauses_left());
-        if exit == Exit::Halted || cpu.has_switched() {
+        if exit == Exit::Halted {
             self.schedule.end();
+        } else if cpu.has_switched() {
+            self.schedule.switched(cpu.state.eflags.contains(Eflags::IF));
         } else if cpu.state.cpl == 3 {
             self.schedule.goes_on_in_user_mode();
         }

@@ -1,12 +1,14 @@
 //! Whose turn it is. One host thread runs all CPUs; which one, and for how long, is a part of
 //! the machine's state, so that a run with several CPUs is as repeatable as one with one.
 //!
-//! A turn ends on HLT, on the last PAUSE that it allows, when its instructions are used up, when the CPU switches
+//! A turn ends on HLT, on the last PAUSE that it allows, when its instructions are used up, when the CPU has switched
 //! to another address space, and when it is made to wait by another one's INIT. A stop by the host ends none: what is
 //! left of the turn is state too.
 //!
 //! Who switches to another address space is about to run somebody else, often one whom a CPU has just woken whose turn
-//! then ended. On silicon that CPU is many instructions on before the other has come so far. So it has its turn first.
+//! then ended. On silicon that CPU is many instructions on before the other has come so far. So it has its turn first, a
+//! short one: the others may have nothing to do but to look for work. The switch itself, during which no interrupts are
+//! taken, is not disturbed: whoever would look for work then would wait for a lock.
 //!
 //! Who gave its turn up by PAUSE waits for something that another CPU does, most often soon: for
 //! the answer to a message, for a lock. So in round robin the turns of the others are short until
@@ -15,6 +17,7 @@
 //! Who is in ring 3 at the end of a turn computes, as a rule: only kernels wait for other CPUs in loops without
 //! PAUSE. It goes on for some time, since each change of CPUs costs the host what it has in its caches.
 
+use cpu::Switch;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{MAX_CPUS, MachineConfig};
@@ -28,6 +31,9 @@ const PAUSES: u64 = 4;
 /// Instructions of a turn while another CPU waits that has not yet looked in vain: a message
 /// arrives, and its handler answers.
 const SHORT: u64 = 256;
+/// Counts as so many waits: that a CPU has switched to another address space. Whoever was cut off just behind a wake-up
+/// has left the place where it matters after four times [`SHORT`].
+const SWITCH: u8 = 3;
 /// Who gives its turn up by PAUSE after at most so many instructions has looked in vain.
 const LOOK: u64 = 64;
 /// Stands for a turn without end: that of a machine's only CPU.
@@ -50,6 +56,8 @@ pub(crate) struct Schedule {
     ran: u64,
     /// By CPU: how many of its last turns in a row it gave up by PAUSE, all but the first after a look in vain.
     waits: [u8; MAX_CPUS as usize],
+    /// The CPU has switched to another address space in this turn.
+    has_switched: bool,
     /// State of the generator, if order and turns are drawn.
     random: Option<u64>,
     alone: bool,
@@ -64,6 +72,7 @@ impl Schedule {
             pauses: 0,
             ran: 0,
             waits: [0; MAX_CPUS as usize],
+            has_switched: false,
             random: config.schedule_seed,
             alone: config.cpus == 1,
         };
@@ -86,10 +95,14 @@ impl Schedule {
         self.instructions
     }
 
-    /// Whether the turn ends where the CPU switches to another address space. One that is drawn does not: races hide
-    /// behind turns that end anywhere.
-    pub fn ends_at_switch(&self) -> bool {
-        !self.alone && self.random.is_none()
+    /// What comes of a switch to another address space. A turn that is drawn goes on: races hide behind turns that end
+    /// anywhere.
+    pub fn switch(&self) -> Switch {
+        match self.has_switched {
+            _ if self.alone || self.random.is_some() => Switch::GoesOn,
+            true => Switch::Made,
+            false => Switch::Ends,
+        }
     }
 
     /// PAUSEs that the turn has left; the last one ends it.
@@ -118,6 +131,14 @@ impl Schedule {
     /// The turn is over, whatever it has left.
     pub fn end(&mut self) {
         self.instructions = 0;
+    }
+
+    /// The CPU has switched to another address space; once it takes interrupts, the turn is over.
+    pub fn switched(&mut self, takes_interrupts: bool) {
+        self.has_switched = true;
+        if takes_interrupts {
+            self.end();
+        }
     }
 
     /// Further turns are drawn from `seed`.
@@ -149,8 +170,10 @@ impl Schedule {
     /// Notes how the turn ended.
     fn note_end(&mut self) {
         let gave_up = self.pauses == 0 && self.instructions != 0;
+        let has_switched = std::mem::take(&mut self.has_switched);
         let waits = &mut self.waits[usize::from(self.current)];
         *waits = match gave_up {
+            _ if has_switched => SWITCH,
             false => 0,
             true if self.ran <= LOOK => (*waits + 1).min(MOST_WAITS),
             true => 1,
@@ -310,6 +333,22 @@ mod tests {
         schedule.ran(length, PAUSES);
         schedule.goes_on_in_user_mode();
         assert!(schedule.is_over());
+    }
+
+    #[test]
+    fn who_switches_to_another_address_space_lets_each_of_the_others_have_a_short_turn() {
+        let mut schedule = schedule(3, None);
+        schedule.ran(700, PAUSES);
+        schedule.switched(false);
+        assert!(!schedule.is_over(), "it holds locks");
+        schedule.switched(true);
+        let turns = (0..4).map(|_| {
+            schedule.next(3, |_| true);
+            let turn = (schedule.current(), schedule.instructions());
+            schedule.end();
+            turn
+        });
+        assert_eq!(turns.collect::<Vec<_>>(), [(1, 1024), (2, 1024), (0, QUANTUM), (1, QUANTUM)]);
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use iced_x86::code_asm::*;
 use memory::PhysMem;
-use x86::PhysAddr;
+use x86::{Eflags, PhysAddr};
 
 use crate::{
-    Cpu, CpuModel, CpuState, Engine, EngineConfig, Exit, Gpr, RunRequest, Watch, WatchKind, WatchSpace,
+    Cpu, CpuModel, CpuState, Engine, EngineConfig, Exit, Gpr, RunRequest, Switch, Watch, WatchKind, WatchSpace,
     testing::{CODE, Lab, TestBus, assemble},
 };
 
@@ -146,26 +146,44 @@ fn an_exchange_that_finds_a_lock_taken_counts_as_a_pause_in_every_engine() {
 }
 
 #[test]
-fn a_load_of_another_cr3_ends_the_run_if_the_request_lets_it() {
-    for (ends_at_switch, retired) in [(true, [2, 6, 10]), (false, [10, 20, 30])] {
-        for config in [EngineConfig::default(), EngineConfig { single_step: true, ..EngineConfig::default() }] {
-            let mut lab = Lab::assembled(|a| {
-                let mut again = a.create_label();
-                a.set_label(&mut again)?;
-                a.add(eax, 0x1000)?;
-                a.mov(cr3, eax)?;
-                a.mov(cr3, eax)?; // the same one
-                a.jmp(again)
-            });
-            lab.engine = Engine::new(config);
-            let request = RunRequest { budget: 10, ends_at_switch, ..RunRequest::default() };
-            for retired in retired {
-                let exit = lab.engine.run(&mut lab.cpu, &mut lab.mem, &mut lab.bus, request);
-                let expected = if ends_at_switch { Exit::Switched } else { Exit::Budget };
-                assert_eq!((exit, lab.cpu.has_switched()), (expected, ends_at_switch));
-                assert_eq!(lab.cpu.state.retired, retired);
-            }
-        }
+fn a_switch_to_another_address_space_ends_the_run_once_interrupts_are_taken() {
+    // By turns without and with interrupts, and with STI where a block goes on behind it.
+    let program = |a: &mut CodeAssembler| {
+        let mut again = a.create_label();
+        a.set_label(&mut again)?;
+        a.add(eax, 0x1000)?;
+        a.mov(cr3, eax)?; // ends the run
+        a.mov(cr3, eax)?; // the same one
+        a.cli()?;
+        a.add(eax, 0x1000)?;
+        a.mov(cr3, eax)?;
+        a.inc(ecx)?;
+        a.sti()?; // so does this
+        a.inc(ecx)?;
+        a.cli()?;
+        a.sti()?;
+        a.jmp(again)
+    };
+    for config in [
+        EngineConfig::default(),
+        EngineConfig { eager: true, ..EngineConfig::default() },
+        EngineConfig { eager: true, interpreted: true, ..EngineConfig::default() },
+        EngineConfig { single_step: true, ..EngineConfig::default() },
+    ] {
+        let mut lab = Lab::assembled(program);
+        lab.engine = Engine::new(config.clone());
+        lab.cpu.state.eflags |= Eflags::IF;
+        let mut run = |budget, switch| {
+            let request = RunRequest { budget, switch, ..RunRequest::default() };
+            let exit = lab.engine.run(&mut lab.cpu, &mut lab.mem, &mut lab.bus, request);
+            (exit, lab.cpu.has_switched(), lab.cpu.state.retired)
+        };
+        assert_eq!(run(100, Switch::Ends), (Exit::Switched, true, 2), "{config:?}");
+        assert_eq!(run(100, Switch::Ends), (Exit::Switched, true, 8), "{config:?}");
+        assert_eq!(run(100, Switch::Ends), (Exit::Switched, true, 14), "{config:?}");
+        assert_eq!(run(5, Switch::Ends), (Exit::Budget, true, 19), "before STI");
+        assert_eq!(run(100, Switch::Made), (Exit::Switched, true, 20), "as if it had run at once");
+        assert_eq!(run(100, Switch::GoesOn), (Exit::Budget, false, 120));
     }
 }
 

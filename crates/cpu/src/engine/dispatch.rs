@@ -102,6 +102,9 @@ impl Engine {
         if std::mem::take(&mut cpu.run.attention) {
             return Err(Exit::Bus);
         }
+        if cpu.is_over_at_switch() {
+            return Err(Exit::Switched);
+        }
         let intr = cpu.state.eflags.contains(Eflags::IF) && cpu.bus().intr();
         let event = pending(&cpu.state, intr);
         if !activity::is_awake(cpu.state.activity, event.is_some()) {

@@ -23,7 +23,7 @@ use crate::{
     Bus, Cpu, Exit,
     block::{Cache, Seen, Translator},
     coherence::{self, Coherence},
-    cpu::RunContext,
+    cpu::{RunContext, Switch},
     jit::Jit,
     mmu::{
         Projection, TableChanges,
@@ -63,8 +63,8 @@ pub struct RunRequest {
     /// The run ends with [`Exit::Paused`] at the last of so many PAUSEs, unless it ends before. An XCHG that
     /// finds in memory what it brings, and not 0, counts as one: so ends a try to take a lock that is held.
     pub pauses: u64,
-    /// The run ends with [`Exit::Switched`] where another value is loaded into CR3.
-    pub ends_at_switch: bool,
+    /// Whether a switch to another address space ends the run.
+    pub switch: Switch,
 }
 
 impl Default for RunRequest {
@@ -77,7 +77,7 @@ impl Default for RunRequest {
             pass_event: false,
             cpu: 0,
             pauses: u64::MAX,
-            ends_at_switch: false,
+            switch: Switch::GoesOn,
         }
     }
 }
@@ -170,8 +170,7 @@ impl Engine {
         cpu.run.end = cpu.state.retired.wrapping_add(budget);
         cpu.run.time_offset = request.now.wrapping_sub(cpu.state.retired);
         cpu.run.pauses = request.pauses;
-        cpu.run.ends_at_switch = request.ends_at_switch;
-        cpu.run.switched = false;
+        cpu.run.switch = request.switch;
 
         // Taken out of `self`, so that the context and the dispatcher do not both borrow it.
         let mut projections = std::mem::take(&mut self.projections);

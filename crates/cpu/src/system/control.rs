@@ -52,7 +52,9 @@ pub(super) fn mov_to_cr(cpu: &mut Cpu, insn: &Instruction) -> Result<Flow, Excep
             pdpte::load(cpu, cr0, cr4, value)?;
             let before = std::mem::replace(&mut cpu.state.cr3, value);
             flush::non_global(cpu, before);
-            return Ok(if before == value { Flow::Leave } else { cpu.switches_space() });
+            if before != value {
+                cpu.switches_space();
+            }
         }
         4 => set_cr4(cpu, value)?,
         _ => return Err(Exception::ud()),

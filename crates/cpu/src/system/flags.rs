@@ -40,7 +40,7 @@ pub(super) fn sti(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
         return Ok(Flow::Next);
     }
     cpu.state.eflags |= Eflags::IF;
-    if cpu.run.ahead > 1 && !cpu.bus().intr() && !cpu.disturbed() {
+    if cpu.run.ahead > 1 && !cpu.bus().intr() && !cpu.disturbed() && !cpu.is_over_at_switch() {
         return Ok(Flow::Next);
     }
     cpu.state.sti_shadow = true;

@@ -14,7 +14,7 @@ use super::{SnapshotError, corrupt};
 
 const MAGIC: &[u8; 8] = b"PAGEWALK";
 /// Version of everything behind the header.
-pub(super) const VERSION: u32 = 13;
+pub(super) const VERSION: u32 = 14;
 /// Magic, version, four bytes of zero, length and checksum of the body, checksum of these 32 bytes.
 const HEADER_BYTES: usize = 40;
 const COMPRESSION: i32 = 1;

@@ -52,11 +52,11 @@ handlers! {
     }
 }
 
-/// Whether INTR is raised. By itself: only here does a handler ask the bus, and through a pointer.
+/// Whether INTR is raised, or the run ends once interrupts are taken. By itself: only here does a handler ask the bus, and through a pointer.
 #[inline(never)]
 unsafe fn waits(cpu: *mut Cpu) -> bool {
     // SAFETY: handlers get a CPU that is theirs alone.
-    unsafe { (*cpu).bus().intr() }
+    unsafe { (*cpu).has_switched() || (*cpu).bus().intr() }
 }
 
 /// CLI.

@@ -445,6 +445,9 @@ fn a_turn_ends_where_the_cpu_switches_to_another_address_space() {
             code.mov(eax, if switches { ecx } else { edx })?;
             code.mov(CR3, eax)?;
             code.mov(CR3, eax)?; // no other one
+            code.sti()?;
+            code.nop()?;
+            code.cli()?;
             code.dec(ecx)?;
             code.jne(again)?;
             exit_with(code, COUNTER)

@@ -260,10 +260,11 @@ impl Machine {
         assert!(ran <= budget, "the engine ran {ran} instructions of {budget}");
         self.now_ns += ran;
         self.schedule.ran(ran, cpu.pauses_left());
+        if cpu.has_switched() {
+            self.schedule.switched(cpu.state.eflags.contains(Eflags::IF));
+        }
         if exit == Exit::Halted {
             self.schedule.end();
-        } else if cpu.has_switched() {
-            self.schedule.switched(cpu.state.eflags.contains(Eflags::IF));
         } else if cpu.state.cpl == 3 {
             self.schedule.goes_on_in_user_mode();
         }

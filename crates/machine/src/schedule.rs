@@ -119,11 +119,12 @@ impl Schedule {
         }
     }
 
-    /// The CPU is in ring 3: a turn that has run out goes on, unless it had more already or somebody waits.
+    /// The CPU is in ring 3: a turn that has run out goes on, unless it had more already, the CPU has switched to another
+    /// address space or somebody waits.
     pub fn goes_on_in_user_mode(&mut self) {
         let others_wait = (0..).zip(&self.waits).any(|(cpu, &waits)| cpu != self.current && waits > 0);
         let has_run_out = self.instructions == 0 && self.pauses > 0 && self.ran == QUANTUM;
-        if has_run_out && !others_wait && self.random.is_none() {
+        if has_run_out && !others_wait && !self.has_switched && self.random.is_none() {
             self.instructions = USER_QUANTUM - QUANTUM;
         }
     }
@@ -322,6 +323,15 @@ mod tests {
         schedule.ran(10, 0);
         schedule.next(2, |_| true);
         schedule.ran(SHORT, PAUSES);
+        schedule.goes_on_in_user_mode();
+        assert!(schedule.is_over());
+    }
+
+    #[test]
+    fn a_switch_at_the_end_of_a_turn_in_user_mode_ends_it() {
+        let mut schedule = schedule(2, None);
+        schedule.ran(QUANTUM, PAUSES);
+        schedule.switched(true);
         schedule.goes_on_in_user_mode();
         assert!(schedule.is_over());
     }

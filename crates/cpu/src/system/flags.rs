@@ -32,7 +32,7 @@ pub(super) fn cli(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
 
 /// STI: interrupts are taken one instruction later, if they were masked.
 ///
-/// The block goes on to its next instruction where nothing is held off: INTR is low, and whatever
+/// The block goes on to its next instruction where nothing is held off: no run ends here, INTR is low, and whatever
 /// raises it leaves the block behind the instruction that did, when the shadow is over in any case.
 pub(super) fn sti(cpu: &mut Cpu, _: &Instruction) -> Result<Flow, Exception> {
     may_mask(cpu)?;

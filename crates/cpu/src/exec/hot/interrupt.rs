@@ -52,7 +52,8 @@ handlers! {
     }
 }
 
-/// Whether INTR is raised, or the run ends once interrupts are taken. By itself: only here does a handler ask the bus, and through a pointer.
+/// Whether INTR is raised, or the run ends once interrupts are taken. By itself: only here does a handler ask the bus,
+/// and through a pointer.
 #[inline(never)]
 unsafe fn waits(cpu: *mut Cpu) -> bool {
     // SAFETY: handlers get a CPU that is theirs alone.

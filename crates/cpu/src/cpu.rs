@@ -8,6 +8,7 @@ use crate::{
     alu::Flags,
     block::{Op, Target},
     coherence::Coherence,
+    engine::Switch,
     event::FaultLog,
     lazy::LazyFlags,
     mmu::{Privilege, Projection, TableChanges},
@@ -104,19 +105,6 @@ pub(crate) struct RunContext {
 impl RunContext {
     /// No instruction passes: no count gets that far.
     pub(crate) const NO_PASS: u64 = u64::MAX;
-}
-
-/// What comes of a switch to another address space: a load of another value into CR3.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Switch {
-    /// Nothing.
-    #[default]
-    GoesOn,
-    /// The run ends with [`Exit::Switched`] as soon as the CPU takes interrupts behind it: so no run ends within a
-    /// kernel's switch, where it holds locks.
-    Ends,
-    /// As [`Switch::Ends`], and it is made: the CPU has not taken interrupts since.
-    Made,
 }
 
 /// What a debugger is told after an instruction.

@@ -42,8 +42,8 @@ mod testing;
 
 pub use activity::Activity;
 pub use bus::{Bus, IoEffect, IoRead, IoSize};
-pub use cpu::{Cpu, Switch};
-pub use engine::{Engine, EngineConfig, EngineStats, RunRequest};
+pub use cpu::Cpu;
+pub use engine::{Engine, EngineConfig, EngineStats, RunRequest, Switch};
 pub use event::{FaultLog, FaultRecord};
 pub use exception::Exception;
 pub use exit::Exit;

@@ -328,21 +328,16 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_at_the_end_of_a_turn_in_user_mode_ends_it() {
-        let mut schedule = schedule(2, None);
-        schedule.ran(QUANTUM, PAUSES);
-        schedule.switched(true);
-        schedule.goes_on_in_user_mode();
-        assert!(schedule.is_over());
-    }
-
-    #[test]
-    fn a_drawn_turn_is_as_long_as_was_drawn_in_user_mode_too() {
-        let mut schedule = schedule(2, Some(3));
-        let length = schedule.instructions();
-        schedule.ran(length, PAUSES);
-        schedule.goes_on_in_user_mode();
-        assert!(schedule.is_over());
+    fn a_turn_in_user_mode_that_was_drawn_or_ends_with_a_switch_does_not_go_on() {
+        for (seed, has_switched) in [(Some(3), false), (None, true)] {
+            let mut schedule = schedule(2, seed);
+            schedule.ran(schedule.instructions(), PAUSES);
+            if has_switched {
+                schedule.switched(true);
+            }
+            schedule.goes_on_in_user_mode();
+            assert!(schedule.is_over(), "{seed:?}");
+        }
     }
 
     #[test]

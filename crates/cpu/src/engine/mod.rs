@@ -23,7 +23,7 @@ use crate::{
     Bus, Cpu, Exit,
     block::{Cache, Seen, Translator},
     coherence::{self, Coherence},
-    cpu::{RunContext, Switch},
+    cpu::RunContext,
     jit::Jit,
     mmu::{
         Projection, TableChanges,
@@ -45,6 +45,18 @@ pub struct EngineConfig {
     pub eager: bool,
     /// Run what is kept by handlers alone: make no host code.
     pub interpreted: bool,
+}
+
+/// What comes of a switch to another address space: a load of another value into CR3.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Switch {
+    /// Nothing.
+    GoesOn,
+    /// The run ends with [`Exit::Switched`] as soon as the CPU takes interrupts behind it: so no run ends within a
+    /// kernel's switch, where it holds locks.
+    Ends,
+    /// As [`Switch::Ends`], and it is made: the CPU has not taken interrupts since.
+    Made,
 }
 
 /// One entry into the engine.

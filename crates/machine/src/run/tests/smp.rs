@@ -610,8 +610,10 @@ fn storm(config: MachineConfig) -> Machine {
         code.set_label(&mut again)?;
         send(code, 1, 0x4000 | u32::from(VECTOR))?;
         code.pause()?;
+        code.cli()?;
         code.mov(CR3, ecx)?;
         code.inc(dword_ptr(COUNTER))?;
+        code.sti()?;
         code.dec(ecx)?;
         code.jne(again)?;
         code.cli()?;
